@@ -1,0 +1,1 @@
+"""Networks as tables of plain data, and the readers that count and name them. No torch in this room."""

@@ -1,0 +1,43 @@
+"""What a person is told when something cannot be done, and the exit codes of the command line."""
+
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+
+DONE = 0
+OUR_FAULT = 1
+USER_FAULT = 2
+REQUIREMENT_NOT_MET = 3
+
+
+class UserError(Exception):
+    """Something the user can put right: what is wrong, where, and what to do next.
+
+    `problem` is one line in the user's words; `details` are lines listed under it; `hint` is the next step.
+    """
+
+    def __init__(self, problem: str, details: Sequence[str] = (), hint: str = "") -> None:
+        super().__init__(problem)
+        self.problem = problem
+        self.details = tuple(details)
+        self.hint = hint
+
+    def __str__(self) -> str:
+        lines = [self.problem, *(f"  {detail}" for detail in self.details)]
+        return "\n".join([*lines, f"hint: {self.hint}"] if self.hint else lines)
+
+    def __reduce__(self) -> tuple[type, tuple[str, tuple[str, ...], str]]:
+        # Errors cross from worker processes by pickle, which would otherwise forget details and hint.
+        return type(self), (self.problem, self.details, self.hint)
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """The known word closest to `word`, or None where nothing is close."""
+    lower = {name.lower(): name for name in known}
+    close = get_close_matches(word.lower(), lower, n=1, cutoff=0.5)
+    return lower[close[0]] if close else None
+
+
+def listed(names: Sequence[str], most: int = 10) -> list[str]:
+    """`names` as details of an error, cut after `most` with a count of the rest."""
+    shown = list(names[:most])
+    return [*shown, f"... and {len(names) - most} more"] if len(names) > most else shown

@@ -1,0 +1,1 @@
+"""Pixels on disk become arrays: sources, split, decoding, preprocessing, augmentation, loading."""

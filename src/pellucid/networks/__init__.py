@@ -1,0 +1,1 @@
+"""Tables become torch modules, and find their weights."""

@@ -1,0 +1,1 @@
+"""Records become text, pictures and pages. Reads records, computes nothing."""

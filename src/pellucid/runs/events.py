@@ -1,0 +1,99 @@
+"""What happens in a run, as records: `train` yields them, the run folder keeps them, the terminal shows them."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, TypeAdapter
+
+from pellucid.intervals import Measured
+from pellucid.records import Record
+
+
+class Started(Record):
+    """Training begins, or goes on after `epoch` full epochs. Counts are images."""
+
+    event: Literal["started"] = "started"
+    time: str  # ISO 8601, UTC
+    epoch: int
+    epochs: int
+    train_images: int
+    validation_images: int
+    parameters: int
+    trained_parameters: int
+    device: str
+    precision: str
+
+
+class Progress(Record):
+    """Where an epoch stands; shown, not kept. `seconds_left` is for the whole run, None before it can be told."""
+
+    event: Literal["progress"] = "progress"
+    phase: Literal["train", "validation"]
+    epoch: int
+    epochs: int
+    step: int
+    steps: int
+    loss: float
+    images_per_second: float
+    seconds_left: float | None
+
+
+class Epoch(Record):
+    """An epoch of training is done. Seconds are wall time: `waiting` for data, `computing` steps."""
+
+    event: Literal["epoch"] = "epoch"
+    time: str
+    epoch: int
+    loss: float
+    accuracy: Measured  # on the (augmented) training images as they were learned from
+    rate: float
+    images_per_second: float
+    seconds_waiting: float
+    seconds_computing: float
+
+
+class Validated(Record):
+    """The weights after `epoch` were measured on the validation part; `best` if they are the best so far."""
+
+    event: Literal["validated"] = "validated"
+    time: str
+    epoch: int
+    loss: float
+    accuracy: Measured
+    measure: str  # what "best" means: "loss", "accuracy" or "balanced_accuracy"
+    value: float
+    best: bool
+    seconds: float
+    seconds_left: float | None
+
+
+class Saved(Record):
+    event: Literal["saved"] = "saved"
+    time: str
+    epoch: int
+    file: str
+    why: str  # "best", "last", "interrupted"
+
+
+class Stopped(Record):
+    """Training came to an end; `why` is "finished", "early" (no better for long enough) or "interrupted"."""
+
+    event: Literal["stopped"] = "stopped"
+    time: str
+    epoch: int
+    why: Literal["finished", "early", "interrupted"]
+    best_epoch: int | None
+    seconds: float
+
+
+class Failed(Record):
+    event: Literal["failed"] = "failed"
+    time: str
+    epoch: int
+    problem: str
+
+
+Event = Annotated[
+    Started | Progress | Epoch | Validated | Saved | Stopped | Failed,
+    Field(discriminator="event"),
+]
+EVENTS: TypeAdapter[Event] = TypeAdapter(Event)

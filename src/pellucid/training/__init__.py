@@ -1,0 +1,1 @@
+"""A config and images become a run folder."""
