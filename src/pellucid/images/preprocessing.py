@@ -3,6 +3,7 @@
 from typing import Literal, Self
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 from pydantic import model_validator
 
@@ -18,6 +19,8 @@ INTERPOLATIONS = {
 }
 Interpolation = Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"]
 Triple = tuple[float, float, float]
+Pixels = npt.NDArray[np.uint8]
+Input = npt.NDArray[np.float32]
 
 IMAGENET_MEAN: Triple = (0.485, 0.456, 0.406)
 IMAGENET_STD: Triple = (0.229, 0.224, 0.225)
@@ -51,16 +54,36 @@ class Preprocessing(Record):
         return self
 
 
-def prepare(image: Image.Image, preprocessing: Preprocessing) -> np.ndarray:
+def prepare(image: Image.Image, preprocessing: Preprocessing) -> Input:
     """An upright RGB image (see decode.open_image) as the network's input: float32 (3, size, size)."""
     return normalise(crop(image, preprocessing), preprocessing)
 
 
-def crop(image: Image.Image, preprocessing: Preprocessing) -> np.ndarray:
-    """Resize and crop the centre: uint8 (size, size, 3). What an image lacks at a side is filled by reflection-free zeros."""
-    raise AssertionError
+def crop(image: Image.Image, preprocessing: Preprocessing) -> Pixels:
+    """Resize, then cut the centre out: uint8 (size, size, 3). Where the image is smaller than the crop, black is added.
+
+    Rounding follows torchvision's Resize and CenterCrop, so that published weights see what they were measured on.
+    """
+    if preprocessing.resize is not None and preprocessing.interpolation is not None:
+        image = image.resize(resized(image.size, preprocessing.resize), INTERPOLATIONS[preprocessing.interpolation])
+    size, (width, height) = preprocessing.size, image.size
+    left, top = round((width - size) / 2), round((height - size) / 2)
+    # PIL's crop fills what lies outside with black.
+    return np.asarray(image.crop((left, top, left + size, top + size)), dtype=np.uint8)
 
 
-def normalise(pixels: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
-    """uint8 (..., height, width, 3) to float32 (..., 3, height, width), scaled to 0..1, less mean, over std."""
-    raise AssertionError
+def resized(extent: tuple[int, int], resize: int | tuple[int, int]) -> tuple[int, int]:
+    """(width, height) after resizing: the shorter side to `resize`, or to (height, width) exactly."""
+    if isinstance(resize, tuple):
+        return resize[1], resize[0]
+    shorter = min(extent)
+    width, height = (resize if side == shorter else max(1, int(resize * side / shorter)) for side in extent)
+    return width, height
+
+
+def normalise(pixels: Pixels, preprocessing: Preprocessing) -> Input:
+    """uint8 (..., height, width, 3) to float32 (..., 3, height, width): scaled to 0..1, less the mean, over the std."""
+    mean = np.asarray(preprocessing.mean, dtype=np.float32)
+    std = np.asarray(preprocessing.std, dtype=np.float32)
+    scaled = (pixels.astype(np.float32) / np.float32(255) - mean) / std
+    return np.ascontiguousarray(np.moveaxis(scaled, -1, -3))

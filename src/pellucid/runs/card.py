@@ -6,6 +6,7 @@ Torch-free: bundle.py puts a card into a file and takes it out again.
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from pellucid.images.preprocessing import Preprocessing
 from pellucid.records import Record
@@ -60,10 +61,12 @@ class Card(Record):
     probe: Probe
 
 
-def probabilities(logits: np.ndarray, *, temperature: float, one_logit: bool) -> np.ndarray:
+def probabilities(
+    logits: npt.NDArray[np.floating[Any]], *, temperature: float, one_logit: bool
+) -> npt.NDArray[np.float64]:
     """Logits (N, classes), or (N, 1) for one logit, to probabilities (N, classes) in float64; rows add up to 1."""
     scaled = np.asarray(logits, dtype=np.float64) / temperature
     if one_logit:
         scaled = np.concatenate([np.zeros_like(scaled), scaled], axis=1)
     grown = np.exp(scaled - scaled.max(axis=1, keepdims=True))
-    return grown / grown.sum(axis=1, keepdims=True)
+    return np.divide(grown, grown.sum(axis=1, keepdims=True))
