@@ -69,4 +69,5 @@ def probabilities(
     if one_logit:
         scaled = np.concatenate([np.zeros_like(scaled), scaled], axis=1)
     grown = np.exp(scaled - scaled.max(axis=1, keepdims=True))
-    return np.divide(grown, grown.sum(axis=1, keepdims=True))
+    shares: npt.NDArray[np.float64] = grown / grown.sum(axis=1, keepdims=True)
+    return shares
