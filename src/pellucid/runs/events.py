@@ -8,11 +8,21 @@ from pellucid.intervals import Measured
 from pellucid.records import Record
 
 
+class Preparing(Record):
+    """What happens before training; shown, not kept. `total` is 0 where it cannot be known."""
+
+    event: Literal["preparing"] = "preparing"
+    phase: str  # "reading the data", "checking the images", "hashing", "fetching weights", ...
+    done: int
+    total: int
+
+
 class Started(Record):
     """Training begins, or goes on after `epoch` full epochs. Counts are images."""
 
     event: Literal["started"] = "started"
     time: str  # ISO 8601, UTC
+    run: str  # the run folder
     epoch: int
     epochs: int
     train_images: int
@@ -93,7 +103,7 @@ class Failed(Record):
 
 
 Event = Annotated[
-    Started | Progress | Epoch | Validated | Saved | Stopped | Failed,
+    Preparing | Started | Progress | Epoch | Validated | Saved | Stopped | Failed,
     Field(discriminator="event"),
 ]
 EVENTS: TypeAdapter[Event] = TypeAdapter(Event)

@@ -1,0 +1,108 @@
+"""The bundle: one .safetensors file that holds a network's weights and its card. Loading it replays the probe."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from pellucid.errors import UserError
+from pellucid.images.preprocessing import Input
+from pellucid.networks.build import network
+from pellucid.records import write
+from pellucid.runs.card import FORMAT, Card
+from pellucid.runs.probe import Logits, replay
+
+CARD = "pellucid_card"
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A card and the network it speaks of, in evaluation mode; the probe has been replayed."""
+
+    card: Card
+    network: nn.Module
+    path: Path
+
+
+def save_bundle(path: Path, network: nn.Module, card: Card) -> None:
+    """Write weights and card as one file, whole or not at all."""
+    write(path, save(plain_tensors(network.state_dict()), metadata={CARD: card.model_dump_json()}))
+
+
+def load_bundle(path: Path) -> Bundle:
+    """Build the network that the card names, load the weights, replay the probe.
+
+    Raises UserError for a file that is missing, damaged or no bundle, and for one that does not reproduce its probe.
+    """
+    card = read_card(path)
+    with safe_open(path, framework="pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is not a mapping
+    net = network(card.architecture, 1 if card.one_logit else len(card.classes), **card.options)
+    expected = net.state_dict()
+    if wrong := sorted(
+        {name for name in expected.keys() | tensors.keys() if _shape(expected, name) != _shape(tensors, name)}
+    ):
+        name = wrong[0]
+        raise UserError(
+            f"{path} does not hold the weights of {card.architecture} that its card speaks of",
+            [f"{name}: {_shape(tensors, name)} in the file, {_shape(expected, name)} in the network"],
+            hint="the file was changed after it was saved: use an unchanged copy, or train again",
+        )
+    net.load_state_dict(tensors)
+    net.eval()
+    replay(card, logits_of(net), str(path))
+    return Bundle(card, net, path)
+
+
+def read_card(path: Path) -> Card:
+    """The card in the file, without building the network or proving anything."""
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+    except FileNotFoundError as cause:
+        raise UserError(f"{path} is not there", hint="`pellucid runs` lists what has been trained") from cause
+    except (SafetensorError, OSError) as cause:
+        raise UserError(
+            f"{path} is not a .safetensors file, or it is damaged", [str(cause)], hint="use an unchanged copy"
+        ) from cause
+    if CARD not in metadata:
+        raise UserError(
+            f"{path} holds weights but no card, so nothing is known of its classes or preprocessing",
+            hint="`pellucid train DATA --weights FILE` makes a model of it",
+        )
+    card = Card.from_json(metadata[CARD], f"the card in {path}")
+    if card.format != FORMAT:
+        raise UserError(
+            f"{path} is written in format {card.format}; this version of pellucid reads format {FORMAT}",
+            hint="install the version of pellucid that wrote it: its card names it under provenance",
+        )
+    return card
+
+
+def logits_of(net: nn.Module) -> Logits:
+    """What a probe wants of `net`: numpy in, numpy out, in evaluation mode; the network's mode is put back after."""
+    device = next(net.parameters()).device
+
+    def logits(inputs: Input) -> Input:
+        training = [module for module in net.modules() if module.training]
+        net.eval()
+        with torch.inference_mode():
+            given: Input = net(torch.from_numpy(inputs).to(device)).float().cpu().numpy()
+        for module in training:
+            module.training = True
+        return given
+
+    return logits
+
+
+def plain_tensors(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors as safetensors wants them: on the CPU, contiguous, sharing nothing."""
+    return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
+
+
+def _shape(tensors: Mapping[str, Tensor], name: str) -> str:
+    return "x".join(map(str, tensors[name].shape)) or "scalar" if name in tensors else "nothing"

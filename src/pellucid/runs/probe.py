@@ -1,0 +1,112 @@
+"""The probe: a fixed synthetic image that every load and export runs again, so that a model proves itself.
+
+Torch-free: what computes the logits comes in by argument.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from pellucid.errors import UserError, listed
+from pellucid.images.decode import open_image
+from pellucid.images.preprocessing import Input, Preprocessing, prepare
+from pellucid.runs.card import Card, Probe, probabilities
+
+IMAGE = "chirp-389x331-rgba-1"
+PIXEL_TOLERANCE = 1e-4  # in units of the normalised input: a change of one grey level is about 0.017
+LOGIT_TOLERANCE = 2e-4  # relative to the largest logit: float32 on another processor stays within some 1e-5
+SAMPLES_A_SIDE = 8
+
+Logits = Callable[[Input], npt.NDArray[np.floating[Any]]]  # (1, 3, size, size) -> (1, classes or 1)
+
+
+def synthetic_image() -> Image.Image:
+    """The probe image, in integer arithmetic only: the same bytes on every machine, for ever.
+
+    Circles that grow finer outwards make every resize and interpolation show; differing channels make a swap of
+    colours show; a transparent disc makes the background show; unequal sides make a squeezed resize show.
+    """
+    y, x = np.mgrid[0:331, 0:389].astype(np.int64)
+    away = (x - 170) ** 2 + (y - 150) ** 2
+    red = away // 23 % 256
+    green = (x * 3 + y * 5 + (x // 7) * (y // 11)) % 256
+    blue = 255 * ((x // 5 + y // 3) % 2) * (away % 97) // 97
+    alpha = np.where((x - 230) ** 2 + (y - 200) ** 2 < 45**2, 64, 255)
+    return Image.fromarray(np.stack([red, green, blue, alpha], axis=2).astype(np.uint8))
+
+
+def probe_input(preprocessing: Preprocessing) -> Input:
+    """The probe image as the network sees it: float32 (3, size, size)."""
+    image = open_image(synthetic_image(), background=preprocessing.background, name="the probe image")
+    return prepare(image, preprocessing)
+
+
+def take(
+    logits: Logits, *, classes: Sequence[str], one_logit: bool, preprocessing: Preprocessing, temperature: float
+) -> Probe:
+    """Run the probe image and record what came out."""
+    pixels = probe_input(preprocessing)
+    given = np.asarray(logits(pixels[None]), dtype=np.float64)
+    shares = probabilities(given, temperature=temperature, one_logit=one_logit)[0]
+    return Probe(
+        image=IMAGE,
+        pixels=_samples(pixels),
+        logits=dict(zip(classes[1:] if one_logit else classes, given[0].tolist(), strict=True)),
+        probabilities=dict(zip(classes, shares.tolist(), strict=True)),
+    )
+
+
+def replay(card: Card, logits: Logits, where: str) -> None:
+    """Run the probe again and compare; a UserError names what no longer agrees. `where` names the model in it."""
+    if card.probe.image != IMAGE:
+        raise UserError(
+            f"{where} was proved with the probe image {card.probe.image!r}, which this version does not have",
+            hint="it was written by another version of pellucid: install that one, or a newer one",
+        )
+    if problems := differences(card, logits):
+        raise UserError(
+            f"{where} does not reproduce its own probe",
+            listed(problems),
+            hint="the file was changed after it was saved: use an unchanged copy, or train again",
+        )
+
+
+def differences(card: Card, logits: Logits) -> list[str]:
+    """What of the probe no longer agrees, in words; [] where all does."""
+    now = take(
+        logits,
+        classes=card.classes,
+        one_logit=card.one_logit,
+        preprocessing=card.preprocessing,
+        temperature=card.temperature,
+    )
+    problems = []
+    if _gap(now.pixels, card.probe.pixels) > PIXEL_TOLERANCE:
+        problems.append("preprocessing: the image reaches the network with other pixels than when it was saved")
+    if set(now.logits) != set(card.probe.logits) or set(now.probabilities) != set(card.probe.probabilities):
+        return [*problems, "classes: the names are not those of the probe"]
+    scale = max(1.0, *(abs(value) for value in card.probe.logits.values()))
+    for name, value in card.probe.logits.items():
+        if not abs(now.logits[name] - value) <= LOGIT_TOLERANCE * scale:
+            problems.append(f"logit of {name}: {now.logits[name]:.6g}, was {value:.6g}")
+    for name, value in card.probe.probabilities.items():
+        if not abs(now.probabilities[name] - value) <= LOGIT_TOLERANCE * scale / min(1.0, card.temperature):
+            problems.append(f"probability of {name}: {now.probabilities[name]:.6g}, was {value:.6g}")
+    return problems
+
+
+def _samples(pixels: Input) -> tuple[float, ...]:
+    """Points of a regular grid in each channel, then each channel's mean: enough to notice any other preprocessing."""
+    size = pixels.shape[-1]
+    at = (2 * np.arange(SAMPLES_A_SIDE) + 1) * size // (2 * SAMPLES_A_SIDE)
+    grid = pixels[:, at][:, :, at].astype(np.float64)
+    return (*grid.ravel().tolist(), *pixels.astype(np.float64).mean(axis=(1, 2)).tolist(), float(size))
+
+
+def _gap(ours: Sequence[float], theirs: Sequence[float]) -> float:
+    if len(ours) != len(theirs):
+        return float("inf")
+    return float(np.max(np.abs(np.subtract(ours, theirs))))
