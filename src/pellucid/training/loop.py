@@ -1,0 +1,410 @@
+"""The training loop: steps, epochs, validation, the best bundle, checkpoints. It yields events and prints nothing."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+from torch.optim import SGD, AdamW, Optimizer
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from pellucid.errors import UserError
+from pellucid.images.augmentation import mix
+from pellucid.images.loading import Images, epoch_order, loader
+from pellucid.images.preprocessing import Preprocessing
+from pellucid.intervals import Measured, wilson
+from pellucid.networks.build import Network
+from pellucid.runs import probe
+from pellucid.runs.bundle import logits_of, save_bundle
+from pellucid.runs.card import FORMAT, Card, Result, probabilities
+from pellucid.runs.events import Epoch, Event, Failed, Progress, Saved, Started, Stopped, Validated
+from pellucid.runs.run_folder import RunFolder
+from pellucid.training.calibration import fit_temperature, sure_from
+from pellucid.training.config import Config, Learning
+from pellucid.training.interruption import Interruption, watch
+from pellucid.training.objective import choose, objective
+from pellucid.training.schedule import rate_at
+from pellucid.training.state import Best, Position, Sums, load_checkpoint, save_checkpoint
+from pellucid.training.transfer import Frozen, parameter_groups
+
+
+@dataclass(frozen=True)
+class Job:
+    """All that a training needs, ready to run."""
+
+    config: Config
+    run: RunFolder
+    network: Network
+    frozen: Frozen
+    preprocessing: Preprocessing
+    classes: tuple[str, ...]
+    train: Images
+    validation: Images
+    train_labels: npt.NDArray[np.int64]
+    fabric: Fabric
+    precision: str
+    workers: int
+    provenance: dict[str, Any]
+
+
+def now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def fit(job: Job, *, resume: bool = False) -> Iterator[Event]:
+    """Train to the end, or until Ctrl-C. The best weights so far are always in the run folder as a whole bundle."""
+    trainer = _Trainer(job)
+    if resume:
+        trainer.restore()
+    try:
+        with watch() as interruption:
+            yield from trainer.run(interruption)
+    except Exception as cause:
+        yield Failed(time=now(), epoch=trainer.position.epoch, problem=str(cause) or type(cause).__name__)
+        raise
+
+
+class _Trainer:
+    """Holds together what changes while training goes on."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        learning = job.config.learning
+        network = job.network.to(memory_format=torch.channels_last)  # 1.2 times faster on a CPU, equal to rounding
+        optimizer = _optimizer(network, learning)
+        self.network, self.optimizer = job.fabric.setup(network, optimizer)
+        self.average = (
+            AveragedModel(job.network, multi_avg_fn=get_ema_multi_avg_fn(learning.ema), use_buffers=True)
+            if learning.ema
+            else None
+        )
+        counts = np.bincount(job.train_labels, minlength=len(job.classes))
+        self.objective = objective(learning, counts.tolist())
+        # Batch norm cannot learn from a single image, so one that would be left over sits this epoch out.
+        self.images = len(job.train) - (len(job.train) % learning.batch == 1)
+        self.batches = -(-self.images // learning.batch)
+        self.steps = -(-self.batches // learning.accumulate)
+        self.draw_weights = (1 / counts[job.train_labels]).tolist() if learning.balanced_sampling else None
+        self.position = Position()
+        self.pace = _Pace()
+        self.began = perf_counter()
+
+    def restore(self) -> None:
+        self.position = load_checkpoint(
+            self.job.run, network=self.job.network, optimizer=self.optimizer.optimizer, average=self.average
+        )
+
+    def run(self, interruption: Interruption) -> Iterator[Event]:
+        yield self.started()
+        learning = self.job.config.learning
+        why = "finished"
+        while self.position.epoch < learning.epochs and not self.position.ended:
+            yield from self.epoch(interruption)
+            if interruption.asked:
+                yield from self.interrupted()
+                return
+            if len(self.job.validation):
+                yield from self.validate()
+            else:
+                yield self.save_best(Best(epoch=self.position.epoch, value=0.0, loss=0.0), (), None)
+            if learning.patience and self.position.stale >= learning.patience:
+                self.move(ended=True)
+                why = "early"
+            self.checkpoint()
+            if interruption.asked and self.position.epoch < learning.epochs:
+                yield from self.interrupted()
+                return
+        self.save_bundle(self.job.run.last, self.evaluated(), (), 1.0, None)
+        yield self.saved(self.job.run.last.name, "last")
+        yield self.stopped(why)
+
+    def epoch(self, interruption: Interruption) -> Iterator[Event]:
+        """The rest of the current epoch; stops at a whole step when a stop was asked for."""
+        job, learning, epoch = self.job, self.job.config.learning, self.position.epoch
+        self.job.frozen.set_training(self.network)
+        order = epoch_order(len(job.train), seed=job.config.seed, epoch=epoch, weights=self.draw_weights)
+        rest = order[self.position.batch * learning.batch : self.images]
+        job.train.set_epoch(epoch)
+        data = job.fabric.setup_dataloaders(
+            loader(job.train, batch=learning.batch, workers=job.workers, order=rest.tolist())
+        )
+        asked = perf_counter()
+        for batch, (images, labels, _) in enumerate(data, start=self.position.batch):
+            got = perf_counter()
+            loss, right = self.step(batch, images, labels)
+            done = perf_counter()
+            sums = self.position.sums
+            self.move(
+                batch=batch + 1,
+                sums=Sums(
+                    images=sums.images + len(labels),
+                    right=sums.right + right,
+                    loss=sums.loss + loss * len(labels),
+                    waiting=sums.waiting + got - asked,
+                    computing=sums.computing + done - got,
+                ),
+            )
+            self.pace.step(done - asked)
+            yield self.progress("train", batch + 1, self.batches, self.position.sums.loss / self.position.sums.images)
+            asked = perf_counter()
+            if interruption.asked and self.at_whole_step(batch) and batch + 1 < self.batches:
+                return
+        yield self.finish_epoch()
+
+    def step(self, batch: int, images: Tensor, labels: Tensor) -> tuple[float, int]:
+        """One batch forward and back, and the optimiser's step where a whole step is full: (loss, images right)."""
+        job, learning, position = self.job, self.job.config.learning, self.position
+        seed = int(np.random.SeedSequence((job.config.seed, position.epoch, batch)).generate_state(1)[0])
+        torch.manual_seed(seed)  # dropout
+        mixed, targets = mix(images, labels, job.config.augmentation, classes=len(job.classes), seed=seed)
+        window = min(learning.accumulate, self.batches - batch // learning.accumulate * learning.accumulate)
+        full = self.at_whole_step(batch)
+        with job.fabric.no_backward_sync(self.network, enabled=not full):
+            logits = self.network(mixed.contiguous(memory_format=torch.channels_last))
+            loss = self.objective(logits.float(), targets)
+            job.fabric.backward(loss / window)
+        value = loss.item()
+        if not np.isfinite(value):
+            raise UserError(
+                f"the loss became {value} in epoch {position.epoch + 1}, batch {batch + 1}",
+                hint="a lower --rate or --learning.clip 1.0 usually helps; the best model so far is kept",
+            )
+        if full:
+            rate = rate_at(learning, step=position.step, steps_per_epoch=self.steps)
+            for group in self.optimizer.param_groups:
+                group["lr"] = rate
+            if learning.clip:
+                job.fabric.clip_gradients(self.network, self.optimizer, max_norm=learning.clip)
+            self.optimizer.step()
+            self.optimizer.zero_grad(set_to_none=True)
+            if self.average is not None:
+                self.average.update_parameters(job.network)
+            self.move(step=position.step + 1)
+        truth = targets.argmax(dim=1) if targets.ndim == 2 else targets
+        return value, int((choose(logits, one_logit=learning.one_logit) == truth).sum())
+
+    def at_whole_step(self, batch: int) -> bool:
+        return (batch + 1) % self.job.config.learning.accumulate == 0 or batch + 1 == self.batches
+
+    def finish_epoch(self) -> Epoch:
+        sums, step = self.position.sums, self.position.step
+        self.move(epoch=self.position.epoch + 1, batch=0, sums=Sums())
+        return Epoch(
+            time=now(),
+            epoch=self.position.epoch,
+            loss=sums.loss / sums.images,
+            accuracy=wilson(sums.right, sums.images),
+            rate=rate_at(self.job.config.learning, step=step - 1, steps_per_epoch=self.steps),
+            images_per_second=sums.images / max(1e-9, sums.waiting + sums.computing),
+            seconds_waiting=sums.waiting,
+            seconds_computing=sums.computing,
+        )
+
+    def validate(self) -> Iterator[Event]:
+        """Measure the weights (their moving average, with ema) on the validation part; keep them if they are best."""
+        job, learning, began = self.job, self.job.config.learning, perf_counter()
+        network = self.evaluated()
+        data = job.fabric.setup_dataloaders(loader(job.validation, batch=learning.batch, workers=job.workers))
+        gathered: list[tuple[Tensor, Tensor]] = []
+        network.eval()
+        total = -(-len(job.validation) // learning.batch)
+        for batch, (images, labels, _) in enumerate(data, start=1):
+            with torch.inference_mode(), job.fabric.autocast():
+                logits = network(images.contiguous(memory_format=torch.channels_last))
+            gathered.append((logits.float().cpu(), labels.cpu()))
+            yield self.progress("validation", batch, total, 0.0)
+        logits, labels = (torch.cat(column) for column in zip(*gathered, strict=True))
+        best, accuracy = self.judge(logits, labels)
+        seconds = perf_counter() - began
+        self.pace.validation(seconds)
+        better = _better(best, self.position.best, learning)
+        self.move(stale=0 if better else self.position.stale + 1)
+        yield Validated(
+            time=now(),
+            epoch=self.position.epoch,
+            loss=best.loss,
+            accuracy=accuracy,
+            measure=learning.best_by,
+            value=best.value,
+            best=better,
+            seconds=seconds,
+            seconds_left=self.seconds_left(),
+        )
+        if better:
+            result = Result(part="validation", measure="accuracy", **accuracy.model_dump())
+            yield self.save_best(best, (result,), (logits.numpy(), labels.numpy()))
+
+    def judge(self, logits: Tensor, labels: Tensor) -> tuple[Best, Measured]:
+        """The value by which weights are chosen, with plain loss (no smoothing, no class weights) and accuracy."""
+        learning = self.job.config.learning
+        loss = float(objective(Learning(one_logit=learning.one_logit), ())(logits, labels))
+        right = (choose(logits, one_logit=learning.one_logit) == labels).numpy()
+        recalls = [right[labels.numpy() == index].mean() for index in np.unique(labels.numpy())]
+        value = {"accuracy": right.mean(), "balanced_accuracy": np.mean(recalls), "loss": loss}[learning.best_by]
+        best = Best(epoch=self.position.epoch, value=float(value), loss=loss)
+        return best, wilson(int(right.sum()), len(right))
+
+    def save_best(
+        self,
+        best: Best,
+        results: tuple[Result, ...],
+        measured: tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]] | None,
+        why: str = "best",
+    ) -> Saved:
+        temperature, sure = 1.0, None
+        if measured is not None:
+            logits, labels = measured
+            one_logit = self.job.config.learning.one_logit
+            temperature = fit_temperature(logits, labels, one_logit=one_logit)
+            shares = probabilities(logits, temperature=temperature, one_logit=one_logit)
+            sure = sure_from(shares.max(axis=1), shares.argmax(axis=1) == labels)
+        self.save_bundle(self.job.run.model, self.evaluated(), results, temperature, sure)
+        self.move(best=best)
+        return self.saved(self.job.run.model.name, why)
+
+    def save_bundle(
+        self, path: Any, network: nn.Module, results: tuple[Result, ...], temperature: float, sure: float | None
+    ) -> None:
+        job, one_logit = self.job, self.job.config.learning.one_logit
+        card = Card(
+            format=FORMAT,
+            architecture=job.network.name,
+            options=job.network.options,
+            classes=job.classes,
+            one_logit=one_logit,
+            preprocessing=job.preprocessing,
+            temperature=temperature,
+            threshold=0.5 if len(job.classes) == 2 else None,
+            sure_from=sure,
+            provenance=job.provenance | {"epoch": self.position.epoch, "saved": now()},
+            results=results,
+            probe=probe.take(
+                logits_of(network),
+                classes=job.classes,
+                one_logit=one_logit,
+                preprocessing=job.preprocessing,
+                temperature=temperature,
+            ),
+        )
+        if job.fabric.is_global_zero:
+            save_bundle(path, network, card)
+
+    def evaluated(self) -> nn.Module:
+        """The network whose weights are measured and saved."""
+        return self.job.network if self.average is None else self.average.module
+
+    def interrupted(self) -> Iterator[Event]:
+        self.checkpoint()
+        yield self.saved(self.job.run.checkpoint.name, "interrupted")
+        if self.position.best is None:
+            self.save_bundle(self.job.run.model, self.evaluated(), (), 1.0, None)
+            yield self.saved(self.job.run.model.name, "interrupted")
+        yield self.stopped("interrupted")
+
+    def checkpoint(self) -> None:
+        self.move(seconds=self.position.seconds + perf_counter() - self.began)
+        self.began = perf_counter()
+        if self.job.fabric.is_global_zero:
+            save_checkpoint(
+                self.job.run,
+                self.position,
+                network=self.job.network,
+                optimizer=self.optimizer.optimizer,
+                average=self.average,
+            )
+
+    def move(self, **changes: Any) -> None:
+        self.position = self.position.model_copy(update=changes)
+
+    def seconds_left(self) -> float | None:
+        epochs = self.job.config.learning.epochs - self.position.epoch
+        return self.pace.left(
+            batches=epochs * self.batches - self.position.batch, validations=epochs if len(self.job.validation) else 0
+        )
+
+    def progress(self, phase: Any, step: int, steps: int, loss: float) -> Progress:
+        sums = self.position.sums
+        return Progress(
+            phase=phase,
+            epoch=self.position.epoch + (phase == "train"),
+            epochs=self.job.config.learning.epochs,
+            step=step,
+            steps=steps,
+            loss=loss,
+            images_per_second=sums.images / max(1e-9, sums.waiting + sums.computing),
+            seconds_left=self.seconds_left(),
+        )
+
+    def started(self) -> Started:
+        job = self.job
+        parameters = list(job.network.parameters())
+        return Started(
+            time=now(),
+            run=str(job.run.path),
+            epoch=self.position.epoch,
+            epochs=job.config.learning.epochs,
+            train_images=len(job.train),
+            validation_images=len(job.validation),
+            parameters=sum(parameter.numel() for parameter in parameters),
+            trained_parameters=sum(parameter.numel() for parameter in parameters if parameter.requires_grad),
+            device=str(job.fabric.device),
+            precision=job.precision,
+        )
+
+    def saved(self, file: str, why: str) -> Saved:
+        return Saved(time=now(), epoch=self.position.epoch, file=file, why=why)
+
+    def stopped(self, why: Any) -> Stopped:
+        best = self.position.best
+        return Stopped(
+            time=now(),
+            epoch=self.position.epoch,
+            why=why,
+            best_epoch=None if best is None else best.epoch,
+            seconds=self.position.seconds + perf_counter() - self.began,
+        )
+
+
+class _Pace:
+    """How long batches and validations take, for an honest remaining time."""
+
+    def __init__(self) -> None:
+        self.batch_seconds: float | None = None
+        self.validation_seconds: float | None = None
+        self.seen = 0
+
+    def step(self, seconds: float) -> None:
+        """The first batch of a sitting (workers start, memory is allocated) says nothing of the others."""
+        self.seen += 1
+        if self.seen > 1:
+            before = seconds if self.batch_seconds is None else self.batch_seconds
+            self.batch_seconds = before + (seconds - before) / min(self.seen - 1, 50)
+
+    def validation(self, seconds: float) -> None:
+        self.validation_seconds = seconds
+
+    def left(self, *, batches: int, validations: int) -> float | None:
+        """Seconds, or None before they can be told. A validation not yet seen is left out of the sum."""
+        if self.batch_seconds is None:
+            return None
+        return batches * self.batch_seconds + validations * (self.validation_seconds or 0.0)
+
+
+def _optimizer(network: nn.Module, learning: Learning) -> Optimizer:
+    groups = parameter_groups(network, weight_decay=learning.weight_decay, decay_norms=learning.decay_norms)
+    if learning.optimizer == "sgd":
+        return SGD(groups, lr=learning.rate, momentum=learning.momentum, nesterov=learning.nesterov)
+    return AdamW(groups, lr=learning.rate)
+
+
+def _better(new: Best, old: Best | None, learning: Learning) -> bool:
+    if old is None:
+        return True
+    sign = -1 if learning.best_by == "loss" else 1
+    return (sign * new.value, -new.loss) > (sign * old.value, -old.loss)

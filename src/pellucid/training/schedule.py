@@ -1,0 +1,28 @@
+"""The learning rate, as a pure function of the step: nothing to save, nothing to restore."""
+
+from math import cos, pi
+
+from pellucid.training.config import Learning
+
+
+def rate_at(learning: Learning, *, step: int, steps_per_epoch: int) -> float:
+    """The rate for optimiser step `step` (from 0): linear warm-up, then the schedule.
+
+    `step` and `exponential` change once an epoch, counted from the beginning as the tutorials do; `cosine` falls
+    from the end of the warm-up to zero after the last step (Loshchilov and Hutter 2017, arXiv:1608.03983, eq. 5).
+    """
+    warm_up = round(learning.warm_up * steps_per_epoch)
+    total = learning.epochs * steps_per_epoch
+    if step < warm_up:
+        return learning.rate * (step + 1) / warm_up
+    epoch = step // steps_per_epoch
+    match learning.schedule:
+        case "constant":
+            factor = 1.0
+        case "step":
+            factor = learning.step_factor ** (epoch // learning.step_epochs)
+        case "exponential":
+            factor = learning.decay_factor ** (epoch // learning.decay_epochs)
+        case "cosine":
+            factor = 0.5 * (1 + cos(pi * (step - warm_up) / max(1, total - warm_up)))
+    return learning.rate * factor

@@ -1,0 +1,94 @@
+"""What training must remember between two steps, written as one file so that it is never half of two states.
+
+Random numbers are not in it: every draw is a function of (seed, epoch, step), so there is nothing to restore.
+"""
+
+from collections.abc import Mapping
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from pellucid.errors import UserError
+from pellucid.records import Record, write, write_json
+from pellucid.runs.bundle import plain_tensors
+from pellucid.runs.run_folder import RunFolder
+
+
+class Best(Record):
+    epoch: int
+    value: float
+    loss: float
+
+
+class Sums(Record):
+    """Totals over the current epoch so far."""
+
+    images: int = 0
+    right: int = 0
+    loss: float = 0.0
+    waiting: float = 0.0  # seconds
+    computing: float = 0.0
+
+
+class Position(Record):
+    """Where training stands: `epoch` full epochs, `batch` batches of the next, `step` optimiser steps in all."""
+
+    epoch: int = 0
+    batch: int = 0
+    step: int = 0
+    sums: Sums = Sums()
+    best: Best | None = None
+    stale: int = 0  # validations since the best
+    seconds: float = 0.0  # of all sittings
+    ended: bool = False
+
+
+def save_checkpoint(
+    run: RunFolder, position: Position, *, network: nn.Module, optimizer: Optimizer, average: nn.Module | None
+) -> None:
+    """Write the state whole or not at all; checkpoint.json repeats its position for people to read."""
+    tensors = _prefixed("network.", network.state_dict())
+    if average is not None:
+        tensors |= _prefixed("average.", average.state_dict())
+    for index, slots in optimizer.state_dict()["state"].items():
+        tensors |= _prefixed(f"optimizer.{index}.", {name: torch.as_tensor(value) for name, value in slots.items()})
+    write(run.checkpoint, save(plain_tensors(tensors), metadata={"position": position.model_dump_json()}))
+    write_json(run.path / "checkpoint.json", position.model_dump())
+
+
+def load_checkpoint(run: RunFolder, *, network: nn.Module, optimizer: Optimizer, average: nn.Module | None) -> Position:
+    """Put the state back into what is given; training goes on bit for bit as if it had not stopped."""
+    with safe_open(run.checkpoint, framework="pt") as file:
+        position = Position.from_json((file.metadata() or {}).get("position", ""), f"the state in {run.checkpoint}")
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is not a mapping
+    try:
+        network.load_state_dict(_under("network.", tensors))
+        if average is not None:
+            average.load_state_dict(_under("average.", tensors))
+    except RuntimeError as cause:
+        raise UserError(f"{run.checkpoint} does not fit this run's configuration", [str(cause)]) from cause
+    slots: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in _under("optimizer.", tensors).items():
+        index, _, slot = name.partition(".")
+        slots.setdefault(int(index), {})[slot] = tensor
+    optimizer.load_state_dict({"state": slots, "param_groups": optimizer.state_dict()["param_groups"]})
+    return position
+
+
+def read_position(run: RunFolder) -> Position | None:
+    """Where the run stands, or None where it has no checkpoint yet."""
+    if not run.checkpoint.exists():
+        return None
+    with safe_open(run.checkpoint, framework="numpy") as file:
+        return Position.from_json((file.metadata() or {}).get("position", ""), f"the state in {run.checkpoint}")
+
+
+def _prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {prefix + name: tensor for name, tensor in tensors.items()}
+
+
+def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
