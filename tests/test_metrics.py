@@ -1,0 +1,198 @@
+"""Measures against sums by hand and scikit-learn; their intervals against what is known of them."""
+
+import time
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pellucid.intervals import wilson
+from pellucid.uses import metrics
+
+# Rows are the truth: 5 cats (4 called so), 3 dogs (2), no fox, but 1 dog was called a fox.
+TABLE = np.array([[4, 1, 0], [0, 2, 1], [0, 0, 0]])
+CAT, DOG, FOX = 0, 1, 2
+
+
+def judged(classes: int = 4) -> st.SearchStrategy:
+    """Up to 60 images as (truth, best)."""
+    pairs = st.lists(st.tuples(st.integers(0, classes - 1), st.integers(0, classes - 1)), min_size=1, max_size=60)
+    return pairs.map(lambda rows: np.array(rows).T)
+
+
+def scored() -> st.SearchStrategy:
+    """Two classes, both present, with scores that have ties, as (truth, scores)."""
+    rows = st.lists(st.tuples(st.integers(0, 1), st.integers(0, 8)), min_size=2, max_size=40)
+    return rows.filter(lambda pairs: len({truth for truth, _ in pairs}) == 2).map(
+        lambda pairs: (np.array([truth for truth, _ in pairs]), np.array([score / 8 for _, score in pairs]))
+    )
+
+
+def test_confusion_counts_truth_in_rows():
+    truth, best = np.array([0, 0, 0, 0, 0, 1, 1, 1]), np.array([0, 0, 0, 0, 1, 1, 1, 2])
+    assert metrics.confusion(truth, best, classes=3).tolist() == TABLE.tolist()
+
+
+def test_accuracy_recall_and_precision_are_the_shares_one_counts_by_hand():
+    assert metrics.accuracy(TABLE) == wilson(6, 8)
+    assert [metrics.recall(TABLE, index) for index in (CAT, DOG, FOX)] == [wilson(4, 5), wilson(2, 3), wilson(0, 0)]
+    assert [metrics.precision(TABLE, index) for index in (CAT, DOG, FOX)] == [wilson(4, 4), wilson(2, 3), wilson(0, 1)]
+
+
+def test_f1_and_balanced_accuracy_are_what_one_computes_by_hand():
+    cat, dog, fox = (metrics.f1(TABLE, index) for index in (CAT, DOG, FOX))
+    assert (cat.value, cat.n) == (pytest.approx(8 / 9), 5)  # precision 1, recall 4/5
+    assert (dog.value, dog.n) == (pytest.approx(2 / 3), 4)
+    assert (fox.value, fox.n) == (0, 1)
+    balanced = metrics.balanced_accuracy(TABLE)
+    assert (balanced.value, balanced.n) == (pytest.approx((4 / 5 + 2 / 3) / 2), 8)  # of the classes that have images
+
+
+def test_log_loss_is_what_one_computes_by_hand():
+    loss = metrics.log_loss(np.array([0, 1]), np.array([[0.5, 0.5], [0.75, 0.25]]))
+    assert (loss.value, loss.n) == (pytest.approx(1.5 * np.log(2)), 2)  # (ln 2 + ln 4) / 2
+
+
+def test_roc_auc_and_average_precision_are_what_one_computes_by_hand():
+    truth, scores = np.array([1, 0, 1, 0]), np.array([0.9, 0.8, 0.7, 0.1])
+    assert metrics.roc_auc(truth, scores).value == pytest.approx(3 / 4)  # of 4 pairs, one is the wrong way round
+    assert metrics.average_precision(truth, scores).value == pytest.approx((1 / 1 + 2 / 3) / 2)
+    assert metrics.roc_auc(truth, np.full(4, 0.5)).value == pytest.approx(1 / 2)
+
+
+def test_what_is_not_defined_is_none_and_says_on_how_many_images():
+    nothing = np.zeros((2, 2), dtype=np.int64)
+    nobody = np.array([], dtype=np.int64)
+    for measured in (
+        metrics.accuracy(nothing),
+        metrics.balanced_accuracy(nothing),
+        metrics.recall(TABLE, FOX),
+        metrics.precision(np.array([[2, 0], [1, 0]]), 1),
+        metrics.f1(nothing, 0),
+        metrics.log_loss(nobody, np.empty((0, 2))),
+    ):
+        assert (measured.value, measured.low, measured.high, measured.n) == (None, None, None, 0)
+    one_class = metrics.roc_auc(np.array([1, 1, 1]), np.array([0.1, 0.2, 0.3]))
+    assert (one_class.value, one_class.low, one_class.n) == (None, None, 3)
+    assert metrics.average_precision(np.array([0, 0]), np.array([0.1, 0.2])).value is None
+
+
+@settings(deadline=None, max_examples=30)
+@given(judged())
+def test_measures_of_classes_agree_with_scikit_learn(case):
+    from sklearn.metrics import balanced_accuracy_score, confusion_matrix, precision_recall_fscore_support
+
+    truth, best = case
+    table = metrics.confusion(truth, best, classes=4)
+    assert table.tolist() == confusion_matrix(truth, best, labels=range(4)).tolist()
+    columns = precision_recall_fscore_support(truth, best, labels=range(4), zero_division=np.nan)
+    for measure, column in zip((metrics.precision, metrics.recall, metrics.f1), columns, strict=False):
+        ours = [np.nan if (value := measure(table, index).value) is None else value for index in range(4)]
+        np.testing.assert_allclose(ours, column)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it warns of classes that were called but are not there
+        assert metrics.balanced_accuracy(table).value == pytest.approx(balanced_accuracy_score(truth, best))
+
+
+@settings(deadline=None, max_examples=30)
+@given(scored())
+def test_measures_of_scores_agree_with_scikit_learn(case):
+    from sklearn.metrics import average_precision_score, log_loss, roc_auc_score
+
+    truth, scores = case
+    both = np.stack([1 - scores, scores], axis=1)
+    assert metrics.roc_auc(truth, scores).value == pytest.approx(roc_auc_score(truth, scores))
+    assert metrics.average_precision(truth, scores).value == pytest.approx(average_precision_score(truth, scores))
+    assert metrics.log_loss(truth, both).value == pytest.approx(log_loss(truth, both))
+
+
+@settings(deadline=None, max_examples=30)
+@given(scored())
+def test_every_interval_holds_its_value_and_none_claims_certainty_of_all_right(case):
+    truth, scores = case
+    table = metrics.confusion(truth, (scores >= 0.5).astype(np.int64), classes=2)
+    for measured in (
+        metrics.balanced_accuracy(table),
+        metrics.f1(table, 0),
+        metrics.f1(table, 1),
+        metrics.roc_auc(truth, scores),
+        metrics.average_precision(truth, scores),
+    ):
+        if measured.value is not None:
+            assert 0 <= measured.low <= measured.value <= measured.high <= 1
+            assert measured.value != 1 or measured.low < 1
+            assert measured.value != 0 or measured.high > 0
+
+
+def test_all_right_is_bounded_as_wilson_bounds_the_smallest_class():
+    table = np.array([[40, 0], [0, 10]])
+    assert metrics.balanced_accuracy(table).low == pytest.approx(0.7225, abs=5e-5)  # 10 of 10, Newcombe 1998
+    assert metrics.f1(table, 0).low == pytest.approx(wilson(40, 40).low)
+    truth = np.repeat([0, 1], (40, 10))
+    assert metrics.roc_auc(truth, truth.astype(np.float64)).low == pytest.approx(0.7225, abs=5e-5)
+
+
+def test_bootstrap_of_balanced_accuracy_agrees_with_the_normal_interval_where_images_are_many():
+    table = np.array([[800, 200], [100, 900]])
+    half = 1.96 * np.sqrt(0.8 * 0.2 / 1000 + 0.9 * 0.1 / 1000) / 2
+    measured = metrics.balanced_accuracy(table)
+    assert measured.low == pytest.approx(0.85 - half, abs=0.002)
+    assert measured.high == pytest.approx(0.85 + half, abs=0.002)
+
+
+def test_bootstrap_of_the_log_loss_agrees_with_the_normal_interval_where_images_are_many():
+    given = np.random.default_rng(1).uniform(0.05, 1, 2000)
+    losses = -np.log(given)
+    half = 1.96 * losses.std() / np.sqrt(2000)
+    measured = metrics.log_loss(np.ones(2000, dtype=np.int64), np.stack([1 - given, given], axis=1))
+    assert measured.low == pytest.approx(losses.mean() - half, abs=0.005)
+    assert measured.high == pytest.approx(losses.mean() + half, abs=0.005)
+
+
+def test_bootstrap_of_the_auc_agrees_with_hanley_and_mcneil_where_images_are_many():
+    truth = np.repeat([0, 1], (600, 400))
+    scores = np.random.default_rng(2).exponential(1 + 2 * truth)  # theirs is exact for exponential scores
+    measured = metrics.roc_auc(truth, scores)
+    # Hanley and McNeil 1982 (Radiology 143:29), equation 2; the true area is 3 / (1 + 3).
+    area, twice, thrice = 3 / 4, (3 / 4) / (5 / 4), 2 * (9 / 16) / (7 / 4)
+    variance = (area * (1 - area) + 399 * (twice - area**2) + 599 * (thrice - area**2)) / (400 * 600)
+    assert measured.value == pytest.approx(area, abs=2 * np.sqrt(variance))
+    assert measured.high - measured.low == pytest.approx(2 * 1.96 * np.sqrt(variance), rel=0.1)
+
+
+def test_the_same_images_give_the_same_interval_in_any_order():
+    random = np.random.default_rng(3)
+    truth, scores = random.integers(0, 2, 50), random.random(50)
+    both = np.stack([1 - scores, scores], axis=1)
+    turned = random.permutation(50)
+    assert metrics.roc_auc(truth, scores) == metrics.roc_auc(truth[turned], scores[turned])
+    again = metrics.log_loss(truth[turned], both[turned])
+    assert again.model_dump() == pytest.approx(metrics.log_loss(truth, both).model_dump(), rel=1e-12)
+
+
+def test_a_hundred_thousand_images_take_seconds():
+    random = np.random.default_rng(4)
+    truth, scores = random.integers(0, 2, 100_000), random.random(100_000)
+    started = time.perf_counter()
+    metrics.roc_auc(truth, scores)
+    assert time.perf_counter() - started < 20  # 1.6 s on an idle core
+
+
+@pytest.mark.slow
+def test_intervals_hold_the_truth_about_as_often_as_they_say():
+    """Of 200 samples with 50 images a class, the 95 % intervals hold the value of a very large sample 90 % or more."""
+
+    def sample(a_class: int) -> list:
+        truth = np.repeat([0, 1], a_class)
+        scores = 1 / (1 + np.exp(-random.normal(1.5 * truth - 0.75)))
+        table = metrics.confusion(truth, (scores >= 0.5).astype(np.int64), classes=2)
+        both = np.stack([1 - scores, scores], axis=1)
+        loss, area = metrics.log_loss(truth, both), metrics.roc_auc(truth, scores)
+        return [metrics.balanced_accuracy(table), metrics.f1(table, 1), loss, area]
+
+    random = np.random.default_rng(5)
+    right = [measured.value for measured in sample(50_000)]
+    held = [[each.low <= value <= each.high for each, value in zip(sample(50), right, strict=True)] for _ in range(200)]
+    assert np.all(np.mean(held, axis=0) >= 0.90)
