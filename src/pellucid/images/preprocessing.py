@@ -66,10 +66,15 @@ def crop(image: Image.Image, preprocessing: Preprocessing) -> Pixels:
     """
     if preprocessing.resize is not None and preprocessing.interpolation is not None:
         image = image.resize(resized(image.size, preprocessing.resize), INTERPOLATIONS[preprocessing.interpolation])
-    size, (width, height) = preprocessing.size, image.size
-    left, top = round((width - size) / 2), round((height - size) / 2)
+    size = preprocessing.size
+    left, top = (centred(side, size) for side in image.size)
     # PIL's crop fills what lies outside with black.
     return np.asarray(image.crop((left, top, left + size, top + size)), dtype=np.uint8)
+
+
+def centred(side: int, size: int) -> int:
+    """Where a centre crop of `size` starts on a `side`; below 0, that much black comes before the image."""
+    return round((side - size) / 2) if side >= size else -((size - side) // 2)
 
 
 def resized(extent: tuple[int, int], resize: int | tuple[int, int]) -> tuple[int, int]:
