@@ -53,7 +53,9 @@ class Augmentation(Record):
         for name, (least, most) in limits.items():
             low, high = getattr(self, name)
             if not least <= low <= high <= most or (low == 0 and name in ("scale", "ratio")):
-                raise ValueError(f"{name} is a range, the smaller first, within {least} to {most}")
+                raise ValueError(
+                    f"{name} goes from the smaller to the larger, within {least} to {most}, not {low}, {high}"
+                )
         return self
 
 
