@@ -1,1 +1,1 @@
-"""Records become text, pictures and pages. Reads records, computes nothing."""
+"""Records made readable: terminal text, figures, report.html. Nothing is measured here."""

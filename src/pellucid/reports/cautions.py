@@ -1,0 +1,125 @@
+"""What is uncertain or weak about a result, said before anybody has to ask. Each caution is one or two sentences."""
+
+from collections import Counter
+from collections.abc import Iterator
+
+from pellucid.images.split import Split
+from pellucid.reports.history import History
+from pellucid.reports.words import bounds, count, listed_words, percent
+from pellucid.uses.evaluate import Evaluation
+
+FEW = 10  # images of a class below which its own figures say little
+FEW_TO_LEARN = 20  # training images of a class
+WIDE = 0.03  # half of the accuracy's interval
+UNEVEN = 3  # the largest class over the smallest
+
+
+def of_evaluation(evaluation: Evaluation) -> Iterator[str]:
+    """What weakens the figures themselves."""
+    supports = {result.name: result.support for result in evaluation.per_class}
+    yield from _of_accuracy(evaluation, supports)
+    if few := [f"{name} ({n})" for name, n in supports.items() if n < FEW]:
+        shown = few if len(few) <= 6 else [*few[:5], f"{len(few) - 5} more classes"]
+        yield f"So few images of {listed_words(shown)} were measured that their own figures say little."
+    if (uneven := _uneven(supports)) and len(supports) > 1:
+        yield f"{uneven} Read the balanced accuracy and each class's recall rather than the accuracy."
+    if evaluation.left_out:
+        reasons = Counter(left_out.reason for left_out in evaluation.left_out)
+        listed = "; ".join(f"{n} x {reason}" for reason, n in reasons.most_common(3))
+        yield f"{count(len(evaluation.left_out), 'image')} could not be measured and count nowhere: {listed}."
+
+
+def _of_accuracy(evaluation: Evaluation, supports: dict[str, int]) -> Iterator[str]:
+    accuracy = evaluation.accuracy
+    if accuracy.low is None or accuracy.high is None:
+        return
+    if accuracy.high - accuracy.low > 2 * WIDE:
+        yield (
+            f"{count(accuracy.n, 'image')} can pin the accuracy down no further than {bounds(accuracy)} %. "
+            "Four times as many images would halve that interval."
+        )
+    commonest = max(supports, key=lambda name: supports[name])
+    share = supports[commonest] / accuracy.n
+    if accuracy.low <= share < 1:
+        yield (
+            f"Always answering {commonest} would be right for {percent(share)} of these images. "
+            "The interval does not lie above that: it has not been shown that anything useful was learned."
+        )
+    if evaluation.part == "validation":
+        yield (
+            "It was measured on the validation images, which also chose the best epoch and the calibration. "
+            "That flatters: expect somewhat less on new images, and measure on images that played no part."
+        )
+    elif evaluation.part == "train":
+        yield "It was measured on the images it learned from. That says nothing of new images."
+
+
+def of_no_evaluation(history: History) -> Iterator[str]:
+    """What is missing where nothing was evaluated."""
+    if history.best:
+        yield (
+            "The model that was kept has not been evaluated. The figure is from the validation images, which also "
+            f"chose the best of {count(len(history.laps), 'epoch')}: it flatters."
+        )
+    else:
+        yield "Nothing has been measured yet."
+
+
+def of_split(split: Split) -> Iterator[str]:
+    """What weakens the data that was learned from."""
+    counts = split.counts()
+    train = counts.get("train", {})
+    if few := [f"{name} ({train.get(name, 0)})" for name in split.classes if train.get(name, 0) < FEW_TO_LEARN]:
+        shown = few if len(few) <= 6 else [*few[:5], f"{len(few) - 5} more classes"]
+        yield f"There were few images to learn from of {listed_words(shown)}."
+    if uneven := _uneven({name: train.get(name, 0) for name in split.classes}):
+        yield f"To learn from, {uneven[:1].lower()}{uneven[1:]}"
+    if not sum(counts.get("validation", {}).values()):
+        yield "No images were kept for validation, so the last epoch was taken unseen, and nothing was calibrated."
+    if not sum(counts.get("test", {}).values()):
+        yield "No images were kept for a test: a figure from images that decided nothing is still to be measured."
+
+
+def of_overlap(evaluation: Evaluation, split: Split) -> Iterator[str]:
+    """Images that were measured although training had seen them, by content."""
+    used = {file.sha256: file.part for file in split.files if file.part != "test"}
+    parts = Counter(used[judged.sha256] for judged in evaluation.predictions if judged.sha256 in used)
+    if evaluation.part is None and parts:
+        listed = listed_words([f"{n} in {part}" for part, n in parts.most_common()])
+        yield (
+            f"{count(parts.total(), 'image')} of the {evaluation.n:,} measured were already there when it was trained "
+            f"({listed}), though perhaps under other names. They make the figures look better than they are."
+        )
+
+
+def of_training(history: History) -> Iterator[str]:
+    """What the course of training says."""
+    if history.failed:
+        yield f"Training ended with an error: {history.failed.problem}."
+    elif history.stopped is None:
+        yield "Training had not come to its end when this was written: it was still running, or it was killed."
+    elif history.stopped.why == "interrupted":
+        epochs = history.started.epochs if history.started else history.stopped.epoch
+        yield f"Training was interrupted after {history.stopped.epoch} of {count(epochs, 'epoch')}; it may improve yet."
+    best, last = history.best, history.laps[-1] if history.laps else None
+    if not (best and last):
+        return
+    if history.stopped and history.stopped.why == "finished" and best.epoch == last.epoch and len(history.laps) > 1:
+        yield "The last epoch was the best, so it was still improving: more epochs may help."
+    learned = next((lap.learned for lap in history.laps if lap.epoch == best.epoch), None)
+    if learned and (learned.accuracy.low or 0.0) > (best.accuracy.high or 1.0):
+        yield (
+            f"It knows its training images better ({percent(learned.accuracy.value)}) than others "
+            f"({percent(best.accuracy.value)}): it learned some of them by heart. More images, or more varied "
+            "ones, help against that."
+        )
+
+
+def _uneven(counts: dict[str, int]) -> str:
+    """A sentence where the classes are of very different sizes; empty where they are not."""
+    present = {name: n for name, n in counts.items() if n}
+    if len(present) < 2:
+        return ""
+    most, least = max(present, key=lambda name: present[name]), min(present, key=lambda name: present[name])
+    times = present[most] / present[least]
+    return f"There are {times:.0f} times as many images of {most} as of {least}." if times >= UNEVEN else ""

@@ -1,0 +1,64 @@
+"""What records say, in sentences for somebody new to classifiers; the terminal and the report share them."""
+
+from pellucid.intervals import Measured
+from pellucid.reports.words import count, percent
+from pellucid.runs.card import Card
+
+
+def accuracy_in_words(accuracy: Measured) -> str:
+    """How often it was right, and how often it will be, without a word of statistics but "confidence"."""
+    if accuracy.value is None or accuracy.low is None or accuracy.high is None:
+        return "No image was measured, so nothing is known of its accuracy."
+    right = round(accuracy.value * accuracy.n)
+    low, high = round(100 * accuracy.low), round(100 * accuracy.high)
+    among = f"about {low}" if low == high else f"between {low} and {high}"
+    return (
+        f"It was right for {right:,} of {count(accuracy.n, 'image')}. Over many more images like these, "
+        f"{among} of every 100 would be right (with 95 % confidence)."
+    )
+
+
+def decision(card: Card) -> list[str]:
+    """How the model turns its scores into an answer: threshold, temperature, and when it calls itself sure."""
+    if card.threshold is not None:
+        negative, positive = card.classes
+        rule = f"It says {positive} where the probability of {positive} is at least {percent(card.threshold)}, "
+        rule += f"and {negative} otherwise."
+    else:
+        rule = "It says the class with the highest probability."
+    if card.temperature == 1:
+        scores = "Its raw scores become probabilities as they are (temperature 1): they were not calibrated."
+    else:
+        what = "softens" if card.temperature > 1 else "sharpens"
+        scores = (
+            f"Its raw scores are divided by {card.temperature:.2f} (the temperature) before they become probabilities. "
+            f"That {what} them; it was chosen on the validation images so that, as nearly as one number can do it, "
+            "a probability of 90 % means right nine times in ten."
+        )
+    if card.sure_from is None:
+        sure = (
+            "It never calls itself sure: no probability was found from which on validation was right 95 % of the time."
+        )
+    else:
+        sure = (
+            f"It calls itself sure from a probability of {percent(card.sure_from)}: "
+            "from there on at least 95 % of its answers on the validation images were right."
+        )
+    return [rule, scores, sure]
+
+
+def preprocessing(card: Card) -> str:
+    """How an image reaches the network, in a sentence."""
+    p = card.preprocessing
+    if p.resize is None:
+        resized = "kept at its own resolution"
+    elif isinstance(p.resize, tuple):
+        resized = f"resized to {p.resize[1]} x {p.resize[0]} pixels ({p.interpolation})"
+    else:
+        resized = f"resized to {p.resize} pixels on its shorter side ({p.interpolation})"
+    mean, std = (", ".join(f"{value:g}" for value in values) for values in (p.mean, p.std))
+    background = ", ".join(map(str, p.background))
+    return (
+        f"An image is turned upright, {resized}, and {p.size} x {p.size} pixels are cut from its centre. "
+        f"Channels are scaled to 0..1, less {mean}, divided by {std}. Behind transparent pixels: {background}."
+    )
