@@ -1,0 +1,218 @@
+"""Training as it happens: a row an epoch, and a line for what is going on. Nothing scrolls past twice.
+
+On a terminal finished rows are printed once and stay; only the last line moves. Elsewhere (a file, a pipe) there is
+one plain line an epoch.
+"""
+
+from collections.abc import Callable
+from time import monotonic
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from pellucid.reports.words import bounds, count, duration, percent, rate, short_number
+from pellucid.runs.events import Epoch, Event, Failed, Preparing, Progress, Saved, Started, Stopped, Validated
+
+REFRESH = 0.1  # seconds between two pictures of the moving line
+
+# Width, first and second line of the heading. With the spaces between them: 79 columns.
+COLUMNS = (
+    (7, "", "epoch"),
+    (6, "train", "loss"),
+    (5, "", "%"),
+    (6, "valid.", "loss"),
+    (20, "* best so far", "% [95 % interval]"),
+    (7, "", "rate"),
+    (8, "", "images/s"),
+    (5, "", "wait"),
+    (7, "", "left"),
+)
+
+
+class LiveTable:
+    """`with LiveTable(console) as table: for event in events: table.show(event)`."""
+
+    def __init__(self, console: Console, clock: Callable[[], float] = monotonic) -> None:
+        self.console = console
+        self.clock = clock
+        self.live = Live(console=console, transient=True, auto_refresh=False) if _moves(console) else None
+        self.epochs = 0
+        self.run = ""
+        self.learned: Epoch | None = None  # waits for its validation
+        self.best: Validated | None = None
+        self.seconds_left: float | None = None
+        self.phase: tuple[str, ...] = ()
+        self.drawn = float("-inf")
+
+    def __enter__(self) -> Self:
+        if self.live:
+            self.live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.learned:
+            self._row(self.learned, None)
+        self._move(Text(""), now=True)
+        if self.live:
+            self.live.stop()
+
+    def show(self, event: Event) -> None:
+        match event:
+            case Preparing():
+                self._preparing(event)
+            case Started():
+                self._started(event)
+            case Progress():
+                self.seconds_left = event.seconds_left
+                self._phase(_progress_line(event), "epoch", event.phase)
+            case Epoch():
+                if self.learned:
+                    self._row(self.learned, None)
+                self.learned = event
+            case Validated():
+                self.seconds_left = event.seconds_left
+                self.best = event if event.best else self.best
+                self._row(self.learned, event)
+            case Stopped():
+                self._end(_end_words(event, self.best, self.run))
+            case Failed():  # what went wrong is told once, by whoever catches the error
+                self._end(f"stopped by an error in epoch {event.epoch + 1}")
+            case Saved():
+                pass
+
+    def _preparing(self, event: Preparing) -> None:
+        phase = ("preparing", event.phase)
+        if phase != self.phase and not self.live:
+            self._print(event.phase)
+        self._phase(_preparing_line(event), *phase)
+
+    def _phase(self, line: RenderableType, *phase: str) -> None:
+        """A new phase shows at once, however soon after the last picture."""
+        self._move(line, now=phase != self.phase)
+        self.phase = phase
+
+    def _started(self, event: Started) -> None:
+        self.epochs, self.run = event.epochs, event.run
+        self._move(Text(""), now=True)
+        validation = count(event.validation_images, "image") if event.validation_images else "none"
+        trained = "" if event.trained_parameters == event.parameters else f" ({event.trained_parameters:,} trained)"
+        epochs = f"{count(event.epochs - event.epoch, 'epoch')}{f' left of {event.epochs}' if event.epoch else ''}"
+        self._print(f"training on {count(event.train_images, 'image')}, validating on {validation}; {epochs}")
+        self._print(f"{short_number(event.parameters)} parameters{trained}, {event.device}, {event.precision}")
+        self._print(f"in {event.run}")
+        if self.live:
+            self._print("")
+            for heading in ([above for _, above, _ in COLUMNS], [below for _, _, below in COLUMNS]):
+                self._print(_aligned(heading), style="dim")
+
+    def _row(self, learned: Epoch | None, validated: Validated | None) -> None:
+        self.learned = None
+        words = _cells if self.live else _sentence
+        self._print(words(learned, validated, self.epochs, self.seconds_left))
+
+    def _end(self, words: str) -> None:
+        if self.learned:
+            self._row(self.learned, None)
+        self._move(Text(""), now=True)
+        self._print(words)
+
+    def _print(self, words: str, style: str = "") -> None:
+        self.console.print(Text(words, style=style if self.live else ""), soft_wrap=True)
+
+    def _move(self, line: RenderableType, *, now: bool = False) -> None:
+        if self.live and (now or self.clock() - self.drawn >= REFRESH):
+            self.drawn = self.clock()
+            self.live.update(line, refresh=True)
+
+
+def _moves(console: Console) -> bool:
+    return console.is_terminal and not console.is_dumb_terminal
+
+
+def _aligned(cells: list[str]) -> str:
+    return " ".join(cell.rjust(width) for cell, (width, _, _) in zip(cells, COLUMNS, strict=True)).rstrip()
+
+
+def _cells(learned: Epoch | None, validated: Validated | None, epochs: int, seconds_left: float | None) -> str:
+    """A row under the heading; what is not known stays empty."""
+    epoch = learned.epoch if learned else validated.epoch if validated else 0
+    train = [""] * 2 if learned is None else [f"{learned.loss:.3f}", _number(learned.accuracy.value)]
+    seen = [""] * 2
+    if validated:
+        star = "*" if validated.best else " "
+        share = f"{_number(validated.accuracy.value)} {bounds(validated.accuracy)}{star}"
+        seen = [f"{validated.loss:.3f}", share]
+    pace = [""] * 3
+    if learned:
+        pace = [rate(learned.rate), f"{learned.images_per_second:,.0f}", _waiting(learned)]
+    return _aligned([f"{epoch}/{epochs}", *train, *seen, *pace, duration(seconds_left)])
+
+
+def _sentence(learned: Epoch | None, validated: Validated | None, epochs: int, seconds_left: float | None) -> str:
+    """The same as one line that can be read without a heading."""
+    epoch = learned.epoch if learned else validated.epoch if validated else 0
+    parts = []
+    if learned:
+        parts.append(f"loss {learned.loss:.3f}, accuracy {percent(learned.accuracy.value)}")
+    if validated:
+        best = " (best so far)" if validated.best else ""
+        parts.append(f"validation loss {validated.loss:.3f}, accuracy {validated.accuracy}{best}")
+    if learned:
+        pace = f"{learned.images_per_second:,.0f} images/s"
+        parts.append(f"rate {rate(learned.rate)}, {pace}, waiting for data {_waiting(learned)}")
+    parts.append(f"{duration(seconds_left)} left")
+    return f"epoch {epoch} of {epochs}: {'; '.join(parts)}"
+
+
+def _number(share: float | None) -> str:
+    return "–" if share is None else f"{100 * share:.1f}"
+
+
+def _waiting(learned: Epoch) -> str:
+    whole = learned.seconds_waiting + learned.seconds_computing
+    return percent(learned.seconds_waiting / whole if whole else 0.0, 0)
+
+
+def _progress_line(event: Progress) -> RenderableType:
+    doing = "training" if event.phase == "train" else "validating"
+    said = [f"{event.step}/{event.steps}"]
+    if event.phase == "train":
+        said += [f"loss {event.loss:.3f}", f"{event.images_per_second:,.0f} images/s"]
+    said.append(
+        f"{duration(event.seconds_left)} left" if event.seconds_left is not None else "time left: not yet known"
+    )
+    return _bar_line(f"epoch {event.epoch}/{event.epochs} {doing}", event.step, event.steps, "  ".join(said))
+
+
+def _preparing_line(event: Preparing) -> RenderableType:
+    return _bar_line(event.phase, event.done, event.total, f"{event.done:,}/{event.total:,}" if event.total else "")
+
+
+def _bar_line(before: str, done: int, total: int, after: str) -> RenderableType:
+    line = Table.grid(padding=(0, 2, 0, 0))
+    for ratio in (None, 1, None):
+        line.add_column(no_wrap=True, ratio=ratio)
+    bar = ProgressBar(total=total, completed=done) if total else ""
+    line.add_row(Text(before), bar, Text(after))
+    line.expand = True
+    return line
+
+
+def _end_words(event: Stopped, best: Validated | None, run: str) -> str:
+    how = {
+        "finished": f"finished {count(event.epoch, 'epoch')} in {duration(event.seconds)}",
+        "early": f"stopped early after {count(event.epoch, 'epoch')} in {duration(event.seconds)}: no longer improving",
+        "interrupted": f"interrupted after {count(event.epoch, 'epoch')} and {duration(event.seconds)}",
+    }[event.why]
+    if best:
+        how += f"\nbest was epoch {best.epoch}: validation accuracy {best.accuracy}"
+    elif event.best_epoch is not None:
+        how += f"\nbest was epoch {event.best_epoch}"
+    return f"{how}\n`pellucid resume {run}` goes on from here" if event.why == "interrupted" else how

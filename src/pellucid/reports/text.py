@@ -1,0 +1,249 @@
+"""Records as text for the terminal: rich renderables that fit 80 columns, and predictions a line each.
+
+live_table.py shows a training as it happens.
+"""
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from pellucid.images.split import Split
+from pellucid.intervals import Measured
+from pellucid.reports.cautions import of_evaluation, of_split
+from pellucid.reports.confusions import Confused, most_confused
+from pellucid.reports.sentences import decision, preprocessing
+from pellucid.reports.words import bounds, count, percent, short_number
+from pellucid.runs.card import Card
+from pellucid.uses.evaluate import Evaluation
+from pellucid.uses.predict import Failure, Prediction
+
+Format = Literal["text", "json", "csv"]
+WIDEST_CONFUSION = 78  # columns; a wider table is folded to what is confused most
+MOST_CONFUSED = 10
+
+
+@dataclass(frozen=True)
+class ModelRow:
+    """A line of `pellucid models`."""
+
+    name: str
+    size: int  # pixels a side
+    parameters: int
+    multiply_adds: int
+    weights: str  # whose published weights there are; "" for none
+
+
+@dataclass(frozen=True)
+class RunRow:
+    """A line of `pellucid runs`."""
+
+    name: str
+    state: str
+    part: str  # what the accuracy was measured on
+    accuracy: Measured | None
+
+
+def evaluation_text(evaluation: Evaluation) -> RenderableType:
+    """The accuracy first, then other measures, each class, what is confused with what, and what weakens all this."""
+    of = f"{evaluation.part} part of {evaluation.data}" if evaluation.part else evaluation.data
+    where = f"{evaluation.model} on {of}: {count(len(evaluation.classes), 'class', 'classes')}, "
+    return Group(
+        Text(f"accuracy {evaluation.accuracy}", style="bold"),
+        Text(f"{where}{evaluation.seconds:.1f} s, {evaluation.images_per_second:,.0f} images/s", style="dim"),
+        Text(""),
+        _measures(evaluation),
+        Text(""),
+        _classes(evaluation),
+        Text(""),
+        *_confusion(evaluation),
+        *_cautions(of_evaluation(evaluation)),
+    )
+
+
+def _measures(evaluation: Evaluation) -> RenderableType:
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_row("balanced accuracy", evaluation.balanced_accuracy.percent())
+    table.add_row("log loss", evaluation.log_loss.plain())
+    if evaluation.roc_auc is not None:
+        table.add_row("ROC AUC", evaluation.roc_auc.plain())
+    if evaluation.average_precision is not None:
+        table.add_row("average precision", evaluation.average_precision.plain())
+    return table
+
+
+def _classes(evaluation: Evaluation) -> RenderableType:
+    table = _table("class", "images", "recall %", "precision %", "F1 %")
+    for result in evaluation.per_class:
+        measures = (result.recall, result.precision, result.f1)
+        table.add_row(Text(result.name), f"{result.support:,}", *(_brief(measure) for measure in measures))
+    return Group(table, Text("\n[ ] bounds the figure with 95 % confidence", style="dim"))
+
+
+def _brief(measured: Measured) -> str:
+    """`91.7 [86, 95]`: bounds to a whole percent, as three of them have to fit beside each other."""
+    if measured.value is None:
+        return "–"
+    return f"{100 * measured.value:.1f} {bounds(measured, 0)}"
+
+
+def _confusion(evaluation: Evaluation) -> list[RenderableType]:
+    """The matrix where it fits; else, what is confused most."""
+    names = evaluation.classes
+    cell = max(5, *(len(f"{n:,}") for row in evaluation.confusion for n in row)) + 2
+    if max(map(len, names)) + len(names) * max(cell, 2 + min(12, max(map(len, names)))) <= WIDEST_CONFUSION:
+        table = _table("truth \\ said", *names)
+        for name, row in zip(names, evaluation.confusion, strict=True):
+            table.add_row(Text(name), *(f"{n:,}" for n in row))
+        return [table]
+    pairs = most_confused(evaluation)
+    if not pairs:
+        return [Text("no two classes were confused")]
+    table = _table("truth", "said", "images", "of the class", left=2)
+    for pair in pairs[:MOST_CONFUSED]:
+        table.add_row(Text(pair.truth), Text(pair.said), f"{pair.images:,}", percent(pair.share))
+    rest = pairs[MOST_CONFUSED:]
+    return [Text("most often confused"), table, *_rest(rest)]
+
+
+def _rest(pairs: Sequence[Confused]) -> list[RenderableType]:
+    if not pairs:
+        return []
+    images = sum(pair.images for pair in pairs)
+    return [Text(f"and {count(len(pairs), 'more pair')} with {count(images, 'image')}", style="dim")]
+
+
+def split_text(split: Split) -> RenderableType:
+    """Classes in their order, with images in each part; then the rule."""
+    counts = split.counts()
+    parts = [part for part in ("train", "validation", "test") if part in counts]
+    table = _table("class", *parts, "all", footer=True)
+    for name in split.classes:
+        row = [counts[part].get(name, 0) for part in parts]
+        table.add_row(Text(name), *(f"{n:,}" for n in (*row, sum(row))))
+    totals = [sum(counts[part].values()) for part in parts]
+    for column, total in zip(table.columns, ["all", *totals, sum(totals)], strict=True):
+        column.footer = total if isinstance(total, str) else f"{total:,}"
+    groups = {file.group for file in split.files if file.group is not None}
+    return Group(
+        Text(f"{count(len(split.files), 'image')} in {split.root}", style="bold"),
+        Text(f"split {split.rule}, seed {split.seed}", style="dim"),
+        *([Text(f"{count(len(groups), 'group')}, none of them divided", style="dim")] if groups else []),
+        Text(""),
+        table,
+        *_cautions(of_split(split)),
+    )
+
+
+def models_text(rows: Iterable[ModelRow]) -> RenderableType:
+    """What can be trained. Multiply-adds are for one image of the size given."""
+    table = _table("model", "pixels", "parameters", "multiply-adds", "published weights")
+    table.columns[4].justify = "left"
+    for row in rows:
+        numbers = (short_number(row.parameters), short_number(row.multiply_adds))
+        table.add_row(Text(row.name), f"{row.size}", *numbers, Text(row.weights or "–"))
+    return table
+
+
+def runs_text(rows: Iterable[RunRow]) -> RenderableType:
+    """A line a run: its state, and the accuracy that is known of it with the part it was measured on."""
+    table = _table("run", "state", "on", "accuracy", "n", left=3)
+    for column in table.columns[1:]:
+        column.no_wrap = True  # only the name may take a second line
+    for row in rows:
+        accuracy = row.accuracy or Measured(value=None, low=None, high=None, n=0)
+        known = f"{percent(accuracy.value)} {bounds(accuracy)}".strip()
+        n = f"{accuracy.n:,}" if row.accuracy else ""
+        table.add_row(Text(row.name), row.state, row.part, known, n)
+    return table
+
+
+def card_text(card: Card) -> RenderableType:
+    """What a model knows of itself."""
+    options = ", ".join(f"{name} {value}" for name, value in card.options.items())
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column()
+    table.add_row("network", Text(card.architecture + (f" ({options})" if options else "")))
+    table.add_row("classes", Text(", ".join(card.classes)))
+    table.add_row("output", "one logit, for " + card.classes[1] if card.one_logit else "a logit for each class")
+    table.add_row("images", Text(preprocessing(card)))
+    table.add_row("answer", Text(" ".join(decision(card))))
+    for result in card.results:
+        measured = Measured(value=result.value, low=result.low, high=result.high, n=result.n)
+        table.add_row(result.part, f"{result.measure} {measured}")
+    for name, value in card.provenance.items():
+        if isinstance(value, str | int | float):
+            table.add_row(Text(name), Text(str(value)))
+    return table
+
+
+def prediction_header(form: Format) -> str | None:
+    """The line before the first prediction; only CSV has one."""
+    return _csv_line(["name", "best", "probability", "sure", "error"]) if form == "csv" else None
+
+
+def prediction_line(predicted: Prediction | Failure, form: Format) -> str:
+    """One prediction, or the reason why there is none, as one line (a CSV field may hold the name's own line breaks).
+
+    Text names the runner-up where the model is not sure. JSON has all classes, best first.
+    """
+    match form:
+        case "json":
+            return json.dumps(predicted.model_dump(mode="json"), ensure_ascii=False)
+        case "csv":
+            return _csv_line(_fields(predicted))
+        case "text":
+            return _prediction_words(predicted)
+
+
+def _fields(predicted: Prediction | Failure) -> list[Any]:
+    if isinstance(predicted, Failure):
+        return [predicted.name, "", "", "", predicted.error]
+    sure = "yes" if predicted.sure else "no"
+    return [predicted.name or "", predicted.best, f"{predicted.probability:.6f}", sure, ""]
+
+
+def _prediction_words(predicted: Prediction | Failure) -> str:
+    name = predicted.name or "image"
+    if isinstance(predicted, Failure):
+        return f"{name}: error: {predicted.error}"
+    words = f"{name}: {predicted.best} {percent(predicted.probability)}"
+    if predicted.sure or len(predicted.ranking) < 2:
+        return words
+    others = [(other, probability) for other, probability in predicted.ranking if other != predicted.best]
+    return f"{words}, not sure ({others[0][0]} {percent(others[0][1])})"
+
+
+def _csv_line(fields: Sequence[Any]) -> str:
+    text = io.StringIO()
+    csv.writer(text).writerow(fields)  # with its own line end, or a lone \r in a name would not be quoted
+    return text.getvalue().removesuffix("\r\n")
+
+
+def _table(first: str, *others: str, left: int = 1, footer: bool = False) -> Table:
+    """A table whose first `left` columns are words and whose others are numbers."""
+    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), show_footer=footer)
+    for index, name in enumerate((first, *others)):
+        words = index < left
+        table.add_column(Text(name), justify="left" if words else "right", overflow="fold", no_wrap=not words)
+    return table
+
+
+def _cautions(cautions: Iterable[str]) -> list[RenderableType]:
+    """Each behind an exclamation mark, its further lines indented."""
+    lines = [_bulleted(caution) for caution in cautions]
+    return [Text(""), *lines] if lines else []
+
+
+def _bulleted(words: str) -> RenderableType:
+    line = Table.grid(padding=(0, 1, 0, 0))
+    line.add_row(Text("!", style="bold yellow"), Text(words))
+    return line
