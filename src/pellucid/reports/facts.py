@@ -1,0 +1,73 @@
+"""Names and values for the report's lists: settings, measures, where a run comes from, what was left out."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from pellucid.images.split import Split
+from pellucid.reports.history import History
+from pellucid.reports.words import duration, moment
+from pellucid.uses.evaluate import Evaluation
+
+Fact = tuple[str, str]
+
+ASKED_OF_EVERY_RUN = ("model", "mode", "weights", "train_from", "data.folder", "seed")
+
+
+def settings(config: Mapping[str, Any], asked: Sequence[str] | None) -> tuple[list[Fact], ...]:
+    """(chosen, usual): the settings that somebody chose, or at least those that tell runs apart; and all others."""
+    rows = list(flat(config))
+    first = {*ASKED_OF_EVERY_RUN, *(asked or ())}
+    return [row for row in rows if row[0] in first], [row for row in rows if row[0] not in first]
+
+
+def flat(values: Mapping[str, Any], place: str = "") -> Iterator[Fact]:
+    """Nested values as (dotted name, words)."""
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from flat(value, f"{place}{name}.")
+        elif value is not None:
+            yield place + name, _worded(value)
+
+
+def _worded(value: Any) -> str:
+    match value:
+        case bool():
+            return "yes" if value else "no"
+        case list() | tuple():
+            return ", ".join(map(_worded, value)) or "none"
+        case float():
+            return f"{value:g}"
+    return str(value)
+
+
+def measures(evaluation: Evaluation) -> list[Fact]:
+    """What was measured over all classes together."""
+    rows = [
+        ("accuracy", evaluation.accuracy.percent()),
+        ("balanced accuracy", evaluation.balanced_accuracy.percent()),
+        ("log loss", evaluation.log_loss.plain()),
+    ]
+    if evaluation.roc_auc:
+        rows.append(("ROC AUC", evaluation.roc_auc.plain()))
+    if evaluation.average_precision:
+        rows.append(("average precision", evaluation.average_precision.plain()))
+    return rows
+
+
+def left_out(provenance: Mapping[str, Any], evaluation: Evaluation | None) -> list[Fact]:
+    """Images that count nowhere, and why."""
+    from_data = [(item["path"], item["reason"]) for item in provenance.get("left_out", [])]
+    return [*from_data, *((item.path, item.reason) for item in (evaluation.left_out if evaluation else ()))]
+
+
+def origin(provenance: Mapping[str, Any], course: History, split: Split) -> list[Fact]:
+    """When and how it ran, what it ran on, and all that the run folder knows of versions, commit and machine."""
+    rows, begun, ended = [], course.started, course.stopped
+    if begun:
+        rows.append(("started", moment(begun.time)))
+        rows.append(("parameters", f"{begun.parameters:,}, {begun.trained_parameters:,} of them trained"))
+    if ended:
+        rows.append((ended.why, f"{moment(ended.time)}, after {duration(ended.seconds)}"))
+    rows.append(("fingerprint of the data", split.fingerprint()))
+    shown = {key: value for key, value in provenance.items() if key not in ("asked", "left_out")}
+    return [*rows, *flat(shown)]

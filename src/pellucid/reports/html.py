@@ -1,0 +1,161 @@
+"""report.html: one file that opens offline, made of a run's records. The words and their order are in templates/.
+
+Everything that comes from outside (class names, file names, settings) is escaped by the template engine.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from pellucid.images.split import Split
+from pellucid.intervals import Measured
+from pellucid.records import read_text, write
+from pellucid.reports import cautions, palette, sentences, words
+from pellucid.reports.charts import accuracy_chart, loss_chart
+from pellucid.reports.facts import left_out, measures, origin, settings
+from pellucid.reports.history import History, history
+from pellucid.reports.tiles import draw
+from pellucid.runs.card import Card
+from pellucid.runs.events import Event
+from pellucid.runs.run_folder import RunFolder
+from pellucid.uses.evaluate import Evaluation
+
+SPACIOUS = 10  # classes up to which the confusion matrix has room for percentages
+SECTIONS = {
+    "mistakes": "Mistakes",
+    "confusion": "What is taken for what",
+    "classes": "Class by class",
+    "training": "How it learned",
+    "data": "The data",
+    "asked": "What was asked",
+    "decision": "From an image to an answer",
+    "provenance": "Where it comes from",
+}
+
+
+@dataclass(frozen=True)
+class Headline:
+    """The number that everybody looks for first, and what it was measured on."""
+
+    accuracy: Measured
+    where: str
+    sentence: str
+    commonest: float | None  # what always answering the commonest class would reach
+
+
+def write_report(run: RunFolder) -> Path:
+    """Write the run's report.html from what its folder holds now: evaluated or not, finished or not."""
+    path = run.evaluation_path
+    page = render(
+        run.path.name,
+        config=run.config(),
+        provenance=run.provenance(),
+        split=run.split(),
+        events=run.events(),
+        card=run.card() if run.model.exists() else None,
+        evaluation=Evaluation.from_json(read_text(path), str(path)) if path.exists() else None,
+    )
+    write(run.report_path, page)
+    return run.report_path
+
+
+def render(
+    name: str,
+    *,
+    config: Mapping[str, Any],
+    provenance: Mapping[str, Any],
+    split: Split,
+    events: Sequence[Event],
+    card: Card | None = None,
+    evaluation: Evaluation | None = None,
+) -> str:
+    """The report as HTML, under 5 MB.
+
+    `provenance["asked"]`, where there, lists the settings that somebody chose, by dotted name;
+    `provenance["left_out"]` lists images that were left out of the data, each with `path` and `reason`.
+    """
+    course = history(events)
+    samples, results = draw(split, evaluation)
+    chosen, usual = settings(config, provenance.get("asked"))
+    counts = {part: of_class for part, of_class in split.counts().items() if sum(of_class.values())}
+    totals = {name: sum(of_class.get(name, 0) for of_class in counts.values()) for name in split.classes}
+    absent = {section for section, there in (("training", course.laps), ("decision", card)) if not there}
+    absent |= set() if results else {"mistakes", "confusion", "classes"}
+    values = {
+        "name": name,
+        "version": provenance.get("versions", {}).get("pellucid"),
+        "titles": {section: title for section, title in SECTIONS.items() if section not in absent},
+        "headline": _headline(evaluation, course),
+        "cautions": _cautions(evaluation, course, split),
+        "results": results,
+        "measures": measures(evaluation) if evaluation else [],
+        "spacious": len(split.classes) <= SPACIOUS,
+        "history": course,
+        "charts": _charts(course, split),
+        "split": split,
+        "looks": {of_class: palette.look(index) for index, of_class in enumerate(split.classes)},
+        "counts": counts,
+        "totals": totals,
+        "largest": max(totals.values(), default=1),
+        "samples": samples,
+        "left_out": left_out(provenance, evaluation),
+        "chosen": chosen,
+        "usual": usual,
+        "card": card,
+        "provenance": origin(provenance, course, split),
+    }
+    page: str = _environment().get_template("report.html").render(values)
+    return page
+
+
+def _headline(evaluation: Evaluation | None, course: History) -> Headline | None:
+    if evaluation:
+        where = f"the {evaluation.part} images" if evaluation.part else evaluation.data
+        n = max(1, evaluation.n)
+        commonest = max((result.support for result in evaluation.per_class), default=0) / n
+        accuracy = evaluation.accuracy
+    elif course.best:
+        where, accuracy, commonest = "the validation images, while it was trained", course.best.accuracy, None
+    else:
+        return None
+    return Headline(accuracy, where, sentences.accuracy_in_words(accuracy), commonest)
+
+
+def _cautions(evaluation: Evaluation | None, course: History, split: Split) -> list[str]:
+    if evaluation:
+        measured = [*cautions.of_evaluation(evaluation), *cautions.of_overlap(evaluation, split)]
+    else:
+        measured = list(cautions.of_no_evaluation(course))
+    return [*measured, *cautions.of_training(course), *cautions.of_split(split)]
+
+
+def _charts(course: History, split: Split) -> list[Any]:
+    if not course.laps:
+        return []
+    validation = split.counts().get("validation", {})
+    images = sum(validation.values())
+    return [
+        loss_chart(course),
+        accuracy_chart(course, commonest=max(validation.values()) / images if images else None),
+    ]
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("pellucid.reports"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_unbroken,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals |= {"palette": palette, "sentences": sentences, "words": words}
+    return environment
+
+
+def _unbroken(value: Any) -> Any:
+    """A number keeps its percent sign at the end of a line."""
+    return value.replace(" %", "\u00a0%") if isinstance(value, str) else value

@@ -1,0 +1,68 @@
+"""The images of report.html: which are shown, what is written under them, and how much space each may take."""
+
+from dataclasses import dataclass
+
+from pellucid.images.split import Split
+from pellucid.reports.confusions import Confused, most_confused
+from pellucid.reports.picks import location, mistakes, right, spread, spread_by_class
+from pellucid.reports.thumbnails import Thumbnail, thumbnail
+from pellucid.uses.evaluate import Evaluation, Judged
+
+IMAGE_BYTES = 4_200_000  # of all images together; text, tables and script have the rest of the 5 MB
+SAMPLES, CONFIDENT, OTHER_WRONG, RIGHT = 24, 8, 24, 16  # images shown of each kind
+MOST_SAMPLED = 40  # where there are more classes than SAMPLES: one image each, of so many
+
+
+@dataclass(frozen=True)
+class Tile:
+    """An image in a grid, with what is written under it; `said` is None where nothing was."""
+
+    thumbnail: Thumbnail
+    name: str
+    truth: str
+    said: str | None = None
+    probability: float | None = None
+
+    @property
+    def good(self) -> bool | None:
+        return None if self.said is None else self.said == self.truth
+
+
+@dataclass(frozen=True)
+class Results:
+    """What an evaluation shows, ready to be drawn."""
+
+    evaluation: Evaluation
+    confused: list[Confused]
+    mistakes: int
+    confident: list[Tile]
+    other: list[Tile]
+    right: list[Tile]
+
+
+def draw(split: Split, evaluation: Evaluation | None) -> tuple[list[Tile], Results | None]:
+    """Samples of the training images, and the evaluated ones where there are any."""
+    most = min(max(SAMPLES, len(split.classes)), MOST_SAMPLED)
+    samples = spread_by_class(split.part("train"), split.classes, lambda file: file.label, most)
+    wrong, good = [], []
+    if evaluation:
+        wrong = mistakes(evaluation)[: CONFIDENT + OTHER_WRONG]
+        good = spread_by_class(right(evaluation), spread(split.classes, RIGHT), lambda judged: judged.truth, RIGHT)
+    most_bytes = IMAGE_BYTES // max(1, len(samples) + len(wrong) + len(good))
+    sampled = [Tile(thumbnail(split.location(file), most_bytes=most_bytes), file.path, file.label) for file in samples]
+    if evaluation is None:
+        return sampled, None
+    tiles = [_tile(evaluation, judged, most_bytes) for judged in (*wrong, *good)]
+    return sampled, Results(
+        evaluation=evaluation,
+        confused=most_confused(evaluation),
+        mistakes=len(mistakes(evaluation)),
+        confident=tiles[: min(CONFIDENT, len(wrong))],
+        other=tiles[CONFIDENT : len(wrong)],
+        right=tiles[len(wrong) :],
+    )
+
+
+def _tile(evaluation: Evaluation, judged: Judged, most_bytes: int) -> Tile:
+    drawn = thumbnail(location(evaluation, judged), most_bytes=most_bytes)
+    return Tile(drawn, judged.path, judged.truth, judged.best, judged.probability)
