@@ -24,6 +24,8 @@ from pellucid.runs.run_folder import RunFolder
 from pellucid.uses.evaluate import Evaluation
 
 SPACIOUS = 10  # classes up to which the confusion matrix has room for percentages
+LARGEST_MATRIX = 60  # classes up to which it is drawn at all
+PAIRS_BESIDE, PAIRS_INSTEAD = 5, 40  # pairs of confused classes that are listed beside the matrix, or instead of it
 SECTIONS = {
     "mistakes": "Mistakes",
     "confusion": "What is taken for what",
@@ -93,6 +95,8 @@ def render(
         "results": results,
         "measures": measures(evaluation) if evaluation else [],
         "spacious": len(split.classes) <= SPACIOUS,
+        "matrix": len(split.classes) <= LARGEST_MATRIX,
+        "pairs_shown": PAIRS_BESIDE if len(split.classes) <= LARGEST_MATRIX else PAIRS_INSTEAD,
         "history": course,
         "charts": _charts(course, split),
         "split": split,

@@ -8,7 +8,9 @@ from pellucid.reports.picks import location, mistakes, right, spread, spread_by_
 from pellucid.reports.thumbnails import Thumbnail, thumbnail
 from pellucid.uses.evaluate import Evaluation, Judged
 
-IMAGE_BYTES = 4_200_000  # of all images together; text, tables and script have the rest of the 5 MB
+IMAGE_BYTES = 4_300_000  # of all images together; text, tables and script have the rest of the 5 MB
+CLASS_BYTES = 2_500  # that each class takes of it, for its rows in two tables
+FEWEST_BYTES = 1_000_000
 SAMPLES, CONFIDENT, OTHER_WRONG, RIGHT = 24, 8, 24, 16  # images shown of each kind
 MOST_SAMPLED = 40  # where there are more classes than SAMPLES: one image each, of so many
 
@@ -48,7 +50,8 @@ def draw(split: Split, evaluation: Evaluation | None) -> tuple[list[Tile], Resul
     if evaluation:
         wrong = mistakes(evaluation)[: CONFIDENT + OTHER_WRONG]
         good = spread_by_class(right(evaluation), spread(split.classes, RIGHT), lambda judged: judged.truth, RIGHT)
-    most_bytes = IMAGE_BYTES // max(1, len(samples) + len(wrong) + len(good))
+    room = max(FEWEST_BYTES, IMAGE_BYTES - CLASS_BYTES * len(split.classes))
+    most_bytes = room // max(1, len(samples) + len(wrong) + len(good))
     sampled = [Tile(thumbnail(split.location(file), most_bytes=most_bytes), file.path, file.label) for file in samples]
     if evaluation is None:
         return sampled, None
