@@ -1,0 +1,755 @@
+"""What people are shown: terminal texts, figures, report.html. Records are made up; images are real files."""
+
+import base64
+import csv
+import io
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from matplotlib.colors import to_hex
+from PIL import Image
+from rich.cells import cell_len
+from rich.console import Console, RenderableType
+
+from pellucid.errors import UserError
+from pellucid.images.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
+from pellucid.images.split import Split, SplitFile
+from pellucid.intervals import Measured, wilson
+from pellucid.reports import palette
+from pellucid.reports.cautions import of_evaluation, of_overlap, of_split, of_training
+from pellucid.reports.charts import BOTTOM, LEFT, RIGHT, TOP, accuracy_chart, nice_ticks
+from pellucid.reports.history import history
+from pellucid.reports.html import render, write_report
+from pellucid.reports.live_table import LiveTable
+from pellucid.reports.picks import spread, spread_by_class
+from pellucid.reports.pictures import curves, image_grid, prediction_grid, show
+from pellucid.reports.text import (
+    ModelRow,
+    RunRow,
+    card_text,
+    evaluation_text,
+    models_text,
+    prediction_header,
+    prediction_line,
+    runs_text,
+    split_text,
+)
+from pellucid.reports.thumbnails import thumbnail
+from pellucid.reports.tiles import CLASS_BYTES, IMAGE_BYTES
+from pellucid.runs.card import FORMAT, Card, Probe, Result
+from pellucid.runs.events import Epoch, Event, Failed, Preparing, Progress, Saved, Started, Stopped, Validated
+from pellucid.runs.run_folder import create_run
+from pellucid.uses.evaluate import ClassResult, Evaluation, Judged, LeftOut
+from pellucid.uses.predict import Failure, Prediction
+from tests import golden
+
+TIME = "2026-11-20T23:04:11+00:00"
+NASTY = '<script>alert("1")</script> & [red]é$_$'
+CONFIG = {"model": "small", "mode": "scratch", "weights": "none", "seed": 0, "learning": {"epochs": 3, "rate": 0.002}}
+PROVENANCE = {"versions": {"pellucid": "0.1.0"}, "commit": None, "machine": {"cores": 2}, "asked": ["learning.epochs"]}
+
+
+def measured(value: float, n: int) -> Measured:
+    return Measured(value=value, low=max(0, value - 0.05), high=min(1, value + 0.03), n=n)
+
+
+def evaluation(
+    confusion: list[list[int]], classes: tuple[str, ...] = ("ants", "bees"), data: str = "photos", **changes: Any
+) -> Evaluation:
+    """An evaluation with this confusion matrix, whose images are CLASS/NUMBER.png beneath `data`."""
+    n, columns = sum(map(sum, confusion)), [sum(column) for column in zip(*confusion, strict=True)]
+    numbers = {name: iter(range(1_000_000)) for name in classes}
+    judged = [
+        Judged(
+            path=f"{truth}/{(number := next(numbers[truth]))}.png",
+            truth=truth,
+            best=best,
+            probability=0.6 + 0.001 * number,
+            of_truth=0.3,
+            sha256=f"{truth}{number}",
+        )
+        for truth, row in zip(classes, confusion, strict=True)
+        for best, images in zip(classes, row, strict=True)
+        for _ in range(images)
+    ]
+    results = tuple(
+        ClassResult(
+            name=name,
+            precision=wilson(confusion[i][i], columns[i]),
+            recall=wilson(confusion[i][i], sum(confusion[i])),
+            f1=measured(2 * confusion[i][i] / max(1, columns[i] + sum(confusion[i])), n),
+            support=sum(confusion[i]),
+        )
+        for i, name in enumerate(classes)
+    )
+    values: dict[str, Any] = {
+        "model": "runs/photos-small",
+        "data": data,
+        "part": "test",
+        "fingerprint": "0" * 64,
+        "n": n,
+        "classes": classes,
+        "threshold": 0.5 if len(classes) == 2 else None,
+        "accuracy": wilson(sum(confusion[i][i] for i in range(len(classes))), n),
+        "balanced_accuracy": measured(0.91, n),
+        "log_loss": Measured(value=0.274, low=0.201, high=0.352, n=n),
+        "roc_auc": measured(0.95, n) if len(classes) == 2 else None,
+        "average_precision": measured(0.94, n) if len(classes) == 2 else None,
+        "per_class": results,
+        "confusion": tuple(map(tuple, confusion)),
+        "predictions": tuple(judged),
+        "left_out": (),
+        "seconds": 3.2,
+        "images_per_second": n / 3.2,
+    }
+    return Evaluation(**values | changes)
+
+
+def split(
+    train: int = 30,
+    validation: int = 10,
+    test: int = 10,
+    classes: tuple[str, ...] = ("ants", "bees"),
+    root: str = "photos",
+) -> Split:
+    """So many images of each class in each part."""
+    files = [
+        SplitFile(path=f"{name}/{number}.png", sha256=f"{name}{part}{number}", label=name, group=None, part=part)
+        for name in classes
+        for part, images in (("train", train), ("validation", validation), ("test", test))
+        for number in range(images)
+    ]
+    return Split(root=root, rule="0.6 train, 0.2 validation, rest test", seed=7, classes=classes, files=tuple(files))
+
+
+def training(epochs: int = 3, run: str = "runs/photos-small", why: str | None = "finished") -> list[Event]:
+    """Events of a run that gets better until its second last epoch; `why` None: it was killed."""
+    events: list[Event] = [
+        Started(
+            time=TIME, run=run, epoch=0, epochs=epochs, train_images=60, validation_images=20, parameters=1_234_567,
+            trained_parameters=1026, device="cpu", precision="float32",
+        )
+    ]  # fmt: skip
+    best = max(1, epochs - 1)
+    for epoch in range(1, epochs + 1):
+        right = 10 + 2 * min(epoch, best) - (epoch > best)
+        events += [
+            Epoch(
+                time=TIME, epoch=epoch, loss=1 / epoch, accuracy=wilson(30 + 5 * min(epoch, 5), 60), rate=0.002 / epoch,
+                images_per_second=412.4, seconds_waiting=1, seconds_computing=3,
+            ),
+            Validated(
+                time=TIME, epoch=epoch, loss=1.1 / epoch, accuracy=wilson(min(right, 20), 20), measure="accuracy",
+                value=right / 20, best=epoch <= best, seconds=0.5, seconds_left=4.0 * (epochs - epoch),
+            ),
+        ]  # fmt: skip
+        if epoch <= best:
+            events.append(Saved(time=TIME, epoch=epoch, file="model.safetensors", why="best"))
+    if why:
+        events.append(Stopped(time=TIME, epoch=epochs, why=why, best_epoch=best, seconds=149.2))  # type: ignore[arg-type]
+    return events
+
+
+def card(**changes: Any) -> Card:
+    values: dict[str, Any] = {
+        "format": FORMAT,
+        "architecture": "small",
+        "options": {"width": 0.5},
+        "classes": ("ants", "bees"),
+        "one_logit": False,
+        "preprocessing": Preprocessing(
+            resize=256,
+            interpolation="bilinear",
+            size=224,
+            background=(255, 255, 255),
+            mean=IMAGENET_MEAN,
+            std=IMAGENET_STD,
+        ),
+        "temperature": 1.43,
+        "threshold": 0.5,
+        "sure_from": 0.872,
+        "provenance": {"epoch": 2},
+        "results": (Result(part="validation", measure="accuracy", **wilson(18, 20).model_dump()),),
+        "probe": Probe(image="waves-1", pixels=(0.5,), logits={"ants": 1.0}, probabilities={"ants": 1.0}),
+    }
+    return Card(**values | changes)
+
+
+def write_images(root: Path, names: list[str], *, side: int = 8) -> Path:
+    """A folder of images of noise, which compresses worse than any photograph."""
+    random = np.random.default_rng(0)
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(random.integers(0, 256, (side, side, 3), dtype=np.uint8)).save(path)
+    return root
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """30 images of each of two classes, as `split` and `evaluation` name them."""
+    return write_images(tmp_path / "photos", [f"{name}/{n}.png" for name in ("ants", "bees") for n in range(30)])
+
+
+def page(photos: Path, **changes: Any) -> str:
+    values: dict[str, Any] = {
+        "config": CONFIG,
+        "provenance": PROVENANCE,
+        "split": split(root=str(photos)),
+        "events": training(),
+        "card": card(),
+        "evaluation": evaluation([[9, 1], [2, 8]], data=str(photos)),
+    }
+    return render("photos-small", **values | changes)
+
+
+def printed(thing: RenderableType, width: int = 80) -> str:
+    console = Console(width=width, file=io.StringIO(), no_color=True)
+    console.print(thing)
+    return _unpadded(console)
+
+
+def _unpadded(console: Console) -> str:
+    return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines())  # type: ignore[attr-defined]
+
+
+# Terminal
+
+
+def test_an_evaluation_of_two_classes() -> None:
+    golden.check("reports/evaluation", printed(evaluation_text(evaluation([[62, 4], [7, 59]]))))
+
+
+def test_an_evaluation_of_many_classes_names_what_is_confused_most() -> None:
+    classes = tuple(f"class number {index}" for index in range(20))
+    confusion = (np.eye(20, dtype=int) * 12 + np.eye(20, k=1, dtype=int) * 2).tolist()
+    confusion[3][9] = 5
+    golden.check("reports/evaluation-many", printed(evaluation_text(evaluation(confusion, classes))))
+
+
+def test_an_evaluation_that_is_weak_says_so() -> None:
+    weak = evaluation(
+        [[0, 3], [0, 30]],
+        part="validation",
+        left_out=(LeftOut(path="a.jpg", reason="it is cut short"), LeftOut(path="b.jpg", reason="it is cut short")),
+    )
+    golden.check("reports/evaluation-weak", printed(evaluation_text(weak)))
+
+
+def test_a_split() -> None:
+    golden.check("reports/split", printed(split_text(split(train=1200, validation=9, test=0))))
+
+
+def test_a_card() -> None:
+    golden.check("reports/card", printed(card_text(card())))
+
+
+def test_a_card_without_calibration() -> None:
+    bare = card(temperature=1.0, sure_from=None, threshold=None, classes=("a", "b", "c"), options={})
+    golden.check("reports/card-bare", printed(card_text(bare)))
+
+
+def test_models() -> None:
+    rows = [
+        ModelRow("small", 96, 123_456, 12_345_678, ""),
+        ModelRow("resnet18", 224, 11_689_512, 1_814_073_344, "torchvision"),
+    ]
+    golden.check("reports/models", printed(models_text(rows)))
+
+
+def test_runs() -> None:
+    rows = [
+        RunRow("photos-resnet18-20261120-2304", "finished", "test", wilson(121, 132)),
+        RunRow("photos-small-20261121-0911", "interrupted", "validation", wilson(33, 40)),
+        RunRow("photos-small-20261121-0954", "unfinished", "", None),
+    ]
+    golden.check("reports/runs", printed(runs_text(rows)))
+
+
+@pytest.mark.parametrize(
+    "name", ["a", "a very long name of a class that goes on and on" * 2, "日本語のクラス名" * 5, NASTY]
+)
+def test_texts_fit_80_columns_whatever_a_class_is_called(name: str) -> None:
+    classes = (name, "bees")
+    for text in (
+        printed(evaluation_text(evaluation([[100, 0], [0, 100]], classes))),
+        printed(split_text(split(classes=classes))),
+        printed(card_text(card(classes=classes))),
+    ):
+        assert max(map(cell_len, text.splitlines())) <= 80
+        assert name[:6] in text
+
+
+PREDICTIONS: list[Prediction | Failure] = [
+    Prediction(name="a.jpg", best="bees", probability=0.9832, sure=True, ranking=(("bees", 0.9832), ("ants", 0.0168))),
+    Prediction(name='b, "c".jpg', best="ants", probability=0.55, sure=False, ranking=(("ants", 0.55), ("bees", 0.45))),
+    Failure(name="cut.jpg", error="it is cut short"),
+]
+
+
+@pytest.mark.parametrize("form", ["text", "json", "csv"])
+def test_predictions_are_a_line_each(form: Any) -> None:
+    header = prediction_header(form)
+    lines = [*([header] if header else []), *(prediction_line(predicted, form) for predicted in PREDICTIONS)]
+    golden.check(f"reports/predictions-{form}", "\n".join(lines))
+
+
+@given(name=st.text(), best=st.text())
+def test_csv_and_json_give_back_any_name(name: str, best: str) -> None:
+    prediction = Prediction(name=name, best=best, probability=0.5, sure=True, ranking=((best, 0.5),))
+    rows = list(csv.reader(io.StringIO(prediction_line(prediction, "csv") + "\n", newline="")))
+    assert rows == [[name, best, "0.500000", "yes", ""]]
+    line = prediction_line(prediction, "json")
+    assert "\n" not in line
+    assert json.loads(line)["name"] == name
+
+
+# Training as it happens
+
+
+def shown(events: list[Event], *, terminal: bool, **console: Any) -> str:
+    ticks = iter(range(1_000_000))
+    target = Console(width=80, file=io.StringIO(), force_terminal=terminal, legacy_windows=False, **console)
+    with LiveTable(target, clock=lambda: next(ticks)) as table:
+        for event in events:
+            table.show(event)
+    return target.file.getvalue()  # type: ignore[attr-defined]
+
+
+def with_progress(events: list[Event]) -> list[Event]:
+    seen: list[Event] = [Preparing(phase="checking the images", done=done, total=60) for done in (0, 30, 60)]
+    for event in events:
+        if isinstance(event, Epoch):
+            seen += [
+                Progress(phase="train", epoch=event.epoch, epochs=3, step=step, steps=4, loss=0.5,
+                         images_per_second=410.0, seconds_left=None if event.epoch == 1 else 61.0)
+                for step in range(1, 5)
+            ]  # fmt: skip
+        seen.append(event)
+    return seen
+
+
+def test_without_a_terminal_each_epoch_is_one_plain_line() -> None:
+    text = shown(with_progress(training()), terminal=False)
+    assert "\x1b" not in text
+    golden.check("reports/training-plain", text)
+
+
+def test_on_a_terminal_finished_rows_are_written_once() -> None:
+    text = shown(with_progress(training()), terminal=True, no_color=True)
+    kept = [
+        line for line in re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "\n", text).replace("\r", "\n").split("\n") if line.strip()
+    ]
+    assert [sum(line.strip().startswith(f"{epoch}/3 ") for line in kept) for epoch in (1, 2, 3)] == [1, 1, 1]
+    assert max(map(cell_len, kept)) <= 80
+    moving = [line for line in kept if "━" in line]
+    assert moving
+    lasting = [line.rstrip() for line in kept if "━" not in line and "╸" not in line]
+    golden.check("reports/training-terminal", "\n".join(dict.fromkeys(lasting)))
+    assert "time left: not yet known" in text
+    assert "1:01 left" in text
+
+
+def test_no_color_is_respected(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    text = shown(with_progress(training()), terminal=True)
+    assert not re.search(r"\x1b\[[0-9;]*(3[0-7]|38|9[0-7])[0-9;]*m", text)
+
+
+def test_an_interruption_says_how_to_go_on() -> None:
+    text = shown(training(why="interrupted"), terminal=False)
+    assert "`pellucid resume runs/photos-small` goes on from here" in text
+
+
+def test_an_epoch_without_validation_is_shown_too() -> None:
+    events = [event for event in training() if not isinstance(event, Validated)]
+    assert shown(events, terminal=False).count("\nepoch ") == 3
+
+
+def test_what_went_wrong_is_left_to_who_catches_it() -> None:
+    text = shown([*training(why=None), Failed(time=TIME, epoch=3, problem="the loss became nan")], terminal=False)
+    assert "stopped by an error in epoch 4" in text
+    assert "nan" not in text
+
+
+# History and cautions
+
+
+def test_a_resumed_run_counts_an_epoch_once_and_forgets_the_first_end() -> None:
+    first = training(3, why="interrupted")
+    again = [event for event in training(4) if isinstance(event, Started | Stopped) or getattr(event, "epoch", 0) >= 3]
+    course = history([*first, *again])
+    assert [lap.epoch for lap in course.laps] == [1, 2, 3, 4]
+    assert course.stopped is not None
+    assert course.stopped.why == "finished"
+    assert course.best is not None
+    assert course.best.epoch == 3
+
+
+@pytest.mark.parametrize(
+    ("said", "cautions"),
+    [
+        ("pin the accuracy down no further", of_evaluation(evaluation([[45, 5], [5, 45]]))),
+        ("also chose the best epoch", of_evaluation(evaluation([[45, 5], [5, 45]], part="validation"))),
+        ("images it learned from", of_evaluation(evaluation([[45, 5], [5, 45]], part="train"))),
+        ("Always answering bees would be right for 90.9 %", of_evaluation(evaluation([[0, 3], [0, 30]]))),
+        ("So few images of ants (3)", of_evaluation(evaluation([[0, 3], [0, 30]]))),
+        ("10 times as many images of bees as of ants", of_evaluation(evaluation([[0, 3], [0, 30]]))),
+        ("few images to learn from of ants (5) and bees (5)", of_split(split(train=5))),
+        ("kept for validation", of_split(split(validation=0))),
+        ("kept for a test", of_split(split(test=0))),
+        ("interrupted after 3 of 3 epochs", of_training(history(training(why="interrupted")))),
+        ("still running, or it was killed", of_training(history(training(why=None)))),
+        ("ended with an error: no memory", of_training(history([Failed(time=TIME, epoch=0, problem="no memory")]))),
+    ],
+)  # fmt: skip
+def test_a_weakness_is_said(said: str, cautions: Any) -> None:
+    assert any(said in caution for caution in cautions)
+
+
+def test_a_strong_result_is_not_talked_down() -> None:
+    strong = evaluation([[990, 10], [12, 988]])
+    assert not [
+        *of_evaluation(strong),
+        *of_split(split()),
+        *of_overlap(strong, split()),
+        *of_training(history(training())),
+    ]
+
+
+def test_images_seen_in_training_are_found_by_content() -> None:
+    judged = evaluation([[2, 0], [0, 2]], part=None)
+    known = split()
+    twin = known.files[0].model_copy(update={"sha256": judged.predictions[0].sha256})
+    cautions = list(of_overlap(judged, known.model_copy(update={"files": (twin, *known.files[1:])})))
+    assert cautions[0].startswith("1 image of the 4 measured")
+
+
+# Choosing images
+
+
+@given(st.lists(st.integers(), max_size=50), st.integers(1, 20))
+def test_spread_keeps_order_and_takes_what_it_may(items: list[int], most: int) -> None:
+    indices = spread(range(len(items)), most)
+    assert len(indices) == min(most, len(items))
+    assert indices == sorted(set(indices))
+
+
+def test_each_class_has_its_share() -> None:
+    items = ["a"] * 100 + ["b"] * 3
+    assert spread_by_class(items, ["a", "b"], str, 10) == ["a"] * 5 + ["b"] * 3
+
+
+# Colours
+
+
+def contrast(one: str, other: str) -> float:
+    """WCAG 2.2's contrast ratio."""
+
+    def luminance(colour: str) -> float:
+        channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    light, dark = sorted((luminance(one), luminance(other)), reverse=True)
+    return (light + 0.05) / (dark + 0.05)
+
+
+@pytest.mark.parametrize("colours", [palette.LIGHT, palette.DARK], ids=["light", "dark"])
+@pytest.mark.parametrize("text", ["ink", "muted", "link", "right-text", "wrong-text"])
+@pytest.mark.parametrize("ground", ["paper", "raised"])
+def test_text_has_the_contrast_that_wcag_asks_for(colours: dict[str, str], text: str, ground: str) -> None:
+    assert contrast(colours[text], colours[ground]) >= 4.5
+
+
+@pytest.mark.parametrize("colours", [palette.LIGHT, palette.DARK], ids=["light", "dark"])
+@pytest.mark.parametrize("fill", ["right", "wrong"])
+def test_the_deepest_cells_of_the_confusion_matrix_can_be_read(colours: dict[str, str], fill: str) -> None:
+    paper, deep = (np.array([int(colours[name][i : i + 2], 16) for i in (1, 3, 5)]) for name in ("paper", fill))
+    cell = "#" + "".join(f"{level:02x}" for level in np.round(0.6 * deep + 0.4 * paper).astype(int))
+    assert contrast(colours["ink"], cell) >= 4.5
+
+
+def test_40_classes_look_different() -> None:
+    assert len({palette.look(index) for index in range(40)}) == 40
+
+
+# Curves in the report
+
+
+def test_a_chart_draws_its_points_where_the_axes_say() -> None:
+    chart = accuracy_chart(history(training(3)), commonest=0.4)  # axis from 0 to 100 %
+    validation = next(line for line in chart.lines if line.name == "validation")
+    x, y = map(float, validation.points.split()[1].split(","))  # epoch 2 of 1..3: 14 of 20 right
+    assert x == (LEFT + RIGHT) / 2
+    assert y == pytest.approx(BOTTOM - 0.7 * (BOTTOM - TOP), abs=0.05)
+    assert chart.best == (x, y)
+    assert "epoch 2, with 70.0 %, was kept" in chart.summary
+
+
+@given(st.floats(1e-6, 1e6))
+def test_ticks_are_round_and_reach_the_value(high: float) -> None:
+    ticks = nice_ticks(0.0, high)
+    assert ticks[0] == 0
+    assert ticks[-1] >= high * (1 - 1e-6)
+    assert 2 <= len(ticks) <= 7
+
+
+# report.html
+
+
+class Page(HTMLParser):
+    """What a browser would find: elements with their attributes, ids, and the text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.words: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag in ("dd", "td", "li", "p", "figcaption", "br", "summary"):
+            self.words.append(" ")
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+    @property
+    def text(self) -> str:
+        return re.sub(r"[\s\u00a0]+", " ", "".join(self.words))
+
+
+def test_the_report_loads_nothing_from_anywhere(photos: Path) -> None:
+    text = page(photos)
+    assert not re.search(r"https?:|//[a-z]|@import|url\(", re.sub(r"base64,[\w+/=]+", "", text))
+    for _, attributes in Page(text).elements:
+        assert (attributes.get("href") or "#").startswith("#")
+        assert (attributes.get("src") or "data:image/webp").startswith("data:image/webp")
+        assert "srcset" not in attributes
+
+
+def test_every_link_arrives_and_every_image_has_words(photos: Path) -> None:
+    report = Page(page(photos))
+    ids = [attributes["id"] for _, attributes in report.elements if "id" in attributes]
+    assert len(ids) == len(set(ids)) == 8
+    assert {attributes["href"] for attributes in report.all("a")} == {f"#{id}" for id in ids}
+    thumbnails = [image for image in report.all("img") if "src" in image]
+    assert thumbnails
+    assert all(image["alt"] and image["loading"] == "lazy" for image in thumbnails)
+    assert all("aria-label" in drawing for drawing in report.all("svg"))
+
+
+def test_the_report_says_the_accuracy_with_its_interval(photos: Path) -> None:
+    text = Page(page(photos)).text
+    # Wilson's interval for 17 of 20, from R: prop.test(17, 20, correct = FALSE)
+    assert "85.0 % accuracy [64.0, 94.8], n = 20 on the test images" in text
+    assert "It was right for 17 of 20 images." in text
+    assert "between 64 and 95 of every 100 would be right" in text
+    assert "Always answering the commonest class would be right for 50.0 %." in text
+    assert "✗ bees 61 % is ● ants" in text
+    assert "learning.epochs 3" in text.split("What was asked")[-1].split("All other settings")[0]
+    assert "learning.rate 0.002" in text.split("All other settings")[1]
+
+
+def test_words_from_outside_are_escaped(tmp_path: Path) -> None:
+    classes = (NASTY.replace("/", "|"), "bees")
+    root = write_images(tmp_path, [f"{name}/{n}.png" for name in classes for n in range(12)])
+    text = page(
+        root,
+        split=split(train=12, classes=classes, root=str(root)),
+        evaluation=evaluation([[9, 1], [2, 8]], classes, data=str(root), left_out=(LeftOut(path=NASTY, reason=NASTY),)),
+        card=card(classes=classes),
+        config=CONFIG | {"model": NASTY},
+        provenance=PROVENANCE | {"commit": NASTY},
+    )
+    assert "<script>alert" not in text
+    assert text.count("<script>") == 1
+    assert classes[0] in Page(text).text
+
+
+def test_the_report_stays_under_5_mb(tmp_path: Path) -> None:
+    classes = tuple(f"class {index:02}" for index in range(40))
+    root = write_images(tmp_path, [f"{name}/{n}.png" for name in classes for n in range(3)], side=400)
+    confusion = (np.eye(40, dtype=int) * 2 + np.eye(40, k=3, dtype=int)).tolist()
+    text = page(
+        root,
+        split=split(train=3, validation=0, test=0, classes=classes, root=str(root)),
+        evaluation=evaluation(confusion, classes, data=str(root)),
+        card=card(classes=classes, threshold=None),
+    )
+    assert len(text.encode()) < 5_000_000
+    assert len(Page(text).all("img")) > 80
+
+
+def test_a_thousand_classes_leave_room_for_images(photos: Path) -> None:
+    classes = tuple(f"class number {index}" for index in range(1000))
+    text = page(
+        photos,
+        split=split(1, 1, 1, classes, root=str(photos)),
+        evaluation=evaluation((np.eye(1000, dtype=int) + np.eye(1000, k=1, dtype=int)).tolist(), classes),
+        card=card(classes=classes, threshold=None),
+    )
+    assert len(text.encode()) < 5_000_000 - (IMAGE_BYTES - 1000 * CLASS_BYTES)
+    assert "40 of 999 confused pairs" in Page(text).text
+
+
+def test_the_confusion_matrix_is_a_table_of_counts(photos: Path) -> None:
+    cells = re.findall(r'<td class="(good|bad|none)"[^>]*>([\d,]+)', page(photos))
+    assert cells == [("good", "9"), ("bad", "1"), ("bad", "2"), ("good", "8")]
+
+
+def test_a_report_without_mistakes(photos: Path) -> None:
+    text = Page(page(photos, evaluation=evaluation([[10, 0], [0, 10]], data=str(photos)))).text
+    # Wilson's lower bound for 20 of 20: 20 / (20 + 1.96 ** 2) = 0.839
+    assert "None of the 20 images was called wrongly" in text
+    assert "up to 16.1 % mistakes in the long run" in text
+
+
+def test_a_report_of_one_epoch_shows_dots(photos: Path) -> None:
+    text = page(photos, events=training(1))
+    assert "<polyline" not in text
+    assert "whisker is the 95 % interval" in Page(text).text
+
+
+def test_a_report_before_anything_was_measured(photos: Path) -> None:
+    text = Page(page(photos, events=training()[:1], card=None, evaluation=None)).text
+    assert "No epoch was finished" in text
+    assert "Class by class" not in text
+
+
+def test_a_report_of_an_interrupted_run_flatters_no_one(photos: Path) -> None:
+    text = Page(page(photos, events=training(why="interrupted"), evaluation=None)).text
+    assert "on the validation images, while it was trained" in text
+    assert "The model that was kept has not been evaluated" in text
+
+
+def test_an_image_that_went_missing_is_named(photos: Path) -> None:
+    (photos / "ants/9.png").unlink()  # the one mistake among the ants
+    assert "ants/9.png: " in Page(page(photos)).text
+
+
+def test_a_thumbnail_stands_upright_and_keeps_no_metadata(tmp_path: Path) -> None:
+    path = tmp_path / "sideways.jpg"
+    image = Image.new("RGB", (40, 20), "red")
+    exif = image.getexif()
+    exif[0x0112] = 6  # turned by a quarter
+    exif[0x010F] = "camera maker"
+    image.save(path, exif=exif)
+    small = thumbnail(path, most_bytes=50_000)
+    assert (small.width, small.height) == (20, 40)
+    inside = Image.open(io.BytesIO(base64.b64decode(small.uri.partition(",")[2])))
+    assert not inside.getexif()
+
+
+def test_write_report_reads_the_run_folder(photos: Path, tmp_path: Path) -> None:
+    run = create_run(
+        tmp_path / "runs", "photos-small", config=CONFIG, provenance=PROVENANCE, split=split(root=str(photos))
+    )
+    for event in training():
+        run.note(event)
+    run.evaluation_path.write_text(evaluation([[9, 1], [2, 8]], data=str(photos)).to_json())
+    assert write_report(run) == run.report_path
+    text = Page(run.report_path.read_text(encoding="utf-8")).text
+    assert run.path.name in text
+    assert "85.0 %" in text
+
+
+# Figures
+
+
+def titles(figure: Any) -> list[tuple[str, str]]:
+    return [(axes.get_title(), to_hex(axes.title.get_color())) for axes in figure.axes if axes.get_title()]
+
+
+def test_a_grid_of_labelled_images(photos: Path) -> None:
+    figure = show(photos, most=4, columns=2)
+    assert [title for title, _ in titles(figure)] == ["ants", "ants", "bees", "bees"]
+    assert figure.get_suptitle() == "4 of 60 images in 2 classes"
+
+
+def test_right_is_green_with_a_tick_and_wrong_red_with_a_cross(photos: Path) -> None:
+    figure = show(evaluation([[9, 1], [0, 10]], data=str(photos)), most=3)
+    wrong, *right = titles(figure)
+    assert wrong == ("✗ bees 61 %\nis ants", palette.LIGHT["wrong-text"])
+    assert right[0] == ("✓ ants 60 %", palette.LIGHT["right-text"])
+
+
+def test_predictions_are_right_or_wrong_only_where_the_truth_is_known(photos: Path) -> None:
+    predictions = [
+        Prediction(name=str(photos / "ants/0.png"), best="ants", probability=0.9, sure=True, ranking=(("ants", 0.9),)),
+        Prediction(name=None, best="ants", probability=0.8, sure=True, ranking=(("ants", 0.8),)),
+    ]
+    images = [Image.new("RGB", (8, 8))] * 2
+    assert titles(show(predictions[:1])) == [("ants 90 %", palette.INK)]
+    named = prediction_grid(predictions, images=images, truth=["ants", "bees"])
+    assert [title for title, _ in titles(named)] == ["✓ ants 90 %", "✗ ants 80 %\nis bees"]
+
+
+def test_curves_have_both_lines_and_the_best_epoch() -> None:
+    figure = curves(training())
+    loss, accuracy = figure.axes
+    assert [text.get_text() for text in loss.texts] == ["train", "validation"]
+    assert accuracy.get_ylim() == (0, 1)
+    assert "epoch 2: validation accuracy 70.0 % [48.1, 85.5] n = 20" in figure.get_suptitle()
+
+
+def test_a_run_folder_shows_its_curves(photos: Path, tmp_path: Path) -> None:
+    run = create_run(tmp_path / "runs", "photos-small", config=CONFIG, provenance={}, split=split(root=str(photos)))
+    for event in training(1):
+        run.note(event)
+    assert len(show(str(run.path)).axes) == 2
+    assert len(show(run.split(), most=6).axes) == 6
+
+
+def test_a_figure_is_a_picture_in_a_notebook(photos: Path) -> None:
+    png = show(photos, most=2)._repr_png_()
+    assert Image.open(io.BytesIO(png)).format == "PNG"
+
+
+def test_dollars_in_a_name_are_no_formula(photos: Path) -> None:
+    predictions = [Prediction(name=str(photos / "ants/0.png"), best="a$^$b", probability=1.0, sure=True, ranking=())]
+    assert show(predictions)._repr_png_()
+
+
+def test_an_unreadable_image_is_shown_as_such(photos: Path) -> None:
+    (photos / "ants/0.png").write_bytes(b"no image")
+    figure = image_grid(split(train=1, root=str(photos)))
+    assert any(axes.texts for axes in figure.axes)
+
+
+@pytest.mark.parametrize(
+    ("name", "draw"),
+    [
+        ("show-number", lambda: show(3)),
+        ("show-empty-list", lambda: show([])),
+        ("curves-without-epoch", lambda: curves(training()[:1])),
+        ("grid-without-images", lambda: image_grid([])),
+        ("predictions-without-images", lambda: prediction_grid([PREDICTIONS[0].model_copy(update={"name": None})])),  # type: ignore[list-item]
+        ("predictions-too-few-images", lambda: prediction_grid([PREDICTIONS[0]], images=[])),  # type: ignore[list-item]
+    ],
+)  # fmt: skip
+def test_what_cannot_be_drawn_is_refused_in_words(name: str, draw: Callable[[], Any]) -> None:
+    with pytest.raises(UserError) as refused:
+        draw()
+    golden.check(f"reports/error-{name}", str(refused.value))
+
+
+def test_reports_need_neither_torch_nor_pyplot() -> None:
+    rooms = ", ".join(f"pellucid.reports.{room}" for room in ("html", "pictures", "text", "live_table"))
+    heavy = ["torch", "torchvision", "timm", "sklearn", "pandas", "matplotlib.pyplot"]
+    program = f"import sys, {rooms}; print([name for name in {heavy} if name in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout == "[]\n"
