@@ -91,8 +91,9 @@ class Config(Record):
     layout: str = "auto"
     until: str | None = None  # the weights end at this end point
     train_from: str | None = None
-    options: dict[str, float] = {}  # width, dropout, ...: as the architecture takes them
+    options: dict[str, float] = Field(default_factory=dict)  # width, dropout, ...: as the architecture takes them
     seed: int = Field(default=0, ge=0)
+    runs: str = "runs"  # where run folders are made
     data: Data
     input: Input = Input()
     augmentation: Augmentation = Augmentation()
@@ -145,6 +146,7 @@ def configure(
     seed: int = 0,
     device: Literal["auto", "cpu", "cuda", "mps"] | None = None,
     workers: int | None = None,
+    runs: str | Path = "runs",
     options: Mapping[str, float] | None = None,
     input: Input | Mapping[str, Any] | None = None,
     augmentation: Augmentation | Mapping[str, Any] | None = None,
@@ -225,6 +227,8 @@ def configure(
         auto, cpu, cuda or mps.
     workers
         Processes that decode images.
+    runs
+        The folder in which the run's own folder is made.
     options
         The network's own settings, such as --options.width 0.5.
     input
@@ -255,6 +259,7 @@ def configure(
         "train_from": train_from,
         "options": dict(options or {}),
         "seed": seed,
+        "runs": str(runs),
         "data": {
             "folder": str(data),
             "source": {

@@ -1,0 +1,299 @@
+"""`train` and `resume`: a configuration and a folder of images become a run folder."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+
+from pellucid.errors import UserError, listed
+from pellucid.images.augmentation import Augmentation
+from pellucid.images.decode import Unreadable, check_readable
+from pellucid.images.loading import Images
+from pellucid.images.preprocessing import Preprocessing
+from pellucid.images.sources import Sample, Samples, read_samples
+from pellucid.images.split import Split, split
+from pellucid.networks.build import Network, network
+from pellucid.networks.published import default_preprocessing, published_weights
+from pellucid.networks.weights import load_weights
+from pellucid.runs.events import Event, Preparing
+from pellucid.runs.provenance import gather
+from pellucid.runs.run_folder import RunFolder, create_run, open_run
+from pellucid.training.config import Config, configure
+from pellucid.training.loop import Job, fit
+from pellucid.training.state import read_position
+from pellucid.training.transfer import freeze
+
+CHUNK = 256  # images between two words about progress
+
+
+@wraps(configure)
+def train(*arguments: Any, **settings: Any) -> RunFolder:
+    """Train and return the run folder; see `configure` for every setting. Quiet: `train_events` tells what happens."""
+    return _last_run(train_events(configure(*arguments, **settings)))
+
+
+def resume(run: str | Path) -> RunFolder:
+    """Go on with a run that was interrupted, to the same weights as if it had not been."""
+    return _last_run(resume_events(run))
+
+
+def _last_run(events: Iterator[Event]) -> RunFolder:
+    *_, path = (event.run for event in events if event.event == "started")
+    return RunFolder(Path(path))
+
+
+def train_events(config: Config) -> Iterator[Event]:
+    """Everything from reading the data to the last weights, as events; the run folder keeps them.
+
+    Raises UserError for data, weights or settings that cannot be used, before anything is written.
+    """
+    if config.machine.threads:
+        torch.set_num_threads(config.machine.threads)
+    yield Preparing(phase="reading the data", done=0, total=0)
+    samples = read_samples(config.data.folder, config.data.source)
+    readable = yield from _checked(samples, skip=config.data.skip_unreadable)
+    yield Preparing(phase="splitting", done=0, total=0)
+    parts = split(
+        readable.samples,
+        train=config.data.train,
+        validation=config.data.validation,
+        test=config.data.test,
+        per_class=config.data.per_class,
+        seed=config.seed,
+    )
+    _check_classes(config, parts)
+    yield Preparing(phase=f"building {config.model}", done=0, total=0)
+    prepared = _start_network(config, parts)
+    fabric, precision = _machine(config)
+    provenance = gather(device=str(fabric.device), precision=precision) | {
+        "seed": config.seed,
+        "data": {"fingerprint": parts.fingerprint(), "root": parts.root, "rule": parts.rule, "notes": parts.notes},
+        "left_out": [{"path": path, "reason": reason} for path, reason in readable.left_out],
+        "chosen": {
+            "preprocessing": prepared.preprocessing.model_dump(),
+            "weights": prepared.weights,
+            "workers": _workers(config),
+            "threads": torch.get_num_threads(),
+            "precision": precision,
+        },
+    }
+    name = f"{_name(config.data.folder)}-{config.model.replace('/', '-')}"
+    run = create_run(Path(config.runs), name, config=config.model_dump(), provenance=provenance, split=parts)
+    job = _job(config, run, parts, prepared, fabric, precision, provenance)
+    yield from _kept(run, fit(job))
+
+
+def resume_events(run: str | Path) -> Iterator[Event]:
+    """As train_events, from where the run's checkpoint stands."""
+    folder = open_run(run)
+    config = Config.from_fields(folder.config(), f"{folder.path}/config.toml")
+    position = read_position(folder)
+    if folder.state() in ("finished", "early") or (position and position.ended):
+        raise UserError(f"{folder.path} has been trained to its end", hint=f"`pellucid evaluate {folder.path}`")
+    if config.machine.threads:
+        torch.set_num_threads(config.machine.threads)
+    parts = folder.split()
+    _check_unchanged(parts)
+    fabric, precision = _machine(config)
+    provenance = folder.provenance()
+    net = _network(config, parts)
+    preprocessing = Preprocessing.from_fields(provenance["chosen"]["preprocessing"], f"{folder.path}/provenance.json")
+    if position is None:
+        prepared = _start_network(config, parts)
+    else:
+        prepared = Prepared(net, preprocessing, provenance["chosen"]["weights"])
+    job = _job(config, folder, parts, prepared, fabric, precision, provenance)
+    yield from _kept(folder, fit(job, resume=position is not None))
+
+
+def _kept(run: RunFolder, events: Iterator[Event]) -> Iterator[Event]:
+    for event in events:
+        run.note(event)
+        yield event
+
+
+@dataclass(frozen=True)
+class Readable:
+    samples: Samples
+    left_out: tuple[tuple[str, str], ...]  # path, reason
+
+
+def _checked(samples: Samples, *, skip: bool) -> Iterator[Any]:
+    """Decode every image once; returns Readable. Unreadable ones stop the training, or are left out by name."""
+    bad: list[Unreadable] = []
+    paths = [sample.path for sample in samples]
+    for start in range(0, len(paths), CHUNK):
+        yield Preparing(phase="checking the images", done=start, total=len(paths))
+        bad += check_readable(paths[start : start + CHUNK])
+    if bad and not skip:
+        raise UserError(
+            f"{len(bad)} of {len(paths)} images cannot be read",
+            listed([f"{error.name}: {error.reason}" for error in bad]),
+            hint="repair or remove them, or --skip-unreadable goes on without them and records each",
+        )
+    refused = {str(error.name): error.reason for error in bad}
+    kept = tuple(sample for sample in samples if str(sample.path) not in refused)
+    others = tuple((str(path), reason) for path, reason in samples.left_out)
+    return Readable(_with(samples, kept), (*others, *refused.items()))
+
+
+def _with(samples: Samples, kept: tuple[Sample, ...]) -> Samples:
+    if lost := sorted(set(samples.classes) - {sample.label for sample in kept}):
+        raise UserError(f"no image of {', '.join(lost)} can be read", hint="repair them, or remove the class")
+    return Samples(samples.root, samples.kind, kept, samples.classes, samples.left_out)
+
+
+def _check_classes(config: Config, parts: Split) -> None:
+    if config.learning.one_logit and len(parts.classes) != 2:
+        raise UserError(
+            f"--one-logit is for two classes; {config.data.folder} has {len(parts.classes)}",
+            listed(parts.classes),
+            hint="leave --one-logit out, or join classes with --map",
+        )
+    counts = parts.counts()["train"]
+    if empty := [name for name in parts.classes if not counts.get(name)]:
+        raise UserError(
+            f"the training part has no image of {', '.join(empty)}",
+            hint="a larger --train, or another --seed",
+        )
+    if sum(counts.values()) < 2:
+        raise UserError("training needs at least two images", hint="a larger --train")
+
+
+@dataclass(frozen=True)
+class Prepared:
+    network: Network
+    preprocessing: Preprocessing
+    weights: dict[str, Any]  # where they came from, for provenance
+
+
+def _network(config: Config, parts: Split) -> Network:
+    torch.manual_seed(config.seed)
+    size = {} if config.input.size is None else {"size": config.input.size}
+    classes = 1 if config.learning.one_logit else len(parts.classes)
+    return network(config.model, classes, **size, **config.options)
+
+
+def _start_network(config: Config, parts: Split) -> Prepared:
+    """The network with its first weights, and the preprocessing they want, changed where the config says so."""
+    net = _network(config, parts)
+    wanted = default_preprocessing(config.model, size=net.size)
+    origin: dict[str, Any] = {"from": config.weights}
+    if config.weights == "imagenet":
+        tensors, published = published_weights(net)
+        report = load_weights(net, tensors, layout=config.layout, head=False)
+        wanted = published if config.input.size is None else wanted
+        origin |= {"loaded": len(report.loaded), "left_random": list(report.left_random)}
+    elif config.weights != "none":
+        report = load_weights(net, Path(config.weights), layout=config.layout, until=config.until, head=False)
+        origin |= {"loaded": len(report.loaded), "left_random": list(report.left_random)}
+    return Prepared(net, _preprocessing(config, wanted), origin)
+
+
+def _preprocessing(config: Config, wanted: Preprocessing) -> Preprocessing:
+    said = {name: value for name, value in config.input.model_dump().items() if value is not None}
+    if said.get("resize") == "native":
+        said |= {"resize": None, "interpolation": None}
+    elif "resize" in said and wanted.interpolation is None:
+        said.setdefault("interpolation", "bilinear")
+    return Preprocessing.from_fields(wanted.model_dump() | said, "input")
+
+
+def _machine(config: Config) -> tuple[Fabric, str]:
+    """The device and precision; "auto" takes bfloat16 on a GPU that has it, and float32 elsewhere."""
+    device = config.machine.device
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UserError("there is no CUDA device here", hint="--device cpu, or leave --device out")
+    if device == "mps" and not torch.backends.mps.is_available():
+        raise UserError("there is no MPS device here", hint="--device cpu, or leave --device out")
+    on_gpu = device == "cuda" or (device == "auto" and torch.cuda.is_available())
+    precision = config.machine.precision
+    if precision == "auto":
+        precision = "bfloat16" if on_gpu and torch.cuda.is_bf16_supported() else "float32"
+    fabric = Fabric(
+        accelerator=device,
+        devices=config.machine.devices,
+        precision="bf16-mixed" if precision == "bfloat16" else "32-true",
+    )
+    fabric.launch()
+    return fabric, precision
+
+
+def _workers(config: Config) -> int:
+    """Processes that decode: all cores but one, at most 8 (more gain nothing where one process collects batches)."""
+    if config.machine.workers is not None:
+        return config.machine.workers
+    return min(8, max(0, torch.multiprocessing.cpu_count() - 1))
+
+
+def _job(
+    config: Config,
+    run: RunFolder,
+    parts: Split,
+    prepared: Prepared,
+    fabric: Fabric,
+    precision: str,
+    provenance: dict[str, Any],
+) -> Job:
+    def images(part: str, augmentation: Augmentation | None) -> Images:
+        files = parts.part(part)
+        return Images(files, Path(parts.root), parts.classes, prepared.preprocessing, augmentation, config.seed)
+
+    number = {name: index for index, name in enumerate(parts.classes)}
+    return Job(
+        config=config,
+        run=run,
+        network=prepared.network,
+        frozen=freeze(prepared.network, config),
+        preprocessing=prepared.preprocessing,
+        classes=parts.classes,
+        train=images("train", config.augmentation),
+        validation=images("validation", None),
+        train_labels=np.array([number[file.label] for file in parts.part("train")]),
+        fabric=fabric,
+        precision=precision,
+        workers=_workers(config),
+        provenance={
+            "run": run.path.name,
+            "versions": provenance["versions"],
+            "commit": provenance["commit"],
+            "data": provenance["data"]["fingerprint"],
+            "weights": prepared.weights,
+            "mode": config.mode,
+            "seed": config.seed,
+        },
+    )
+
+
+def _check_unchanged(parts: Split) -> None:
+    """The run's images are still there, with the same content."""
+    gone, changed = [], []
+    for file in parts.files:
+        path = parts.location(file)
+        if not path.is_file():
+            gone.append(file.path)
+        elif _sha256(path) != file.sha256:
+            changed.append(file.path)
+    if gone or changed:
+        lines: Sequence[str] = [*(f"{name} is gone" for name in gone), *(f"{name} has changed" for name in changed)]
+        raise UserError(
+            f"{parts.root} is not as it was when this run began",
+            listed(list(lines)),
+            hint="put the images back, or train anew",
+        )
+
+
+def _sha256(path: Path) -> str:
+    import hashlib
+
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _name(folder: str) -> str:
+    return Path(folder).resolve().stem or "images"
