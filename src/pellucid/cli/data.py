@@ -1,0 +1,99 @@
+"""The verbs about images: split."""
+
+from pathlib import Path
+from typing import Literal
+
+from pellucid.training.config import configure
+
+
+def split(
+    data: Path,
+    out: Path,
+    /,
+    *,
+    train: str | None = None,
+    validation: str | None = None,
+    test: str | None = None,
+    per_class: bool = False,
+    how: Literal["manifest", "copy", "link"] = "manifest",
+    seed: int = 0,
+    source: str = "auto",
+    label_from: str | None = None,
+    map: str | None = None,
+    labels: Path | None = None,
+    group_from: str | None = None,
+    path_column: str = "path",
+    label_column: str = "label",
+    split_column: str = "split",
+    group_column: str = "group",
+) -> None:
+    """Divide DATA into train, validation and test; twins and groups stay together.
+
+    Parameters
+    ----------
+    data
+        A folder with a folder for each class, a folder of ready splits, a table, or a flat folder of images.
+    out
+        The manifest (a .json file) that is written, or with --how copy or link the folder.
+    train
+        How many images to train on: 500, 0.8, 80%, or rest.
+    validation
+        How many images to choose the best weights by.
+    test
+        How many images to keep for the final measurement.
+    per_class
+        The counts are for each class.
+    how
+        manifest: a list of files. copy or link: folders of images.
+    seed
+        Another seed, another split; the same seed, the same split on every machine.
+    source
+        How DATA is to be read, where looking at it is not enough: class-folders, split-folders, table, file-names.
+    label_from
+        A pattern on the file name that captures the label: '^(?P<label>[HNP])'.
+    map
+        What captured labels mean: P=pm,H=nonpm,N=nonpm.
+    labels
+        A table of labels beside a flat folder.
+    group_from
+        A pattern on the path that captures the group; a group is never divided.
+    path_column
+        The table's column of paths.
+    label_column
+        The table's column of labels.
+    split_column
+        The table's column of ready-made parts.
+    group_column
+        The table's column of groups.
+    """
+    from rich.text import Text
+
+    from pellucid.cli.show import say
+    from pellucid.images.sources import read_samples
+    from pellucid.images.split import place, write_manifest
+    from pellucid.images.split import split as divide
+    from pellucid.reports.text import split_text
+
+    asked = configure(
+        data,
+        source=source,
+        label_from=label_from,
+        map=map,
+        labels=labels,
+        group_from=group_from,
+        path_column=path_column,
+        label_column=label_column,
+        split_column=split_column,
+        group_column=group_column,
+    )
+    samples = read_samples(data, asked.data.source)
+    parts = divide(samples, train=train, validation=validation, test=test, per_class=per_class, seed=seed)
+    if how == "manifest":
+        write_manifest(parts, out)
+    else:
+        place(parts, out, how)
+    say(split_text(parts))
+    say(Text(f"written to {out}"))
+
+
+VERBS = (split,)

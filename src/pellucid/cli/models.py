@@ -1,0 +1,235 @@
+"""The verbs about networks and trained models: models, structure, evaluate, predict, verify."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+from pellucid.errors import DONE, REQUIREMENT_NOT_MET, USER_FAULT, UserError
+
+
+def models() -> None:
+    """What can be trained, with parameters, multiply-adds and published weights."""
+    from pellucid.architectures.catalog import ARCHITECTURES
+    from pellucid.architectures.geometry import structure
+    from pellucid.cli.show import say
+    from pellucid.reports.text import ModelRow, models_text
+
+    rows = []
+    for name, architecture in ARCHITECTURES.items():
+        totals = structure(name).totals
+        published = ", ".join(architecture.published)
+        rows.append(ModelRow(name, architecture.size, totals.parameters, totals.multiply_adds, published))
+    say(models_text(rows))
+    say("timm/NAME gives any network of timm.")
+
+
+def structure(
+    net: str,
+    /,
+    *,
+    size: int | None = None,
+    batch: int = 1,
+    classes: int = 1000,
+    width: float = 1.0,
+    until: str | None = None,
+    format: Literal["text", "json"] = "text",
+) -> None:
+    """Every layer of a network: name, output, weights, parameters, multiply-adds, receptive field.
+
+    Parameters
+    ----------
+    net
+        A network of `pellucid models`.
+    size
+        Pixels a side; default: what the network was designed for.
+    batch
+        Images at once, the first number of every output shape.
+    classes
+        Outputs of the last layer.
+    width
+        A factor on every convolution's channels.
+    until
+        The last end point to show.
+    format
+        text or json.
+    """
+    from pellucid.architectures.geometry import structure as measure
+    from pellucid.cli.show import out
+
+    found = measure(net, size=size, batch=batch, classes=classes, width=width, until=until)
+    if format == "json":
+        print(found.model_dump_json())
+    else:
+        from pellucid.reports.structure import structure_text
+
+        out().print(structure_text(found))
+
+
+def evaluate(
+    model: Path,
+    data: Path | None = None,
+    /,
+    *,
+    part: str | None = None,
+    require: str | None = None,
+    only_known: bool = False,
+    skip_unreadable: bool = False,
+    format: Literal["text", "json"] = "text",
+    batch: int = 32,
+    source: str = "auto",
+    label_from: str | None = None,
+    map: str | None = None,
+    labels: Path | None = None,
+    path_column: str = "path",
+    label_column: str = "label",
+    split_column: str = "split",
+) -> int:
+    """Measure MODEL on DATA: accuracy and more, each with n and a 95 % interval.
+
+    Parameters
+    ----------
+    model
+        A run folder or a .safetensors bundle.
+    data
+        Labelled images, as for train. Default: the run's own test part.
+    part
+        The part of a ready split to measure on: train, validation or test.
+    require
+        What must be reached, or the exit code is 3: accuracy=0.9,recall.bees=0.8.
+    only_known
+        Leave classes out that the model never saw, and say so.
+    skip_unreadable
+        Leave unreadable images out and record them, instead of stopping.
+    format
+        text or json.
+    batch
+        Images at once.
+    source
+        How DATA is to be read, where looking at it is not enough: class-folders, split-folders, table, file-names.
+    label_from
+        A pattern on the file name that captures the label.
+    map
+        What captured labels mean: P=pm,H=nonpm,N=nonpm.
+    labels
+        A table of labels beside a flat folder.
+    path_column
+        The table's column of paths.
+    label_column
+        The table's column of labels.
+    split_column
+        The table's column of ready-made parts.
+    """
+    from pellucid.cli.show import aside, out
+    from pellucid.reports.html import write_report
+    from pellucid.reports.text import evaluation_text
+    from pellucid.runs.run_folder import open_run
+    from pellucid.training.config import parse_map
+    from pellucid.uses.evaluate import evaluate as measure
+    from pellucid.uses.evaluate import unmet, write_evaluation
+
+    required = _required(require)
+    evaluation = measure(
+        model,
+        data,
+        part=part,
+        only_known=only_known,
+        skip_unreadable=skip_unreadable,
+        batch=batch,
+        kind=source,
+        label_from=label_from,
+        map=parse_map(map),
+        labels=None if labels is None else str(labels),
+        path_column=path_column,
+        label_column=label_column,
+        split_column=split_column,
+    )
+    if model.is_dir() and data is None:
+        run = open_run(model)
+        write_evaluation(evaluation, run)
+        write_report(run)
+    if format == "json":
+        print(evaluation.model_dump_json())
+    else:
+        out().print(evaluation_text(evaluation))
+    missed = unmet(evaluation, required)
+    for line in missed:
+        aside().print(f"not met: {line}")
+    return REQUIREMENT_NOT_MET if missed else DONE
+
+
+def predict(
+    model: Path,
+    images: list[str],
+    /,
+    *,
+    format: Literal["text", "json", "csv"] = "text",
+    batch: int = 32,
+    path_column: str = "path",
+) -> int:
+    """Classify IMAGES: files, folders, globs, a CSV of paths, or - for paths on standard input.
+
+    Parameters
+    ----------
+    model
+        A run folder or a .safetensors bundle.
+    images
+        What to classify. The order is kept; an unreadable image gets an error in its place, and the exit code is 2.
+    format
+        text, json (an object a line) or csv.
+    batch
+        Images at once.
+    path_column
+        The CSV's column of paths.
+    """
+    from pellucid.reports.text import prediction_header, prediction_line
+    from pellucid.uses.predict import Failure, expand_inputs, load, predict_stream
+
+    if not images:
+        raise UserError("there is nothing to predict", hint="name files, folders or globs, or - for standard input")
+    classifier = load(model)
+    if header := prediction_header(format):
+        print(header)
+    failed = False
+    paths = expand_inputs(images, standard_input=_lines(), path_column=path_column)
+    for predicted in predict_stream(classifier, paths, batch=batch):
+        print(prediction_line(predicted, format), flush=True)
+        failed |= isinstance(predicted, Failure)
+    return USER_FAULT if failed else DONE
+
+
+def verify(model: Path, /) -> None:
+    """Replay MODEL's probe and show its card.
+
+    Parameters
+    ----------
+    model
+        A run folder or a .safetensors bundle.
+    """
+    from pellucid.cli.show import say
+    from pellucid.engines.choose import open_engine
+    from pellucid.reports.text import card_text
+
+    say(card_text(open_engine(model).card))
+    say("\nproved: the probe gave the logits that the card says")
+
+
+def _lines() -> Iterator[str]:
+    for line in sys.stdin:
+        if line.strip():
+            yield line.rstrip("\n")
+
+
+def _required(text: str | None) -> dict[str, float]:
+    required: dict[str, Any] = {}
+    for pair in (text or "").split(","):
+        if pair.strip():
+            name, _, value = pair.partition("=")
+            try:
+                required[name.strip()] = float(value)
+            except ValueError as cause:
+                raise UserError(f"--require {pair!r} names no number", hint="write --require accuracy=0.9") from cause
+    return required
+
+
+VERBS = (models, structure, evaluate, predict, verify)

@@ -1,0 +1,133 @@
+"""The verbs that make runs and look at them: demo, train, resume, runs, report."""
+
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+from pellucid.errors import DONE, USER_FAULT
+from pellucid.runs.run_folder import RunFolder
+from pellucid.training.config import configure
+
+
+def demo(*, out: Path = Path("demo"), seed: int = 0) -> int:
+    """The whole story on an embedded data set: photographs against the same photographs enlarged by a network.
+
+    Parameters
+    ----------
+    out
+        The folder for the images and the run.
+    seed
+        Decides the tiles, the split and the training.
+    """
+    from rich.text import Text
+
+    from pellucid.cli.show import aside
+    from pellucid.images.demo import build_demo
+
+    aside().print(Text("cutting tiles from photographs; half of them are enlarged by a small network"))
+    data = build_demo(out / f"tiles-{seed}", seed=seed)
+    return _train(configure(data, recipe="demo", seed=seed, runs=out / "runs"))
+
+
+@wraps(configure)
+def train(*arguments: Any, **settings: Any) -> int:
+    return _train(configure(*arguments, **settings))
+
+
+def resume(run: Path, /) -> int:
+    """Go on with a run that was interrupted, to the same weights as if it had not been.
+
+    Parameters
+    ----------
+    run
+        The run folder.
+    """
+    from pellucid.cli.show import follow
+    from pellucid.training.train import resume_events
+
+    return _finish(*follow(resume_events(run)))
+
+
+def runs(folder: Path = Path("runs"), /) -> None:
+    """List what has been trained, a line a run.
+
+    Parameters
+    ----------
+    folder
+        The folder that holds the runs.
+    """
+    from pellucid.cli.show import say
+    from pellucid.errors import UserError
+    from pellucid.reports.text import RunRow, runs_text
+    from pellucid.runs.run_folder import find_runs
+
+    found = find_runs(folder)
+    if not found:
+        raise UserError(f"there are no runs in {folder}", hint="`pellucid train DATA` makes one")
+    rows = []
+    for run in found:
+        part, accuracy = _known(run)
+        rows.append(RunRow(run.path.name, run.state(), part, accuracy))
+    say(runs_text(rows))
+
+
+def report(run: Path, /) -> None:
+    """Write the run's report.html again, from what its folder holds now.
+
+    Parameters
+    ----------
+    run
+        The run folder.
+    """
+    from rich.text import Text
+
+    from pellucid.cli.show import say
+    from pellucid.reports.html import write_report
+    from pellucid.runs.run_folder import open_run
+
+    say(Text(str(write_report(open_run(run)))))
+
+
+def _train(config: Any) -> int:
+    from pellucid.cli.show import follow
+    from pellucid.training.train import train_events
+
+    return _finish(*follow(train_events(config)))
+
+
+def _finish(run: RunFolder, end: Any) -> int:
+    """Evaluate what was trained on images kept for it, write the report, say where all is."""
+    from rich.text import Text
+
+    from pellucid.cli.show import aside, say
+    from pellucid.reports.html import write_report
+    from pellucid.reports.text import evaluation_text
+    from pellucid.uses.evaluate import evaluate, write_evaluation
+
+    if end is not None and end.why == "interrupted":
+        write_report(run)
+        aside().print(Text(f"interrupted; `pellucid resume {run.path}` goes on, {run.model} can be used as it is"))
+        return USER_FAULT
+    if run.split().part("test") or run.split().part("validation"):
+        evaluation = evaluate(run.path)
+        write_evaluation(evaluation, run)
+        say(evaluation_text(evaluation))
+    say(Text(f"run     {run.path}\nmodel   {run.model}\nreport  {write_report(run)}"))
+    return DONE
+
+
+def _known(run: RunFolder) -> tuple[str, Any]:
+    """The accuracy that is known of a run, and the part it was measured on."""
+    from pellucid.records import read_text
+    from pellucid.runs.events import Validated
+    from pellucid.uses.evaluate import Evaluation
+
+    if run.evaluation_path.exists():
+        path = run.evaluation_path
+        evaluation = Evaluation.from_json(read_text(path), str(path))
+        return evaluation.part or "other data", evaluation.accuracy
+    best = [event for event in run.events() if isinstance(event, Validated) and event.best]
+    return ("validation", best[-1].accuracy) if best else ("", None)
+
+
+VERBS = (demo, train, resume, runs, report)
