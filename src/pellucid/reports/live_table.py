@@ -42,7 +42,6 @@ class LiveTable:
         self.clock = clock
         self.live = Live(console=console, transient=True, auto_refresh=False) if _moves(console) else None
         self.epochs = 0
-        self.run = ""
         self.learned: Epoch | None = None  # waits for its validation
         self.best: Validated | None = None
         self.seconds_left: float | None = None
@@ -81,7 +80,7 @@ class LiveTable:
                 self.best = event if event.best else self.best
                 self._row(self.learned, event)
             case Stopped():
-                self._end(_end_words(event, self.best, self.run))
+                self._end(_end_words(event, self.best))
             case Failed():  # what went wrong is told once, by whoever catches the error
                 self._end(f"stopped by an error in epoch {event.epoch + 1}")
             case Saved():
@@ -99,7 +98,7 @@ class LiveTable:
         self.phase = phase
 
     def _started(self, event: Started) -> None:
-        self.epochs, self.run = event.epochs, event.run
+        self.epochs = event.epochs
         self._move(Text(""), now=True)
         validation = count(event.validation_images, "image") if event.validation_images else "none"
         trained = "" if event.trained_parameters == event.parameters else f" ({event.trained_parameters:,} trained)"
@@ -205,7 +204,7 @@ def _bar_line(before: str, done: int, total: int, after: str) -> RenderableType:
     return line
 
 
-def _end_words(event: Stopped, best: Validated | None, run: str) -> str:
+def _end_words(event: Stopped, best: Validated | None) -> str:
     how = {
         "finished": f"finished {count(event.epoch, 'epoch')} in {duration(event.seconds)}",
         "early": f"stopped early after {count(event.epoch, 'epoch')} in {duration(event.seconds)}: no longer improving",
@@ -215,4 +214,4 @@ def _end_words(event: Stopped, best: Validated | None, run: str) -> str:
         how += f"\nbest was epoch {best.epoch}: validation accuracy {best.accuracy}"
     elif event.best_epoch is not None:
         how += f"\nbest was epoch {event.best_epoch}"
-    return f"{how}\n`pellucid resume {run}` goes on from here" if event.why == "interrupted" else how
+    return how
