@@ -17,6 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.colors import to_hex
+from pellucid.uses.evaluate import ClassResult, Evaluation, Judged, LeftOut
 from PIL import Image
 from rich.cells import cell_len
 from rich.console import Console, RenderableType
@@ -49,7 +50,6 @@ from pellucid.reports.tiles import CLASS_BYTES, IMAGE_BYTES
 from pellucid.runs.card import FORMAT, Card, Probe, Result
 from pellucid.runs.events import Epoch, Event, Failed, Preparing, Progress, Saved, Started, Stopped, Validated
 from pellucid.runs.run_folder import create_run
-from pellucid.uses.evaluate import ClassResult, Evaluation, Judged, LeftOut
 from pellucid.uses.predict import Failure, Prediction
 from tests import golden
 
@@ -247,7 +247,8 @@ def test_an_evaluation_that_is_weak_says_so() -> None:
 
 
 def test_a_split() -> None:
-    golden.check("reports/split", printed(split_text(split(train=1200, validation=9, test=0))))
+    uneven = split(train=1200, validation=9, test=0).model_copy(update={"notes": ("2 images are twins",)})
+    golden.check("reports/split", printed(split_text(uneven)))
 
 
 def test_a_card() -> None:
@@ -308,7 +309,7 @@ def test_predictions_are_a_line_each(form: Any) -> None:
 def test_csv_and_json_give_back_any_name(name: str, best: str) -> None:
     prediction = Prediction(name=name, best=best, probability=0.5, sure=True, ranking=((best, 0.5),))
     rows = list(csv.reader(io.StringIO(prediction_line(prediction, "csv") + "\n", newline="")))
-    assert rows == [[name, best, "0.500000", "yes", ""]]
+    assert rows == [[name, best, "0.5", "True", ""]]
     line = prediction_line(prediction, "json")
     assert "\n" not in line
     assert json.loads(line)["name"] == name

@@ -5,7 +5,6 @@ live_table.py shows a training as it happens.
 
 import csv
 import io
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -23,7 +22,7 @@ from pellucid.reports.sentences import decision, preprocessing
 from pellucid.reports.words import bounds, count, percent, short_number
 from pellucid.runs.card import Card
 from pellucid.uses.evaluate import Evaluation
-from pellucid.uses.predict import Failure, Prediction
+from pellucid.uses.predict import COLUMNS, Failure, Prediction
 
 Format = Literal["text", "json", "csv"]
 WIDEST_CONFUSION = 78  # columns; a wider table is folded to what is confused most
@@ -138,6 +137,8 @@ def split_text(split: Split) -> RenderableType:
         *([Text(f"{count(len(groups), 'group')}, none of them divided", style="dim")] if groups else []),
         Text(""),
         table,
+        *([Text("")] if split.notes else []),
+        *(_bulleted("-", note) for note in split.notes),
         *_cautions(of_split(split)),
     )
 
@@ -187,7 +188,7 @@ def card_text(card: Card) -> RenderableType:
 
 def prediction_header(form: Format) -> str | None:
     """The line before the first prediction; only CSV has one."""
-    return _csv_line(["name", "best", "probability", "sure", "error"]) if form == "csv" else None
+    return _csv_line(COLUMNS) if form == "csv" else None
 
 
 def prediction_line(predicted: Prediction | Failure, form: Format) -> str:
@@ -197,18 +198,12 @@ def prediction_line(predicted: Prediction | Failure, form: Format) -> str:
     """
     match form:
         case "json":
-            return json.dumps(predicted.model_dump(mode="json"), ensure_ascii=False)
+            return predicted.line()
         case "csv":
-            return _csv_line(_fields(predicted))
+            row = predicted.row()
+            return _csv_line([row.get(column) for column in COLUMNS])
         case "text":
             return _prediction_words(predicted)
-
-
-def _fields(predicted: Prediction | Failure) -> list[Any]:
-    if isinstance(predicted, Failure):
-        return [predicted.name, "", "", "", predicted.error]
-    sure = "yes" if predicted.sure else "no"
-    return [predicted.name or "", predicted.best, f"{predicted.probability:.6f}", sure, ""]
 
 
 def _prediction_words(predicted: Prediction | Failure) -> str:
@@ -239,11 +234,11 @@ def _table(first: str, *others: str, left: int = 1, footer: bool = False) -> Tab
 
 def _cautions(cautions: Iterable[str]) -> list[RenderableType]:
     """Each behind an exclamation mark, its further lines indented."""
-    lines = [_bulleted(caution) for caution in cautions]
+    lines = [_bulleted("!", caution) for caution in cautions]
     return [Text(""), *lines] if lines else []
 
 
-def _bulleted(words: str) -> RenderableType:
+def _bulleted(sign: str, words: str) -> RenderableType:
     line = Table.grid(padding=(0, 1, 0, 0))
-    line.add_row(Text("!", style="bold yellow"), Text(words))
+    line.add_row(Text(sign, style="bold yellow" if sign == "!" else "dim"), Text(words))
     return line
