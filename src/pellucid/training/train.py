@@ -16,7 +16,7 @@ from pellucid.images.decode import Unreadable, check_readable
 from pellucid.images.loading import Images
 from pellucid.images.preprocessing import Preprocessing
 from pellucid.images.sources import Sample, Samples, read_samples
-from pellucid.images.split import Split, split
+from pellucid.images.split import Split, content_hash, split
 from pellucid.networks.build import Network, network
 from pellucid.networks.published import default_preprocessing, published_weights
 from pellucid.networks.weights import load_weights
@@ -277,7 +277,7 @@ def _check_unchanged(parts: Split) -> None:
         path = parts.location(file)
         if not path.is_file():
             gone.append(file.path)
-        elif _sha256(path) != file.sha256:
+        elif content_hash(path) != file.sha256:
             changed.append(file.path)
     if gone or changed:
         lines: Sequence[str] = [*(f"{name} is gone" for name in gone), *(f"{name} has changed" for name in changed)]
@@ -286,13 +286,6 @@ def _check_unchanged(parts: Split) -> None:
             listed(list(lines)),
             hint="put the images back, or train anew",
         )
-
-
-def _sha256(path: Path) -> str:
-    import hashlib
-
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _name(folder: str) -> str:
