@@ -1,0 +1,138 @@
+"""Images on disk become batches of input: the data set and what it keeps in memory, the loader, its workers."""
+
+import signal
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, default_collate, get_worker_info
+
+from pellucid.images.augmentation import Augmentation, augment
+from pellucid.images.decode import Unreadable, open_image
+from pellucid.images.preprocessing import Pixels, Preprocessing, crop, normalise
+from pellucid.images.split import SplitFile
+
+KEEP = 512 << 20  # bytes: 3,500 crops of 224 pixels, or 2,700 photos of 256
+
+Item = tuple[Tensor, int, int]
+
+
+class Images(Dataset):
+    """Labelled files as input: item -> (float32 tensor (3, size, size), index of the label, index of the item).
+
+    With an augmentation, each epoch shows another version of every image, by (seed, epoch, index) alone: any number of
+    workers gives the same pixels. Without one, every image is prepared as for prediction. What does not change
+    between epochs (the crop; with an augmentation, the decoded image) is kept in memory up to `keep` bytes.
+    """
+
+    def __init__(
+        self,
+        files: Sequence[SplitFile],
+        root: Path,
+        classes: Sequence[str],
+        preprocessing: Preprocessing,
+        augmentation: Augmentation | None,
+        seed: int,
+        *,
+        keep: int = KEEP,
+    ) -> None:
+        number = {name: index for index, name in enumerate(classes)}
+        self.paths = tuple(root / file.path for file in files)
+        self.labels = tuple(number[file.label] for file in files)
+        self.preprocessing = preprocessing
+        self.augmentation = augmentation
+        self.seed = seed
+        self.epoch = 0
+        self._kept: dict[int, Pixels] = {}
+        self.room = keep
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the versions that the next loader shows."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> Item:
+        """Raises Unreadable, with the file's name, where it cannot be decoded."""
+        return torch.from_numpy(normalise(self.pixels(index), self.preprocessing)), self.labels[index], index
+
+    def __getitems__(self, indices: Sequence[int]) -> list[Item] | Unreadable:
+        """A loader's batch, or the error of its first bad image: raised in a worker, it would arrive as a traceback."""
+        try:
+            return [self[index] for index in indices]
+        except Unreadable as unreadable:
+            return unreadable
+
+    def pixels(self, index: int) -> Pixels:
+        """The item before it is normalised: uint8 (size, size, 3)."""
+        constant = self._kept.get(index)
+        if constant is None:
+            constant = self._keep(index, self._constant(index))
+        if self.augmentation is None:
+            return constant
+        seed = (self.seed, self.epoch, index)
+        return augment(Image.fromarray(constant), self.augmentation, self.preprocessing, seed=seed)
+
+    def _constant(self, index: int) -> Pixels:
+        """What is the same in every epoch."""
+        image = open_image(self.paths[index], background=self.preprocessing.background)
+        return crop(image, self.preprocessing) if self.augmentation is None else np.asarray(image)
+
+    def _keep(self, index: int, pixels: Pixels) -> Pixels:
+        if pixels.nbytes <= self.room:
+            self._kept[index] = pixels
+            self.room -= pixels.nbytes
+        return pixels
+
+
+def epoch_order(n: int, *, seed: int, epoch: int, weights: Sequence[float] | None = None) -> npt.NDArray[np.int64]:
+    """The order in which an epoch visits `n` items: a permutation, or with weights `n` draws in proportion to them."""
+    random = np.random.default_rng((seed, epoch))
+    if weights is None:
+        return random.permutation(n)
+    share = np.asarray(weights, dtype=np.float64)
+    return random.choice(n, size=n, p=share / share.sum())
+
+
+def loader(images: Images, *, batch: int, workers: int, order: Sequence[int] | None = None) -> DataLoader:
+    """Batches of (images (N, 3, S, S), labels (N,), indices (N,)) in `order`; None: every item once, as they come.
+
+    Raises Unreadable for the first image that cannot be decoded, also where a worker process met it.
+    """
+    return _Loader(
+        images,
+        batch_size=batch,
+        sampler=range(len(images)) if order is None else list(order),
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        worker_init_fn=_start_worker if workers else None,
+        collate_fn=_collate,
+        pin_memory=torch.cuda.is_available(),
+        # Without its own generator, each loader would draw its workers' seeds from everybody's.
+        generator=torch.Generator().manual_seed(images.seed),
+    )
+
+
+class _Loader(DataLoader):
+    def __iter__(self) -> Iterator[Any]:
+        for batch in super().__iter__():
+            if isinstance(batch, Unreadable):
+                raise batch
+            yield batch
+
+
+def _collate(items: list[Item] | Unreadable) -> Any:
+    return items if isinstance(items, Unreadable) else default_collate(items)
+
+
+def _start_worker(_: int) -> None:
+    torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the main process, which then ends its workers
+    worker = get_worker_info()
+    worker.dataset.room //= worker.num_workers

@@ -1,0 +1,156 @@
+"""Loading: the pixels of preprocessing, the same with any number of workers, and unreadable files by name."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from pellucid.images.augmentation import Augmentation
+from pellucid.images.decode import Unreadable, open_image
+from pellucid.images.loading import Images, epoch_order, loader
+from pellucid.images.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing, prepare
+from pellucid.images.split import SplitFile
+
+CLASSES = ("ant", "bee")
+CHOSEN = Preprocessing(
+    resize=20, interpolation="bilinear", size=16, background=(255, 255, 255), mean=IMAGENET_MEAN, std=IMAGENET_STD
+)
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[SplitFile]:
+    """Ten small images, ants and bees by turns."""
+    random = np.random.default_rng(0)
+    names = [f"{number}.png" for number in range(10)]
+    for name in names:
+        Image.fromarray(random.integers(0, 256, (24, 30, 3), dtype=np.uint8)).save(tmp_path / name)
+    return [
+        SplitFile(path=name, sha256="0" * 64, label=CLASSES[number % 2], group=None, part="train")
+        for number, name in enumerate(names)
+    ]
+
+
+def images(files: Sequence[SplitFile], root: Path, augmentation: Augmentation | None = None, **other: Any) -> Images:
+    return Images(files, root, CLASSES, CHOSEN, augmentation, **({"seed": 3} | other))
+
+
+def seen(data: Images, **how: Any) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    batches = list(loader(data, **({"batch": 4, "workers": 0} | how)))
+    pixels, labels, indices = (torch.cat(column) for column in zip(*batches, strict=True))
+    return pixels, labels, indices
+
+
+def test_without_augmentation_an_item_is_prepared_as_for_prediction(files, tmp_path):
+    data = images(files, tmp_path)
+    for index, file in enumerate(files):
+        pixels, label, number = data[index]
+        np.testing.assert_array_equal(pixels.numpy(), prepare(open_image(tmp_path / file.path), CHOSEN))
+        assert (label, number) == (CLASSES.index(file.label), index)
+
+
+def test_a_loader_gives_batches_in_the_order_asked_for(files, tmp_path):
+    order = [7, 2, 2, 9, 0]
+    batches = list(loader(images(files, tmp_path), batch=2, workers=0, order=order))
+    assert [batch[2].tolist() for batch in batches] == [[7, 2], [2, 9], [0]]
+    assert [batch[1].tolist() for batch in batches] == [[1, 0], [0, 1], [0]]
+    assert batches[0][0].shape == (2, 3, 16, 16)
+    assert batches[0][0].dtype == torch.float32
+
+
+def test_without_an_order_every_item_comes_once(files, tmp_path):
+    assert seen(images(files, tmp_path))[2].tolist() == list(range(10))
+
+
+@pytest.mark.parametrize("augmentation", [None, Augmentation(blur=0.5, jpeg=0.5)])
+def test_any_number_of_workers_gives_the_same_pixels(files, tmp_path, augmentation):
+    data = images(files, tmp_path, augmentation)
+    data.set_epoch(5)
+    alone = seen(data, workers=0)
+    for workers in (1, 2):
+        data = images(files, tmp_path, augmentation)
+        data.set_epoch(5)
+        for ours, theirs in zip(alone, seen(data, workers=workers), strict=True):
+            assert torch.equal(ours, theirs)
+
+
+def test_each_epoch_and_seed_shows_other_versions_and_each_again_the_same(files, tmp_path):
+    def version(epoch: int, seed: int) -> torch.Tensor:
+        data = images(files, tmp_path, Augmentation(), seed=seed)
+        data.set_epoch(epoch)
+        return data[4][0]
+
+    assert torch.equal(version(1, 3), version(1, 3))
+    assert not torch.equal(version(1, 3), version(2, 3))
+    assert not torch.equal(version(1, 3), version(1, 4))
+
+
+@pytest.mark.parametrize("augmentation", [None, Augmentation()])
+def test_what_is_kept_in_memory_needs_no_file_and_changes_no_pixel(files, tmp_path, augmentation):
+    data = images(files, tmp_path, augmentation)
+    first = seen(data)[0]
+    for file in files:
+        (tmp_path / file.path).unlink()
+    assert torch.equal(seen(data)[0], first)
+
+
+def test_no_more_is_kept_than_said(files, tmp_path):
+    data = images(files, tmp_path, keep=3 * 16 * 16 * 3)  # room for three crops
+    seen(data)
+    for file in files:
+        (tmp_path / file.path).unlink()
+    assert seen(data, order=[0, 1, 2])[2].tolist() == [0, 1, 2]
+    with pytest.raises(Unreadable):
+        seen(data, order=[3])
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_an_unreadable_image_arrives_by_name_also_from_a_worker(files, tmp_path, workers):
+    (tmp_path / "6.png").write_bytes(b"no image")
+    with pytest.raises(Unreadable) as refused:
+        seen(images(files, tmp_path), workers=workers)
+    assert refused.value.name == str(tmp_path / "6.png")
+    assert refused.value.reason == "not an image"
+    assert "Traceback" not in str(refused.value)
+
+
+def test_a_worker_computes_on_one_thread(files, tmp_path):
+    class Threads(Images):
+        def __getitem__(self, index: int) -> Any:
+            return torch.tensor(float(torch.get_num_threads())), 0, index
+
+    data = Threads(files, tmp_path, CLASSES, CHOSEN, None, 0)
+    assert set(seen(data, workers=2)[0].tolist()) == {1.0}
+
+
+def test_making_and_reading_a_loader_draws_nothing_from_torchs_generator(files, tmp_path):
+    before = torch.get_rng_state()
+    seen(images(files, tmp_path, Augmentation()), workers=0)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@given(n=st.integers(1, 200), seed=st.integers(0, 2**32), epoch=st.integers(0, 300))
+def test_an_epochs_order_is_a_permutation_and_always_the_same(n, seed, epoch):
+    order = epoch_order(n, seed=seed, epoch=epoch)
+    assert sorted(order.tolist()) == list(range(n))
+    np.testing.assert_array_equal(order, epoch_order(n, seed=seed, epoch=epoch))
+
+
+def test_orders_differ_from_epoch_to_epoch_and_seed_to_seed():
+    orders = {
+        tuple(epoch_order(30, seed=seed, epoch=epoch)) for seed, epoch in [(0, 0), (0, 1), (1, 0), (1, 1), (2, 0)]
+    }
+    assert len(orders) == 5
+
+
+def test_weighted_draws_follow_the_weights():
+    # One image of weight 9 and nine of weight 1: half of 10,000 draws are the first (deviation 50).
+    drawn = epoch_order(10_000, seed=0, epoch=0, weights=[9.0] + [1.0] * 9 + [0.0] * 9_990)
+    assert len(drawn) == 10_000
+    assert drawn.max() <= 9
+    assert 4_800 < (drawn == 0).sum() < 5_200
