@@ -1,0 +1,73 @@
+"""Networks to train from scratch: `small`, lean and quick on a CPU, and the fake-face tutorial's `small_tutorial`."""
+
+from pellucid.architectures.layers import (
+    Architecture,
+    Conv,
+    Dropout,
+    Flatten,
+    GlobalPool,
+    Linear,
+    Pool,
+    Probabilities,
+    Relu,
+    chain,
+    conv,
+)
+
+HALVE = Pool("max", 2, stride=2)
+
+# Batch norm and global pooling: any size from 8 pixels, and weights that do not grow with it. The first step down is
+# a convolution's: a maximum would forget whether a detail sat on an even or an odd pixel, which is all that
+# up-sampling leaves behind.
+SMALL = Architecture(
+    name="small",
+    family="small",
+    source="this project",
+    size=96,
+    dropout=0.1,
+    rows=(
+        # end point    layer                                                                   output at 96 px
+        ("conv1",      conv(16, 3, stride=2),                                                  "48x48x16"),
+        ("conv2",      conv(32, 3),                                                            "48x48x32"),
+        ("pool2",      HALVE,                                                                  "24x24x32"),
+        ("conv3",      conv(64, 3),                                                            "24x24x64"),
+        ("pool3",      HALVE,                                                                  "12x12x64"),
+        ("conv4",      conv(128, 3),                                                           "12x12x128"),
+        ("pool4",      HALVE,                                                                  "6x6x128"),
+        ("conv5",      conv(128, 3),                                                           "6x6x128"),
+        ("PreLogits",  chain(pool=GlobalPool(), flatten=Flatten(), dropout=Dropout()),         "128"),
+        ("Logits",     Linear("classes"),                                                      "1000"),
+        ("Predictions", Probabilities(),                                                       "1000"),
+    ),
+)  # fmt: skip
+
+
+def plain(out: int) -> Conv:
+    return conv(out, 3, bias=True, norm=False)
+
+
+# Its linear layers fit one size of image: another `size` is another network.
+SMALL_TUTORIAL = Architecture(
+    name="small_tutorial",
+    family="small",
+    source="the fake-face tutorial: five convolutions, three linear layers, no batch norm",
+    size=224,
+    rows=(
+        # end point    layer                                                                   output at 224 px
+        ("conv1",      plain(15),                                                              "224x224x15"),
+        ("pool1",      HALVE,                                                                  "112x112x15"),
+        ("conv2",      plain(75),                                                              "112x112x75"),
+        ("pool2",      HALVE,                                                                  "56x56x75"),
+        ("conv3",      plain(150),                                                             "56x56x150"),
+        ("pool3",      HALVE,                                                                  "28x28x150"),
+        ("conv4",      plain(300),                                                             "28x28x300"),
+        ("pool4",      HALVE,                                                                  "14x14x300"),
+        ("conv5",      plain(300),                                                             "14x14x300"),
+        ("pool5",      HALVE,                                                                  "7x7x300"),
+        ("fc6",        chain(flatten=Flatten(), linear=Linear(512), relu=Relu()),              "512"),
+        ("fc7",        chain(linear=Linear(128), relu=Relu()),                                 "128"),
+        ("PreLogits",  Dropout(),                                                              "128"),
+        ("Logits",     Linear("classes"),                                                      "1000"),
+        ("Predictions", Probabilities(),                                                       "1000"),
+    ),
+)  # fmt: skip
