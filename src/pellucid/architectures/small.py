@@ -16,9 +16,9 @@ from pellucid.architectures.layers import (
 
 HALVE = Pool("max", 2, stride=2)
 
-# Batch norm and global pooling: any size from 8 pixels, and weights that do not grow with it. The first step down is
-# a convolution's: a maximum would forget whether a detail sat on an even or an odd pixel, which is all that
-# up-sampling leaves behind.
+# Batch norm and global pooling: any size from 8 pixels, and weights that do not grow with it. Two convolutions before
+# the first pooling: a maximum forgets whether a detail sat on an even or an odd pixel, which is all that up-sampling
+# leaves behind.
 SMALL = Architecture(
     name="small",
     family="small",
@@ -27,14 +27,14 @@ SMALL = Architecture(
     dropout=0.1,
     rows=(
         # end point    layer                                                                   output at 96 px
-        ("conv1",      conv(16, 3, stride=2),                                                  "48x48x16"),
-        ("conv2",      conv(32, 3),                                                            "48x48x32"),
-        ("pool2",      HALVE,                                                                  "24x24x32"),
-        ("conv3",      conv(64, 3),                                                            "24x24x64"),
-        ("pool3",      HALVE,                                                                  "12x12x64"),
-        ("conv4",      conv(128, 3),                                                           "12x12x128"),
-        ("pool4",      HALVE,                                                                  "6x6x128"),
-        ("conv5",      conv(128, 3),                                                           "6x6x128"),
+        ("conv1",      conv(8, 3),                                                             "96x96x8"),
+        ("conv2",      conv(16, 3),                                                            "96x96x16"),
+        ("pool2",      HALVE,                                                                  "48x48x16"),
+        ("conv3",      conv(32, 3),                                                            "48x48x32"),
+        ("pool3",      HALVE,                                                                  "24x24x32"),
+        ("conv4",      conv(64, 3),                                                            "24x24x64"),
+        ("pool4",      HALVE,                                                                  "12x12x64"),
+        ("conv5",      conv(128, 3),                                                           "12x12x128"),
         ("PreLogits",  chain(pool=GlobalPool(), flatten=Flatten(), dropout=Dropout()),         "128"),
         ("Logits",     Linear("classes"),                                                      "1000"),
         ("Predictions", Probabilities(),                                                       "1000"),

@@ -94,6 +94,3 @@ def split(
         place(parts, out, how)
     say(split_text(parts))
     say(Text(f"written to {out}"))
-
-
-VERBS = (split,)

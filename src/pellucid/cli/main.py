@@ -10,7 +10,6 @@ from cyclopts import App, CycloptsError
 from rich.console import Console
 from rich.text import Text
 
-from pellucid.cli import data, models, runs
 from pellucid.errors import DONE, OUR_FAULT, USER_FAULT, UserError
 
 app = App(
@@ -18,8 +17,23 @@ app = App(
     help="Point it at a folder of images and get a classifier that you can see through.",
     version_flags=["--version"],
 )
-for verb in (*runs.VERBS, *data.VERBS, *models.VERBS):
-    app.command(verb, name=verb.__name__.rstrip("_"))
+# Each verb is imported when it is called, so that `--help` and `structure` answer at once. A test compares these
+# lines with the verbs' own.
+VERBS = {
+    "demo": ("runs", "The whole story on an embedded data set, in about a minute."),
+    "models": ("models", "What can be trained, with parameters, multiply-adds and published weights."),
+    "structure": ("models", "Every layer of a network: name, output, weights, parameters, receptive field."),
+    "split": ("data", "Divide DATA into train, validation and test; twins and groups stay together."),
+    "train": ("runs", "Train a classifier on DATA."),
+    "resume": ("runs", "Go on with a run that was interrupted, to the same weights as if it had not been."),
+    "runs": ("runs", "List what has been trained, a line a run."),
+    "evaluate": ("models", "Measure MODEL on DATA: accuracy and more, each with n and a 95 % interval."),
+    "predict": ("models", "Classify IMAGES: files, folders, globs, a CSV of paths, or - for standard input."),
+    "report": ("runs", "Write the run's report.html again, from what its folder holds now."),
+    "verify": ("models", "Replay MODEL's probe and show its card."),
+}
+for verb, (module, summary) in VERBS.items():
+    app.command(f"pellucid.cli.{module}:{verb}", name=verb, help=summary, sort_key=list(VERBS).index(verb))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -36,7 +50,7 @@ def run(arguments: Sequence[str]) -> int:
         return tell(console, error)
     except CycloptsError as error:
         first, *rest = [line.strip() for line in str(error).splitlines() if line.strip()]
-        verb = f" {arguments[0]}" if arguments and arguments[0] in app else ""
+        verb = f" {arguments[0]}" if arguments and arguments[0] in VERBS else ""
         return tell(console, UserError(_lower(first), rest, hint=f"`pellucid{verb} --help` lists what there is"))
     except KeyboardInterrupt:
         console.print(Text("stopped"))

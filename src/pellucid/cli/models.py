@@ -35,7 +35,7 @@ def structure(
     until: str | None = None,
     format: Literal["text", "json"] = "text",
 ) -> None:
-    """Every layer of a network: name, output, weights, parameters, multiply-adds, receptive field.
+    """Every layer of a network: name, output, weights, parameters, receptive field.
 
     Parameters
     ----------
@@ -167,7 +167,7 @@ def predict(
     batch: int = 32,
     path_column: str = "path",
 ) -> int:
-    """Classify IMAGES: files, folders, globs, a CSV of paths, or - for paths on standard input.
+    """Classify IMAGES: files, folders, globs, a CSV of paths, or - for standard input.
 
     Parameters
     ----------
@@ -230,6 +230,3 @@ def _required(text: str | None) -> dict[str, float]:
             except ValueError as cause:
                 raise UserError(f"--require {pair!r} names no number", hint="write --require accuracy=0.9") from cause
     return required
-
-
-VERBS = (models, structure, evaluate, predict, verify)

@@ -10,7 +10,9 @@ from pellucid.training.config import configure
 
 
 def demo(*, out: Path = Path("demo"), seed: int = 0) -> int:
-    """The whole story on an embedded data set: photographs against the same photographs enlarged by a network.
+    """The whole story on an embedded data set, in about a minute.
+
+    Photographs against parts of them that a small network has enlarged: can they be told apart?
 
     Parameters
     ----------
@@ -32,6 +34,9 @@ def demo(*, out: Path = Path("demo"), seed: int = 0) -> int:
 @wraps(configure)
 def train(*arguments: Any, **settings: Any) -> int:
     return _train(configure(*arguments, **settings))
+
+
+train.__name__ = "train"
 
 
 def resume(run: Path, /) -> int:
@@ -128,6 +133,3 @@ def _known(run: RunFolder) -> tuple[str, Any]:
         return evaluation.part or "other data", evaluation.accuracy
     best = [event for event in run.events() if isinstance(event, Validated) and event.best]
     return ("validation", best[-1].accuracy) if best else ("", None)
-
-
-VERBS = (demo, train, resume, runs, report)

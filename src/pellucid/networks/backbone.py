@@ -28,6 +28,11 @@ class TimmNetwork(Network):
         self.size = self.model.pretrained_cfg["input_size"][-1] if size is None else size
         features: Any = getattr(self.model, "feature_info", None) or []
         found = [item["module"] for item in features] if isinstance(features, list) else features.module_name()
+        for module in self.head_modules():
+            # timm draws a head of few classes so widely that the loss starts at 4; here all heads start small.
+            if isinstance(module, nn.Linear):
+                nn.init.normal_(module.weight, 0, 0.01)
+                nn.init.zeros_(module.bias)
         # Modules that are named more than once, or not at all, are no vocabulary.
         self.end_point_names = (*dict.fromkeys(place for place in found if place), *ENDS)
 

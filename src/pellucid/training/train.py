@@ -37,6 +37,9 @@ def train(*arguments: Any, **settings: Any) -> RunFolder:
     return _last_run(train_events(configure(*arguments, **settings)))
 
 
+train.__name__ = train.__qualname__ = "train"
+
+
 def resume(run: str | Path) -> RunFolder:
     """Go on with a run that was interrupted, to the same weights as if it had not been."""
     return _last_run(resume_events(run))
