@@ -1,0 +1,37 @@
+"""From a model's path to the engine that computes it. Torch is imported only where the model needs it."""
+
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from pellucid.errors import UserError
+from pellucid.images.preprocessing import Input
+from pellucid.runs.card import Card
+from pellucid.runs.run_folder import locate
+
+
+class Engine(Protocol):
+    """What maps pixels to logits: float32 (N, 3, size, size) to (N, classes), or (N, 1) for one logit."""
+
+    @property
+    def card(self) -> Card: ...
+
+    def logits(self, inputs: Input) -> npt.NDArray[np.float32]: ...
+
+
+def open_engine(model: Path | str, *, device: str = "auto") -> Engine:
+    """Open a run folder's best bundle, or a .safetensors; its probe is replayed on opening.
+
+    `device`: "auto", "cpu", "cuda", "cuda:1". Raises UserError for what is not there, is no bundle, was changed after
+    it was saved, or asks for a device that is not here.
+    """
+    path = locate(model)
+    if path.suffix != ".safetensors":
+        raise UserError(f"{path} is not a model", hint="a model is a run folder or a .safetensors file")
+
+    from pellucid.engines.torch_engine import TorchEngine
+    from pellucid.runs.bundle import load_bundle
+
+    return TorchEngine(load_bundle(path), device=device)

@@ -1,0 +1,42 @@
+"""A bundle computed by torch: prepared images in, logits out."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from pellucid.errors import UserError
+from pellucid.images.preprocessing import Input
+from pellucid.runs.bundle import Bundle
+from pellucid.runs.card import Card
+
+
+class TorchEngine:
+    """Holds the network on one device, in evaluation mode and channels-last."""
+
+    def __init__(self, bundle: Bundle, *, device: str = "auto") -> None:
+        self.card: Card = bundle.card
+        self.device = choose_device(device)
+        self._network = bundle.network.eval().to(self.device, memory_format=torch.channels_last)
+
+    def logits(self, inputs: Input) -> npt.NDArray[np.float32]:
+        """float32 (N, 3, size, size), as preprocessing.prepare makes them, to (N, classes); (N, 1) for one logit."""
+        with torch.inference_mode():
+            images = torch.from_numpy(inputs).to(self.device, memory_format=torch.channels_last)
+            logits: npt.NDArray[np.float32] = self._network(images).float().cpu().numpy()
+        return logits
+
+
+def choose_device(device: str) -> Any:
+    """The torch device called `device`; "auto" is a CUDA GPU if there is one, else the processor."""
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+        torch.empty(1, device=chosen)
+    except (RuntimeError, AssertionError) as cause:  # torch asserts where it was built without the device
+        raise UserError(
+            f"there is no device {device!r} here", hint="auto, cpu, or cuda where there is a GPU"
+        ) from cause
+    return chosen
