@@ -1,0 +1,188 @@
+"""Predicting: images in, named classes with probabilities out.
+
+The door takes images, never tensors: whatever a model's preprocessing is, it is applied here and nowhere else.
+Which images a command line means is inputs.py's business.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from pellucid.engines.choose import Engine, open_engine
+from pellucid.errors import UserError
+from pellucid.images.decode import Unreadable, open_image
+from pellucid.images.preprocessing import Input, Preprocessing, prepare
+from pellucid.records import Record
+from pellucid.runs.card import Card, probabilities
+from pellucid.uses.ahead import ahead, windows
+
+ImageLike = str | Path | bytes | Image.Image | npt.NDArray[np.uint8]
+Shares = npt.NDArray[np.float64]
+Indices = npt.NDArray[np.intp]
+
+DOOR = "give paths, encoded bytes, PIL images or uint8 arrays (height, width, 3); the model prepares them itself"
+COLUMNS = ("name", "best", "probability", "sure", "error")  # of a row for a CSV file
+
+
+class Prediction(Record):
+    """What an image was called. `name`: its path as given, None for an image without one.
+
+    `probability` is that of `best`; `sure` where it reaches the card's `sure_from`. `ranking` has all classes, the
+    most probable first; with a decision threshold `best` need not be the first.
+    """
+
+    name: str | None
+    best: str
+    probability: float
+    sure: bool
+    ranking: tuple[tuple[str, float], ...]
+
+    def line(self) -> str:
+        """One JSON object on one line."""
+        return self.model_dump_json()
+
+    def row(self) -> dict[str, Any]:
+        """The values of COLUMNS; what is absent is left out."""
+        return self.model_dump(include={"name", "best", "probability", "sure"})
+
+
+class Failure(Record):
+    """In place of a prediction: which input it was, and in one line why it could not be used."""
+
+    name: str | None
+    error: str
+
+    def line(self) -> str:
+        """One JSON object on one line."""
+        return self.model_dump_json()
+
+    def row(self) -> dict[str, Any]:
+        """The values of COLUMNS; what is absent is left out."""
+        return self.model_dump()
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """An image as the network wants it; `name` as in Prediction."""
+
+    name: str | None
+    input: Input
+
+
+class Classifier:
+    """A model that is open for use: its engine, and the card that says what goes in and what comes out."""
+
+    def __init__(self, engine: Engine, *, model: Path) -> None:
+        self.engine = engine
+        self.model = model  # as the user named it: a run folder or a file
+
+    @property
+    def card(self) -> Card:
+        return self.engine.card
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes, in the order of the network's outputs."""
+        return self.card.classes
+
+    def predict(self, images: Sequence[ImageLike], *, batch: int = 32) -> list[Prediction]:
+        """Classify images of any size: paths, encoded bytes, PIL images, or uint8 arrays (height, width, 3).
+
+        `batch` images are computed at once; it changes speed and memory, not results. Raises UserError (Unreadable)
+        for the first image that cannot be read, and for what is no image: above all for numbers that someone has
+        normalised already.
+        """
+        if isinstance(images, str | Path | bytes | Image.Image):
+            raise UserError("predict takes a list of images, not one alone", hint="predict([image])")
+        named = ((image, f"images[{index}]") for index, image in enumerate(images))
+        opened = ahead(lambda each: _opened(*each, self.card.preprocessing), named, depth=checked(batch))
+        return [prediction for window in windows(opened, batch) for prediction in _judged(self.engine, window)]
+
+    def __repr__(self) -> str:
+        return f"<Classifier {self.model}: {self.card.architecture}, {', '.join(self.classes)}>"
+
+
+def load(model: Path | str, *, device: str = "auto") -> Classifier:
+    """Open a run folder or a .safetensors as a classifier; see engines.choose.open_engine for what can go wrong."""
+    return Classifier(open_engine(model, device=device), model=Path(model))
+
+
+def predict_stream(
+    classifier: Classifier, inputs: Iterable[ImageLike | Failure], *, batch: int = 32
+) -> Iterator[Prediction | Failure]:
+    """Classify without end: one result for each input, in order, a Failure where an image cannot be read.
+
+    `inputs` is read no further ahead than two batches, and a Failure in it keeps its place.
+    """
+
+    def opened(each: ImageLike | Failure) -> Ready | Failure:
+        if isinstance(each, Failure):
+            return each
+        try:
+            return _opened(each, "the image", classifier.card.preprocessing)
+        except Unreadable as cause:
+            return Failure(name=_name(each), error=cause.reason)
+
+    for window in windows(ahead(opened, inputs, depth=checked(batch)), batch):
+        predictions = iter(_judged(classifier.engine, [each for each in window if isinstance(each, Ready)]))
+        for each in window:
+            yield next(predictions) if isinstance(each, Ready) else each
+
+
+def shares(engine: Engine, inputs: Sequence[Input]) -> Shares:
+    """Prepared images to probabilities (N, classes); rows add up to 1. For the uses of a model, not for their users."""
+    card = engine.card
+    if not inputs:
+        return np.empty((0, len(card.classes)))
+    given = probabilities(engine.logits(np.stack(inputs)), temperature=card.temperature, one_logit=card.one_logit)
+    if not np.isfinite(given).all():
+        raise UserError("the model's outputs are not finite numbers", hint="its training went astray: train it again")
+    return given
+
+
+def decide(given: Shares, card: Card) -> Indices:
+    """The class index (N,) called for probabilities (N, classes): by the card's threshold, else the most probable."""
+    best = given.argmax(axis=1) if card.threshold is None else given[:, 1] >= card.threshold
+    return best.astype(np.intp)
+
+
+def checked(batch: int) -> int:
+    """`batch` if there can be such a one."""
+    if batch < 1:
+        raise UserError(f"a batch has at least 1 image, not {batch}")
+    return batch
+
+
+def _opened(image: ImageLike, place: str, preprocessing: Preprocessing) -> Ready:
+    """Decode and prepare one image; `place` says which one it is where it has no name."""
+    if not isinstance(image, str | Path | bytes | Image.Image | np.ndarray):
+        raise UserError(f"{place} is a {type(image).__name__}, not an image", hint=DOOR)
+    if isinstance(image, np.ndarray) and image.dtype != np.uint8:
+        raise UserError(f"{place} is an array of {image.dtype}, not an image", hint=DOOR)
+    name = _name(image)
+    opened = open_image(image, background=preprocessing.background, name=name or place)
+    return Ready(name, prepare(opened, preprocessing))
+
+
+def _name(image: object) -> str | None:
+    return str(image) if isinstance(image, str | Path) else None
+
+
+def _judged(engine: Engine, ready: Sequence[Ready]) -> Iterator[Prediction]:
+    card = engine.card
+    given = shares(engine, [each.input for each in ready])
+    for each, row, best in zip(ready, given.tolist(), decide(given, card), strict=True):
+        ranking = sorted(zip(card.classes, row, strict=True), key=lambda pair: -pair[1])
+        probability = row[best]
+        yield Prediction(
+            name=each.name,
+            best=card.classes[best],
+            probability=probability,
+            sure=card.sure_from is not None and probability >= card.sure_from,
+            ranking=tuple(ranking),
+        )
