@@ -75,13 +75,13 @@ def balanced_accuracy(table: Counts) -> Measured:
     return _bounded(float(recalls.mean()), draws.mean(axis=1), n=int(supports.sum()), fewest=int(supports.min()))
 
 
-def log_loss(truth: Counts, probabilities: Shares) -> Measured:
-    """The mean of -ln of the probability (N, K) given to the true class, which counts as 2e-16 where it is 0."""
-    n = len(truth)
+def log_loss(of_truth: Shares) -> Measured:
+    """The mean of -ln of the probability (N,) that each image's true class was given; 0 counts as 2e-16."""
+    n = len(of_truth)
     if n == 0:
         return undefined(0)
-    given = probabilities[np.arange(n), truth].astype(np.float64)
-    losses = np.sort(-np.log(np.clip(given, np.finfo(np.float64).eps, 1.0)))  # draws must not depend on the order
+    given = np.clip(np.asarray(of_truth, dtype=np.float64), np.finfo(np.float64).eps, 1.0)
+    losses = np.sort(-np.log(given))  # draws must not depend on the order of the images
     random = np.random.default_rng(SEED)
     draws = np.array([losses[random.integers(n, size=n)].mean() for _ in range(DRAWS)])
     low, high = np.quantile(draws, (0.025, 0.975))

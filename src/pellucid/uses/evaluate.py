@@ -1,0 +1,368 @@
+"""Evaluating: a model and labelled images in, measures with their intervals and every single prediction out."""
+
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pellucid.errors import UserError, listed
+from pellucid.images.decode import Unreadable, check_readable, open_image
+from pellucid.images.preprocessing import Input, Preprocessing, prepare
+from pellucid.images.sources import PARTS, Sample, Source, read_samples
+from pellucid.images.split import Split, SplitFile, content_hash, read_manifest
+from pellucid.intervals import Measured
+from pellucid.records import Record, read_text, write
+from pellucid.runs.run_folder import RunFolder, locate
+from pellucid.uses import metrics
+from pellucid.uses.ahead import ahead, windows
+from pellucid.uses.predict import Classifier, checked, decide, load, shares
+
+
+class ClassResult(Record):
+    """One class: `support` images are of it; precision and F1 are undefined where none was called so."""
+
+    name: str
+    precision: Measured
+    recall: Measured
+    f1: Measured
+    support: int
+
+
+class Judged(Record):
+    """One image: its truth, what it was called, and the probabilities of both. `path` is below the root."""
+
+    path: str
+    truth: str
+    best: str
+    probability: float
+    of_truth: float
+    sha256: str
+
+
+class LeftOut(Record):
+    """An image that counts nowhere, and why."""
+
+    path: str
+    reason: str
+
+
+class Evaluation(Record):
+    """What a model is worth on some images. `data` is as the user named it, `root` where its paths start.
+
+    `part` is None for data that is not divided. `seen_in_training` counts images whose content the model was trained
+    on; None where its training is not known (no run folder). `roc_auc` and `average_precision` are of the second
+    class against the first, None with more than two. `confusion` has the truth in rows, both in the order of
+    `classes`. `fingerprint` is that of the contents and labels (images.split).
+    """
+
+    model: str
+    data: str
+    root: str | None = None
+    part: str | None
+    fingerprint: str
+    n: int
+    seen_in_training: int | None = None
+    classes: tuple[str, ...]
+    threshold: float | None
+    accuracy: Measured
+    balanced_accuracy: Measured
+    log_loss: Measured
+    roc_auc: Measured | None
+    average_precision: Measured | None
+    per_class: tuple[ClassResult, ...]
+    confusion: tuple[tuple[int, ...], ...]
+    predictions: tuple[Judged, ...]
+    left_out: tuple[LeftOut, ...]
+    seconds: float
+    images_per_second: float
+
+    def location(self, judged: Judged) -> Path:
+        """Where the image lies."""
+        return Path(self.root or self.data) / judged.path
+
+
+def evaluate(
+    model: Classifier | Path | str,
+    data: Path | str | None = None,
+    *,
+    part: str | None = None,
+    only_known: bool = False,
+    skip_unreadable: bool = False,
+    batch: int = 32,
+    progress: Callable[[int, int], None] | None = None,
+    **source: Any,
+) -> Evaluation:
+    """Measure `model` on labelled images; classes are matched by name.
+
+    `data` is anything that images.sources reads, `source` the fields of its Source. Of divided data `part` is
+    measured, "test" where none is named. Without `data`, a run folder's own test part is, or its validation part if
+    it kept no test. `only_known` leaves out classes that the model does not have, `skip_unreadable` images that
+    cannot be decoded; both are recorded. `progress` hears (done, total).
+
+    Raises UserError for classes that the model never saw, images that cannot be read (all of them are listed), a part
+    that is not there, and files of the run's own split that have changed since.
+    """
+    classifier = model if isinstance(model, Classifier) else load(model)
+    trained_on = _split_of(classifier)
+    reading = Source.from_fields(source, "the way to read the data")
+    if data is not None:
+        chosen = _given(data, reading, part)
+    elif reading == Source():
+        chosen = _own(classifier, trained_on, part)
+    else:
+        raise UserError(f"{', '.join(source)} says how to read data, but no data is named")
+    chosen = _known(chosen, classifier.classes, only_known=only_known)
+    began = time.perf_counter()
+    tally = _measure(classifier, chosen, batch=checked(batch), skip_unreadable=skip_unreadable, progress=progress)
+    seconds = time.perf_counter() - began
+    if data is None and trained_on is not None:
+        _refuse_changed(tally, trained_on, classifier)
+    return _evaluation(classifier, chosen, tally, trained_on=trained_on, seconds=seconds)
+
+
+def write_evaluation(evaluation: Evaluation, run: RunFolder) -> Path:
+    """Keep it as the run's evaluation.json, in place of an earlier one."""
+    write(run.evaluation_path, evaluation.to_json())
+    return run.evaluation_path
+
+
+def read_evaluation(run: RunFolder) -> Evaluation:
+    """The run's evaluation; UserError where it has none."""
+    text = read_text(run.evaluation_path, hint=f"`pellucid evaluate {run.path}` makes it")
+    return Evaluation.from_json(text, str(run.evaluation_path))
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    """The images to measure, and those that were left out before any was opened."""
+
+    data: str
+    root: Path
+    part: str | None
+    samples: tuple[Sample, ...]
+    left_out: tuple[LeftOut, ...]
+
+
+@dataclass
+class _Tally:
+    """What came of each image, in order; `scores` are probabilities of the last class."""
+
+    judged: list[Judged] = field(default_factory=list)
+    scores: list[float] = field(default_factory=list)
+    left_out: list[LeftOut] = field(default_factory=list)
+
+
+def _split_of(classifier: Classifier) -> Split | None:
+    """The split that the model was trained with, where its run folder is there to tell."""
+    manifest = locate(classifier.model).with_name("split.json")
+    return read_manifest(manifest) if manifest.is_file() else None
+
+
+def _own(classifier: Classifier, trained_on: Split | None, part: str | None) -> _Chosen:
+    if trained_on is None:
+        raise UserError(
+            f"{classifier.model} is not in a run folder, so it has no test images of its own",
+            hint=f"name the data: pellucid evaluate {classifier.model} DATA",
+        )
+    kept = [name for name, counts in trained_on.counts().items() if sum(counts.values())]
+    part = PARTS.get(part, part) if part else "test" if "test" in kept else "validation"
+    if part not in kept:
+        raise _no_part(str(classifier.model), part, kept)
+    samples = tuple(
+        Sample(trained_on.location(file), file.label, file.part, file.group) for file in trained_on.part(part)
+    )
+    return _Chosen(trained_on.root, Path(trained_on.root), part, samples, ())
+
+
+def _given(data: Path | str, source: Source, part: str | None) -> _Chosen:
+    read = read_samples(data, source)
+    left_out = tuple(LeftOut(path=_below(read.root, path), reason=reason) for path, reason in read.left_out)
+    parts = sorted({sample.part for sample in read if sample.part})
+    if not parts and part is None:
+        return _Chosen(str(data), read.root, None, read.samples, left_out)
+    if not parts:
+        raise UserError(f"{data} is not divided into parts", hint="leave --part out to measure all of it")
+    if part is None and "test" not in parts:
+        raise UserError(
+            f"{data} has no test part", [f"it has {', '.join(parts)}"], hint=f"say which: --part {parts[-1]}"
+        )
+    part = PARTS.get(part, part) if part else "test"
+    if part not in parts:
+        raise _no_part(str(data), part, parts)
+    return _Chosen(str(data), read.root, part, tuple(sample for sample in read if sample.part == part), left_out)
+
+
+def _no_part(data: str, part: str, parts: Sequence[str]) -> UserError:
+    return UserError(f"{data} has no part {part!r}", [f"it has {', '.join(parts)}"], hint=f"--part {parts[-1]}")
+
+
+def _known(chosen: _Chosen, classes: Sequence[str], *, only_known: bool) -> _Chosen:
+    """Without the images of classes that the model does not have, which must be asked for."""
+    unknown = Counter(sample.label for sample in chosen.samples if sample.label not in classes)
+    if not unknown:
+        return chosen
+    knows = f"it knows {', '.join(listed(classes))}"
+    if len(unknown) == len({sample.label for sample in chosen.samples}):
+        raise UserError(f"{chosen.data} has no class that this model knows", listed(_counted(unknown)), hint=knows)
+    if not only_known:
+        raise UserError(
+            f"{chosen.data} has {len(unknown)} {'class' if len(unknown) == 1 else 'classes'} that this model never saw",
+            listed(_counted(unknown)),
+            hint=f"{knows}; --only-known leaves the others out and says so",
+        )
+    return replace(
+        chosen,
+        samples=tuple(sample for sample in chosen.samples if sample.label in classes),
+        left_out=(
+            *chosen.left_out,
+            *(
+                LeftOut(path=_below(chosen.root, sample.path), reason=f"of class {sample.label}, which the model lacks")
+                for sample in chosen.samples
+                if sample.label in unknown
+            ),
+        ),
+    )
+
+
+def _counted(images: Counter[str]) -> list[str]:
+    return [f"{name} ({n} {'image' if n == 1 else 'images'})" for name, n in sorted(images.items())]
+
+
+def _measure(
+    classifier: Classifier,
+    chosen: _Chosen,
+    *,
+    batch: int,
+    skip_unreadable: bool,
+    progress: Callable[[int, int], None] | None,
+) -> _Tally:
+    """Open, compute and judge every image, in order; one that cannot be read stops it, unless it may be skipped."""
+    card, tally = classifier.card, _Tally()
+    done = 0
+    opened = ahead(partial(_opened, preprocessing=card.preprocessing), chosen.samples, depth=batch)
+    for window in windows(opened, batch):
+        ready = [each for each in window if isinstance(each, _Opened)]
+        refused = [each for each in window if isinstance(each, Unreadable)]
+        if refused and not skip_unreadable:
+            raise _unreadable(chosen)
+        tally.left_out += [LeftOut(path=_below(chosen.root, Path(each.name)), reason=each.reason) for each in refused]
+        given = shares(classifier.engine, [each.input for each in ready])
+        tally.scores += given[:, -1].tolist()
+        for each, row, best in zip(ready, given.tolist(), decide(given, card), strict=True):
+            tally.judged.append(
+                Judged(
+                    path=_below(chosen.root, each.sample.path),
+                    truth=each.sample.label,
+                    best=card.classes[best],
+                    probability=row[best],
+                    of_truth=row[card.classes.index(each.sample.label)],
+                    sha256=each.sha256,
+                )
+            )
+        done += len(window)
+        if progress:
+            progress(done, len(chosen.samples))
+    if not tally.judged:
+        raise UserError(f"no image of {chosen.data} can be read", listed([each.path for each in tally.left_out]))
+    return tally
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    sample: Sample
+    sha256: str
+    input: Input
+
+
+def _opened(sample: Sample, preprocessing: Preprocessing) -> _Opened | Unreadable:
+    try:
+        image = open_image(sample.path, background=preprocessing.background)
+    except Unreadable as cause:
+        return cause
+    return _Opened(sample, content_hash(sample.path), prepare(image, preprocessing))
+
+
+def _unreadable(chosen: _Chosen) -> UserError:
+    """The error that lists every image that cannot be read, not the first alone."""
+    refused = check_readable([sample.path for sample in chosen.samples])
+    return UserError(
+        f"{len(refused)} of the {len(chosen.samples)} images of {chosen.data} cannot be read",
+        listed([str(each) for each in refused]),
+        hint="--skip-unreadable leaves them out and says so",
+    )
+
+
+def _refuse_changed(tally: _Tally, trained_on: Split, classifier: Classifier) -> None:
+    """The run's own images must be those that it divided."""
+    recorded = {file.path: file.sha256 for file in trained_on.files}
+    if changed := [judged.path for judged in tally.judged if recorded[judged.path] != judged.sha256]:
+        raise UserError(
+            f"{len(changed)} images are not what they were when {classifier.model} was trained",
+            listed(changed),
+            hint=f"to measure what is there now, name it: pellucid evaluate {classifier.model} {trained_on.root}",
+        )
+
+
+def _evaluation(
+    classifier: Classifier, chosen: _Chosen, tally: _Tally, *, trained_on: Split | None, seconds: float
+) -> Evaluation:
+    classes, judged = classifier.classes, tally.judged
+    index = {name: position for position, name in enumerate(classes)}
+    truth = np.array([index[each.truth] for each in judged])
+    best = np.array([index[each.best] for each in judged])
+    scores, two = np.array(tally.scores), len(classes) == 2
+    table = metrics.confusion(truth, best, classes=len(classes))
+    return Evaluation(
+        model=str(classifier.model),
+        data=chosen.data,
+        root=str(chosen.root.resolve()),
+        part=chosen.part,
+        fingerprint=_fingerprint(judged),
+        n=len(judged),
+        seen_in_training=None if trained_on is None else _seen(judged, trained_on),
+        classes=classes,
+        threshold=classifier.card.threshold,
+        accuracy=metrics.accuracy(table),
+        balanced_accuracy=metrics.balanced_accuracy(table),
+        log_loss=metrics.log_loss(np.array([each.of_truth for each in judged])),
+        roc_auc=metrics.roc_auc(truth, scores) if two else None,
+        average_precision=metrics.average_precision(truth, scores) if two else None,
+        per_class=tuple(
+            ClassResult(
+                name=name,
+                precision=metrics.precision(table, position),
+                recall=metrics.recall(table, position),
+                f1=metrics.f1(table, position),
+                support=int(table[position].sum()),
+            )
+            for name, position in index.items()
+        ),
+        confusion=tuple(map(tuple, table.tolist())),
+        predictions=tuple(judged),
+        left_out=(*chosen.left_out, *tally.left_out),
+        seconds=seconds,
+        images_per_second=len(judged) / seconds,
+    )
+
+
+def _seen(judged: Sequence[Judged], trained_on: Split) -> int:
+    learned = {file.sha256 for file in trained_on.part("train")}
+    return sum(each.sha256 in learned for each in judged)
+
+
+def _fingerprint(judged: Sequence[Judged]) -> str:
+    """As a split's: the same images give the same fingerprint, however they are divided or placed."""
+    files = tuple(
+        SplitFile(path=each.path, sha256=each.sha256, label=each.truth, group=None, part="test") for each in judged
+    )
+    return Split(root="", rule="", seed=0, classes=(), files=files).fingerprint()
+
+
+def _below(root: Path, path: Path) -> str:
+    return Path(os.path.relpath(path, root)).as_posix()
