@@ -1,34 +1,58 @@
-"""A network's structure as a table for the terminal."""
+"""A counted network as a table for the terminal, 80 columns wide. Apart from text.py, so that it answers at once."""
 
+from collections.abc import Sequence
+
+from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from pellucid.architectures.geometry import Structure
+from pellucid.architectures.geometry import LayerRow, Structure
+from pellucid.reports.words import count, short_number
+
+COLUMNS = ("layer", "output", "weight", "parameters", "multiply-\nadds", "field/\nstride")
 
 
 def structure_text(structure: Structure) -> RenderableType:
-    """A row a layer: output, weight and bias shapes, parameters, multiply-adds, receptive field; then the totals."""
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column("layer", overflow="fold")
-    for heading in ("output", "weight", "parameters", "multiply-adds", "sees"):
-        table.add_column(heading, justify="right")
+    """A row a layer and the totals. Layers of a block stand indented under its name."""
+    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    for index, name in enumerate(COLUMNS):
+        words = index in (0, 2)
+        table.add_column(Text(name), justify="left" if words else "right", overflow="fold", no_wrap=index > 0)
+    block = ""
     for row in structure.rows:
-        table.add_row(
-            Text(row.name),
-            _shape(row.output),
-            _shape(row.weight),
-            f"{row.parameters:,}" if row.parameters else "",
-            f"{row.multiply_adds:,}" if row.multiply_adds else "",
-            f"{row.field} px",
-        )
+        inside, _, last = row.name.rpartition("/")
+        if inside and inside != block:
+            table.add_row(Text(inside))
+        block = inside
+        layer = Text(f"  {last}" if inside else last)
+        numbers = f"{row.parameters:,}" if row.parameters else "", _short(row.multiply_adds)
+        table.add_row(layer, _shape(row.output), Text(_what(row)), *numbers, f"{row.field}/{row.stride}")
+    table.add_section()
     totals = structure.totals
+    rows = count(len(structure.rows), "layer")
+    table.add_row(rows, "", "", f"{totals.parameters:,}", _short(totals.multiply_adds), "", style="bold")
+    images = f"{count(structure.batch, 'image')} of {structure.size} x {structure.size} pixels"
     return Group(
-        Text(f"{structure.name} at {structure.size} pixels, {structure.classes} classes", style="bold"),
+        Text(f"{structure.name}: {images}, {count(structure.classes, 'class', 'classes')}", style="bold"),
+        Text(""),
         table,
-        Text(f"{totals.parameters:,} parameters, {totals.multiply_adds:,} multiply-adds an image", style="bold"),
+        Text(""),
+        Text("b: with bias, n: with batch norm; multiply-adds are for one image", style="dim"),
+        Text("field/stride: input pixels a side that a cell has seen, and from cell to cell", style="dim"),
     )
 
 
-def _shape(shape: tuple[int, ...]) -> Text:
-    return Text(f"[{', '.join(map(str, shape))}]" if shape else "")
+def _what(row: LayerRow) -> str:
+    """The weight's shape and what goes with it; the kind of layer where there is no weight."""
+    if not row.weight:
+        return row.kind.replace("global average", "global")
+    return _shape(row.weight) + (" b" if row.bias else "") + (" n" if row.norm else "")
+
+
+def _shape(shape: Sequence[int]) -> str:
+    return "x".join(map(str, shape))
+
+
+def _short(number: int) -> str:
+    return short_number(number) if number else ""
