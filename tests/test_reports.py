@@ -17,23 +17,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.colors import to_hex
-from pellucid.uses.evaluate import ClassResult, Evaluation, Judged, LeftOut
 from PIL import Image
 from rich.cells import cell_len
 from rich.console import Console, RenderableType
 
+from pellucid.architectures.geometry import structure
 from pellucid.errors import UserError
 from pellucid.images.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from pellucid.images.split import Split, SplitFile
 from pellucid.intervals import Measured, wilson
 from pellucid.reports import palette
-from pellucid.reports.cautions import of_evaluation, of_overlap, of_split, of_training
+from pellucid.reports.cautions import of_evaluation, of_split, of_training
 from pellucid.reports.charts import BOTTOM, LEFT, RIGHT, TOP, accuracy_chart, nice_ticks
 from pellucid.reports.history import history
 from pellucid.reports.html import render, write_report
 from pellucid.reports.live_table import LiveTable
 from pellucid.reports.picks import spread, spread_by_class
 from pellucid.reports.pictures import curves, image_grid, prediction_grid, show
+from pellucid.reports.structure import structure_text
 from pellucid.reports.text import (
     ModelRow,
     RunRow,
@@ -50,6 +51,7 @@ from pellucid.reports.tiles import CLASS_BYTES, IMAGE_BYTES
 from pellucid.runs.card import FORMAT, Card, Probe, Result
 from pellucid.runs.events import Epoch, Event, Failed, Preparing, Progress, Saved, Started, Stopped, Validated
 from pellucid.runs.run_folder import create_run
+from pellucid.uses.evaluate import ClassResult, Evaluation, Judged, LeftOut
 from pellucid.uses.predict import Failure, Prediction
 from tests import golden
 
@@ -268,6 +270,13 @@ def test_models() -> None:
     golden.check("reports/models", printed(models_text(rows)))
 
 
+@pytest.mark.parametrize("name", ["small", "resnet18"])
+def test_a_structure(name: str) -> None:
+    text = printed(structure_text(structure(name, classes=7)))
+    assert max(map(len, text.splitlines())) <= 80
+    golden.check(f"reports/structure-{name}", text)
+
+
 def test_runs() -> None:
     rows = [
         RunRow("photos-resnet18-20261120-2304", "finished", "test", wilson(121, 132)),
@@ -402,6 +411,7 @@ def test_a_resumed_run_counts_an_epoch_once_and_forgets_the_first_end() -> None:
     [
         ("pin the accuracy down no further", of_evaluation(evaluation([[45, 5], [5, 45]]))),
         ("also chose the best epoch", of_evaluation(evaluation([[45, 5], [5, 45]], part="validation"))),
+        ("3 of these images were already there", of_evaluation(evaluation([[45, 5], [5, 45]], seen_in_training=3))),
         ("images it learned from", of_evaluation(evaluation([[45, 5], [5, 45]], part="train"))),
         ("Always answering bees would be right for 90.9 %", of_evaluation(evaluation([[0, 3], [0, 30]]))),
         ("So few images of ants (3)", of_evaluation(evaluation([[0, 3], [0, 30]]))),
@@ -423,17 +433,8 @@ def test_a_strong_result_is_not_talked_down() -> None:
     assert not [
         *of_evaluation(strong),
         *of_split(split()),
-        *of_overlap(strong, split()),
         *of_training(history(training())),
     ]
-
-
-def test_images_seen_in_training_are_found_by_content() -> None:
-    judged = evaluation([[2, 0], [0, 2]], part=None)
-    known = split()
-    twin = known.files[0].model_copy(update={"sha256": judged.predictions[0].sha256})
-    cautions = list(of_overlap(judged, known.model_copy(update={"files": (twin, *known.files[1:])})))
-    assert cautions[0].startswith("1 image of the 4 measured")
 
 
 # Choosing images

@@ -23,6 +23,12 @@ def of_evaluation(evaluation: Evaluation) -> Iterator[str]:
         yield f"So few images of {listed_words(shown)} were measured that their own figures say little."
     if (uneven := _uneven(supports)) and len(supports) > 1:
         yield f"{uneven} Read the balanced accuracy and each class's recall rather than the accuracy."
+    if evaluation.seen_in_training and evaluation.part != "train":
+        were = "image was" if evaluation.seen_in_training == 1 else "images were"
+        yield (
+            f"{evaluation.seen_in_training:,} of these {were} already there when it was trained, perhaps under "
+            "another name. That flatters."
+        )
     if evaluation.left_out:
         reasons = Counter(left_out.reason for left_out in evaluation.left_out)
         listed = "; ".join(f"{n} x {reason}" for reason, n in reasons.most_common(3))
@@ -78,18 +84,6 @@ def of_split(split: Split) -> Iterator[str]:
         yield "No images were kept for validation, so the last epoch was taken unseen, and nothing was calibrated."
     if not sum(counts.get("test", {}).values()):
         yield "No images were kept for a test: a figure from images that decided nothing is still to be measured."
-
-
-def of_overlap(evaluation: Evaluation, split: Split) -> Iterator[str]:
-    """Images that were measured although training had seen them, by content."""
-    used = {file.sha256: file.part for file in split.files if file.part != "test"}
-    parts = Counter(used[judged.sha256] for judged in evaluation.predictions if judged.sha256 in used)
-    if evaluation.part is None and parts:
-        listed = listed_words([f"{n} in {part}" for part, n in parts.most_common()])
-        yield (
-            f"{count(parts.total(), 'image')} of the {evaluation.n:,} measured were already there when it was trained "
-            f"({listed}), though perhaps under other names. They make the figures look better than they are."
-        )
 
 
 def of_training(history: History) -> Iterator[str]:

@@ -129,10 +129,7 @@ def _headline(evaluation: Evaluation | None, course: History) -> Headline | None
 
 
 def _cautions(evaluation: Evaluation | None, course: History, split: Split) -> list[str]:
-    if evaluation:
-        measured = [*cautions.of_evaluation(evaluation), *cautions.of_overlap(evaluation, split)]
-    else:
-        measured = list(cautions.of_no_evaluation(course))
+    measured = cautions.of_evaluation(evaluation) if evaluation else cautions.of_no_evaluation(course)
     return [*measured, *cautions.of_training(course), *cautions.of_split(split)]
 
 

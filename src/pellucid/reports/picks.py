@@ -1,7 +1,6 @@
 """Which images to show where there is no room for all: spread evenly, so that nothing is chosen for its looks."""
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TypeVar
 
 from pellucid.uses.evaluate import Evaluation, Judged
@@ -40,8 +39,3 @@ def right(evaluation: Evaluation) -> list[Judged]:
 
 def is_right(judged: Judged) -> bool:
     return judged.best == judged.truth
-
-
-def location(evaluation: Evaluation, judged: Judged) -> Path:
-    """Where the image of a judged prediction lies."""
-    return Path(evaluation.data) / judged.path

@@ -26,7 +26,7 @@ from pellucid.images.sources import Sample, Samples, read_samples
 from pellucid.images.split import Split, SplitFile
 from pellucid.reports.history import History, history
 from pellucid.reports.palette import CROSS, INK, LIGHT, TICK
-from pellucid.reports.picks import is_right, location, mistakes, right, spread, spread_by_class
+from pellucid.reports.picks import is_right, mistakes, right, spread, spread_by_class
 from pellucid.reports.words import count, percent
 from pellucid.runs.events import Epoch, Event, Validated
 from pellucid.runs.run_folder import RunFolder, open_run
@@ -139,7 +139,7 @@ def _judged_grid(evaluation: Evaluation, *, most: int, columns: int) -> Figure:
     shown_wrong = wrong[: max(most // 2, most - len(good))]
     shown_good = spread(good, most - len(shown_wrong))
     tiles = [
-        Tile(location(evaluation, judged), _said(judged.best, judged.probability, judged.truth), is_right(judged))
+        Tile(evaluation.location(judged), _said(judged.best, judged.probability, judged.truth), is_right(judged))
         for judged in (*shown_wrong, *shown_good)
     ]
     title = (

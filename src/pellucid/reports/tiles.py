@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from pellucid.images.split import Split
 from pellucid.reports.confusions import Confused, most_confused
-from pellucid.reports.picks import location, mistakes, right, spread, spread_by_class
+from pellucid.reports.picks import mistakes, right, spread, spread_by_class
 from pellucid.reports.thumbnails import Thumbnail, thumbnail
 from pellucid.uses.evaluate import Evaluation, Judged
 
@@ -67,5 +67,5 @@ def draw(split: Split, evaluation: Evaluation | None) -> tuple[list[Tile], Resul
 
 
 def _tile(evaluation: Evaluation, judged: Judged, most_bytes: int) -> Tile:
-    drawn = thumbnail(location(evaluation, judged), most_bytes=most_bytes)
+    drawn = thumbnail(evaluation.location(judged), most_bytes=most_bytes)
     return Tile(drawn, judged.path, judged.truth, judged.best, judged.probability)
