@@ -57,8 +57,8 @@ from tests import golden
 
 TIME = "2026-11-20T23:04:11+00:00"
 NASTY = '<script>alert("1")</script> & [red]é$_$'
-CONFIG = {"model": "small", "mode": "scratch", "weights": "none", "seed": 0, "learning": {"epochs": 3, "rate": 0.002}}
-PROVENANCE = {"versions": {"pellucid": "0.1.0"}, "commit": None, "machine": {"cores": 2}, "asked": ["learning.epochs"]}
+CONFIG = {"model": "small", "mode": "scratch", "weights": "none", "seed": 0, "learning": {"epochs": 3, "clip": 2.0}}
+PROVENANCE = {"versions": {"pellucid": "0.1.0"}, "commit": None, "machine": {"cores": 2}, "asked": ["learning.clip"]}
 
 
 def measured(value: float, n: int) -> Measured:
@@ -563,8 +563,15 @@ def test_the_report_says_the_accuracy_with_its_interval(photos: Path) -> None:
     assert "between 64 and 95 of every 100 would be right" in text
     assert "Always answering the commonest class would be right for 50.0 %." in text
     assert "✗ bees 61 % is ● ants" in text
-    assert "learning.epochs 3" in text.split("What was asked")[-1].split("All other settings")[0]
-    assert "learning.rate 0.002" in text.split("All other settings")[1]
+
+
+def test_settings_that_somebody_chose_come_before_the_usual(photos: Path) -> None:
+    config = CONFIG | {"augmentation": {"flip": 0.5, "scale": [0.35, 1.0]}}
+    chosen, usual = Page(page(photos, config=config)).text.split("What was asked #")[1].split("All other settings")
+    assert "model small" in chosen
+    assert "learning.epochs 3" in chosen
+    assert "learning.clip 2" in chosen
+    assert "augmentation.scale 0.35, 1" in usual
 
 
 def test_words_from_outside_are_escaped(tmp_path: Path) -> None:

@@ -10,13 +10,17 @@ from pellucid.uses.evaluate import Evaluation
 
 Fact = tuple[str, str]
 
-ASKED_OF_EVERY_RUN = ("model", "mode", "weights", "train_from", "data.folder", "seed")
+ASKED_OF_EVERY_RUN = frozenset(
+    {"model", "mode", "weights", "train_from", "seed", "data.folder", "data.train", "data.validation", "data.test"}
+    | {"input.size", "learning.epochs", "learning.batch", "learning.optimizer", "learning.rate", "learning.schedule"}
+)
+TOLD_ELSEWHERE = ("asked", "left_out", "data")  # keys of a run's provenance that other sections show
 
 
 def settings(config: Mapping[str, Any], asked: Sequence[str] | None) -> tuple[list[Fact], ...]:
-    """(chosen, usual): the settings that somebody chose, or at least those that tell runs apart; and all others."""
+    """(chosen, usual): the settings that tell runs apart with those that somebody chose, and all others."""
     rows = list(flat(config))
-    first = {*ASKED_OF_EVERY_RUN, *(asked or ())}
+    first = ASKED_OF_EVERY_RUN | set(asked or ())
     return [row for row in rows if row[0] in first], [row for row in rows if row[0] not in first]
 
 
@@ -69,5 +73,5 @@ def origin(provenance: Mapping[str, Any], course: History, split: Split) -> list
     if ended:
         rows.append((ended.why, f"{moment(ended.time)}, after {duration(ended.seconds)}"))
     rows.append(("fingerprint of the data", split.fingerprint()))
-    shown = {key: value for key, value in provenance.items() if key not in ("asked", "left_out")}
+    shown = {key: value for key, value in provenance.items() if key not in TOLD_ELSEWHERE}
     return [*rows, *flat(shown)]

@@ -198,8 +198,9 @@ def _bar_line(before: str, done: int, total: int, after: str) -> RenderableType:
     line = Table.grid(padding=(0, 2, 0, 0))
     for ratio in (None, 1, None):
         line.add_column(no_wrap=True, ratio=ratio)
-    bar = ProgressBar(total=total, completed=done) if total else ""
-    line.add_row(Text(before), bar, Text(after))
+    # rich's own bar is pink, and red means wrong here.
+    bar = ProgressBar(total=total, completed=done, style="dim", complete_style="none", finished_style="none")
+    line.add_row(Text(before), bar if total else "", Text(after))
     line.expand = True
     return line
 
