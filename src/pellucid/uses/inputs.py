@@ -61,7 +61,9 @@ def _listed(table: Path, path_column: str) -> Iterator[Path | Failure]:
                     if row[path_column]
                     else Failure(name=f"{table} line {rows.line_num}", error=f"the column {path_column} is empty")
                 )
-    except (OSError, UnicodeDecodeError, csv.Error) as cause:
+    except UnicodeDecodeError:
+        yield Failure(name=str(table), error="the table is not UTF-8 text")
+    except (OSError, csv.Error) as cause:
         yield Failure(name=str(table), error=f"the table cannot be read: {cause}")
 
 
