@@ -1,5 +1,6 @@
 """Evaluating: a model and labelled images in, measures with their intervals and every single prediction out."""
 
+import inspect
 import os
 import time
 from collections import Counter
@@ -11,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from pellucid.errors import UserError, listed
+from pellucid.errors import UserError, listed, nearest
 from pellucid.images.decode import Unreadable, check_readable, open_image
 from pellucid.images.preprocessing import Input, Preprocessing, prepare
 from pellucid.images.sources import PARTS, Sample, Source, read_samples
@@ -110,6 +111,9 @@ def evaluate(
     """
     classifier = model if isinstance(model, Classifier) else load(model)
     trained_on = _split_of(classifier)
+    for option in source.keys() - Source.model_fields:
+        right = nearest(option, [*inspect.signature(evaluate).parameters, *Source.model_fields])
+        raise UserError(f"evaluate has no option {option!r}", hint=f"did you mean {right}?" if right else "")
     reading = Source.from_fields(source, "the way to read the data")
     if data is not None:
         chosen = _given(data, reading, part)
@@ -222,7 +226,10 @@ def _known(chosen: _Chosen, classes: Sequence[str], *, only_known: bool) -> _Cho
         left_out=(
             *chosen.left_out,
             *(
-                LeftOut(path=_below(chosen.root, sample.path), reason=f"of class {sample.label}, which the model lacks")
+                LeftOut(
+                    path=_below(chosen.root, sample.path),
+                    reason=f"of class {sample.label}, which the model does not know",
+                )
                 for sample in chosen.samples
                 if sample.label in unknown
             ),
@@ -303,7 +310,7 @@ def _refuse_changed(tally: _Tally, trained_on: Split, classifier: Classifier) ->
     recorded = {file.path: file.sha256 for file in trained_on.files}
     if changed := [judged.path for judged in tally.judged if recorded[judged.path] != judged.sha256]:
         raise UserError(
-            f"{len(changed)} images are not what they were when {classifier.model} was trained",
+            f"{len(changed)} of the {len(tally.judged)} images changed after {classifier.model} divided them",
             listed(changed),
             hint=f"to measure what is there now, name it: pellucid evaluate {classifier.model} {trained_on.root}",
         )
