@@ -1,1 +1,67 @@
-"""Pellucid: point it at a folder of images and get a classifier that you can see through."""
+"""Pellucid: point it at a folder of images and get a classifier that you can see through.
+
+Public names are bound when first used: `import pellucid` costs neither torch nor anything else that is heavy.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pellucid.architectures.catalog import architectures
+    from pellucid.architectures.geometry import structure
+    from pellucid.errors import UserError
+    from pellucid.images.sources import read_samples
+    from pellucid.images.split import split
+    from pellucid.networks.build import network
+    from pellucid.networks.weights import load_weights
+    from pellucid.reports.html import write_report
+    from pellucid.reports.pictures import show
+    from pellucid.training.train import resume, train, train_events
+    from pellucid.uses.evaluate import evaluate
+    from pellucid.uses.predict import load
+
+_HOMES = {
+    "UserError": "errors",
+    "architectures": "architectures.catalog",
+    "evaluate": "uses.evaluate",
+    "load": "uses.predict",
+    "load_weights": "networks.weights",
+    "network": "networks.build",
+    "read_samples": "images.sources",
+    "resume": "training.train",
+    "show": "reports.pictures",
+    "split": "images.split",
+    "structure": "architectures.geometry",
+    "train": "training.train",
+    "train_events": "training.train",
+    "write_report": "reports.html",
+}
+
+__all__ = [
+    "UserError",
+    "architectures",
+    "evaluate",
+    "load",
+    "load_weights",
+    "network",
+    "read_samples",
+    "resume",
+    "show",
+    "split",
+    "structure",
+    "train",
+    "train_events",
+    "write_report",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"pellucid has no {name!r}")
+    value = getattr(import_module(f"pellucid.{_HOMES[name]}"), name)
+    globals()[name] = value  # or a room of the same name (architectures) would stand here once it is imported
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

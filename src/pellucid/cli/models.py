@@ -126,7 +126,8 @@ def evaluate(
     from pellucid.runs.run_folder import open_run
     from pellucid.training.config import parse_map
     from pellucid.uses.evaluate import evaluate as measure
-    from pellucid.uses.evaluate import unmet, write_evaluation
+    from pellucid.uses.evaluate import write_evaluation
+    from pellucid.uses.requirements import unmet
 
     required = _required(require)
     evaluation = measure(
@@ -183,7 +184,8 @@ def predict(
         The CSV's column of paths.
     """
     from pellucid.reports.text import prediction_header, prediction_line
-    from pellucid.uses.predict import Failure, expand_inputs, load, predict_stream
+    from pellucid.uses.inputs import expand_inputs
+    from pellucid.uses.predict import Failure, load, predict_stream
 
     if not images:
         raise UserError("there is nothing to predict", hint="name files, folders or globs, or - for standard input")

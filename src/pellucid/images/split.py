@@ -240,7 +240,8 @@ def _rest(amounts: dict[Part, _Amount], wanted: dict[Part, dict[str, int]], tota
         if amount.text == "rest":
             return part
     sizes = {part: sum(of_class.values()) for part, of_class in wanted.items()}
-    return max(sizes, key=lambda name: sizes[name]) if sum(sizes.values()) >= total else None
+    largest: Part = sorted(sizes, key=sizes.__getitem__)[-1]
+    return largest if sum(sizes.values()) >= total else None
 
 
 def _neediest(need: dict[Part, dict[str, int]], of_class: Counter[str]) -> Part | None:

@@ -113,6 +113,7 @@ class Config(Record):
 
 def configure(
     data: str | Path,
+    /,
     *,
     model: str | None = None,
     mode: Mode | None = None,

@@ -1,6 +1,6 @@
 """`train` and `resume`: a configuration and a folder of images become a run folder."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
@@ -74,6 +74,7 @@ def train_events(config: Config) -> Iterator[Event]:
     prepared = _start_network(config, parts)
     fabric, precision = _machine(config)
     provenance = gather(device=str(fabric.device), precision=precision) | {
+        "asked": _asked(config),
         "seed": config.seed,
         "data": {"fingerprint": parts.fingerprint(), "root": parts.root, "rule": parts.rule, "notes": parts.notes},
         "left_out": [{"path": path, "reason": reason} for path, reason in readable.left_out],
@@ -114,6 +115,20 @@ def resume_events(run: str | Path) -> Iterator[Event]:
     yield from _kept(folder, fit(job, resume=position is not None))
 
 
+def _asked(config: Config) -> list[str]:
+    """The settings that somebody chose, by dotted name: what the report shows first."""
+    usual = configure(config.data.folder, model=config.model, mode=config.mode).model_dump()
+    return [name for name, value in _flat(config.model_dump()) if value != dict(_flat(usual)).get(name)]
+
+
+def _flat(values: dict[str, Any], place: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in values.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{place}{name}.")
+        else:
+            yield place + name, value
+
+
 def _kept(run: RunFolder, events: Iterator[Event]) -> Iterator[Event]:
     for event in events:
         run.note(event)
@@ -126,8 +141,8 @@ class Readable:
     left_out: tuple[tuple[str, str], ...]  # path, reason
 
 
-def _checked(samples: Samples, *, skip: bool) -> Iterator[Any]:
-    """Decode every image once; returns Readable. Unreadable ones stop the training, or are left out by name."""
+def _checked(samples: Samples, *, skip: bool) -> Generator[Event, None, Readable]:
+    """Decode every image once. Unreadable ones stop the training, or are left out by name."""
     bad: list[Unreadable] = []
     paths = [sample.path for sample in samples]
     for start in range(0, len(paths), CHUNK):
@@ -177,9 +192,9 @@ class Prepared:
 
 def _network(config: Config, parts: Split) -> Network:
     torch.manual_seed(config.seed)
-    size = {} if config.input.size is None else {"size": config.input.size}
     classes = 1 if config.learning.one_logit else len(parts.classes)
-    return network(config.model, classes, **size, **config.options)
+    options: dict[str, Any] = dict(config.options)
+    return network(config.model, classes, size=config.input.size, **options)
 
 
 def _start_network(config: Config, parts: Split) -> Prepared:

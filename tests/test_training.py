@@ -1,0 +1,183 @@
+"""Training end to end on a few real files: what is learned, kept, frozen, resumed and proved."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+import pellucid as pl
+from pellucid.errors import UserError
+from pellucid.runs.bundle import CARD, load_bundle
+from pellucid.runs.run_folder import RunFolder
+from pellucid.training.config import configure
+from pellucid.training.interruption import Interruption
+from pellucid.training.train import resume_events, train_events
+from tests.golden import check
+from tests.pictures import make_classes
+
+QUICK: dict[str, Any] = {"model": "small", "size": 32, "epochs": 2, "batch": 8, "workers": 0}
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_classes(tmp_path_factory.mktemp("data") / "photos")
+
+
+@pytest.fixture(scope="module")
+def run(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    return pl.train(photos, **QUICK | {"epochs": 6}, runs=tmp_path_factory.mktemp("runs"))
+
+
+def tensors(path: Path) -> dict[str, torch.Tensor]:
+    return load_file(path)
+
+
+def same(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor]) -> bool:
+    return ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_a_run_leaves_everything_that_was_promised(run: RunFolder) -> None:
+    kept = {path.name for path in run.path.iterdir()}
+    promised = "config.toml provenance.json split.json events.jsonl checkpoint.json checkpoint.safetensors"
+    assert {*promised.split(), "model.safetensors", "last.safetensors"} <= kept
+    assert run.state() == "finished"
+    assert run.config()["learning"]["epochs"] == 6
+    assert [event.event for event in run.events()][:3] == ["started", "epoch", "validated"]
+
+
+def test_easy_classes_are_learned_and_predicted(run: RunFolder, photos: Path) -> None:
+    classifier = pl.load(run.path)
+    assert classifier.classes == ("grainy", "smooth")
+    assert pl.evaluate(run.path).accuracy.value == 1.0
+    assert classifier.predict([photos / "smooth" / "000.png"])[0].best == "smooth"
+
+
+def test_the_same_configuration_gives_the_same_weights(photos: Path, tmp_path: Path) -> None:
+    first, second = (pl.train(photos, **QUICK, runs=tmp_path / name) for name in "ab")
+    assert same(tensors(first.last), tensors(second.last))
+
+
+@pytest.mark.parametrize("stop_after", [1, 3, 5])
+@pytest.mark.parametrize(
+    "learning",
+    [{"optimizer": "sgd", "accumulate": 2}, {"ema": 0.9, "label_smoothing": 0.1}],
+    ids=["sgd, accumulated", "adamw, averaged"],
+)
+def test_interrupted_and_resumed_is_bit_for_bit_uninterrupted(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_after: int, learning: dict[str, Any]
+) -> None:
+    settings = QUICK | {"learning": learning, "augmentation": {"mixup": 0.2}}
+    whole = pl.train(photos, **settings, runs=tmp_path / "whole")
+    steps = iter(range(1000))
+    # As Ctrl-C does it: the request is noticed after a step.
+    monkeypatch.setattr(
+        Interruption, "asked", property(lambda _: next(steps) >= stop_after, lambda *_: None), raising=False
+    )
+    cut = list(train_events(configure(photos, **settings, runs=tmp_path / "cut")))
+    monkeypatch.undo()
+    assert cut[-1].event == "stopped" and cut[-1].why == "interrupted"
+    path = next((tmp_path / "cut").iterdir())
+    assert pl.load(path).classes == ("grainy", "smooth")  # usable as it is
+    resumed = pl.resume(path)
+    assert same(tensors(whole.last), tensors(resumed.last))
+    assert same(tensors(whole.checkpoint), tensors(resumed.checkpoint))
+
+
+def test_frozen_layers_and_their_statistics_stay_as_they_were(photos: Path, run: RunFolder, tmp_path: Path) -> None:
+    before = tensors(run.model)
+    probe = tensors(pl.train(photos, **QUICK, mode="probe", weights=str(run.model), runs=tmp_path / "probe").last)
+    assert {name for name in before if not torch.equal(before[name], probe[name])} <= {"Logits.weight", "Logits.bias"}
+    tuned = pl.train(photos, **QUICK, mode="finetune", train_from="conv4", weights=str(run.model), runs=tmp_path / "t")
+    after = tensors(tuned.last)
+    moved = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
+    assert moved == {"conv4", "conv5", "Logits"}
+
+
+def test_one_logit_learns_the_second_class_as_positive(photos: Path, tmp_path: Path) -> None:
+    run = pl.train(photos, **QUICK | {"epochs": 6}, one_logit=True, runs=tmp_path)
+    bundle = load_bundle(run.model)
+    assert bundle.card.one_logit and list(bundle.card.probe.logits) == ["smooth"]
+    assert pl.evaluate(run.path).accuracy.value == 1.0
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("mean", [0.48, 0.456, 0.406]),
+        ("std", [0.229, 0.224, 0.23]),
+        ("resize", 38),
+        ("interpolation", "bicubic"),
+        ("size", 31),
+        ("background", [0, 0, 0]),
+        ("classes", ["smooth", "grainy"]),
+        ("temperature", 3.0),
+    ],
+)
+def test_an_edited_card_is_refused(run: RunFolder, tmp_path: Path, field: str, value: Any) -> None:
+    with safe_open(run.model, framework="numpy") as file:
+        card = json.loads(file.metadata()[CARD])
+    (card if field in card else card["preprocessing"])[field] = value
+    edited = tmp_path / "edited.safetensors"
+    save_file(tensors(run.model), edited, metadata={CARD: json.dumps(card)})
+    with pytest.raises(UserError, match="does not reproduce its own probe"):
+        pl.load(edited)
+
+
+def test_edited_weights_are_refused(run: RunFolder, tmp_path: Path) -> None:
+    weights = tensors(run.model)
+    weights["conv1.conv.weight"] *= 1.01
+    with safe_open(run.model, framework="numpy") as file:
+        save_file(weights, tmp_path / "edited.safetensors", metadata=file.metadata())
+    with pytest.raises(UserError, match="does not reproduce its own probe"):
+        pl.load(tmp_path / "edited.safetensors")
+
+
+def test_early_stopping_and_class_weights_are_taken(photos: Path, tmp_path: Path) -> None:
+    settings = QUICK | {"epochs": 30, "class_weights": True, "learning": {"patience": 2, "best_by": "loss"}}
+    run = pl.train(photos, **settings, runs=tmp_path)
+    assert run.state() in ("early", "finished")
+
+
+def test_bad_wishes_are_told_plainly(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(photos.parent)
+
+    def told(name: str, **settings: Any) -> None:
+        with pytest.raises(UserError) as caught:
+            pl.train("photos", **{"model": "small", "workers": 0, "runs": tmp_path} | settings)
+        check(f"training/{name}", str(caught.value))
+
+    told("unknown-network", model="resnet19")
+    told("unknown-end-point", mode="finetune", weights="none", train_from="conv9")
+    told("train-from-without-finetune", mode="scratch", train_from="conv3")
+    told("unknown-recipe", recipe="finetun")
+    told("no-weights-file", mode="probe", weights="missing.safetensors")
+    told("rate-below-zero", rate=-1.0)
+    told("unknown-field", learning={"momentun": 0.5})
+    told("unknown-option", options={"widht": 2.0})
+    told("too-many-images", train="500")
+    told("map-without-meaning", label_from="(?P<label>.)", map="P")
+    told("no-published-weights", mode="finetune", weights="imagenet")
+
+
+def test_unreadable_images_stop_the_training_or_are_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    photos = make_classes(Path("photos"))
+    (photos / "smooth" / "empty.png").write_bytes(b"")
+    (photos / "grainy" / "cut.png").write_bytes((photos / "grainy" / "000.png").read_bytes()[:900])
+    with pytest.raises(UserError) as caught:
+        pl.train("photos", **QUICK, runs="runs")
+    check("training/unreadable-images", str(caught.value))
+    assert not Path("runs").exists()  # refused before anything was written
+    run = pl.train("photos", **QUICK | {"epochs": 1}, skip_unreadable=True, runs="runs")
+    assert [Path(lost["path"]).name for lost in run.provenance()["left_out"]] == ["cut.png", "empty.png"]
+
+
+def test_resume_refuses_what_is_finished_or_changed(run: RunFolder, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="has been trained to its end"):
+        list(resume_events(run.path))
+    with pytest.raises(UserError, match="is not there"):
+        pl.resume(tmp_path / "nothing")
