@@ -1,0 +1,101 @@
+"""The command line: what is listed, how fast, how errors look, and the verbs that no other test calls."""
+
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pellucid.cli.main import VERBS, run
+from tests.golden import check
+from tests.pictures import make_classes
+
+
+def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    code = run(list(arguments))
+    shown = capsys.readouterr()
+    return code, shown.out, shown.err
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_the_list_of_verbs_says_what_each_says_of_itself(verb: str) -> None:
+    module, summary = VERBS[verb]
+    assert getattr(importlib.import_module(f"pellucid.cli.{module}"), verb).__doc__.splitlines()[0] == summary
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["structure", "resnet18"], ["models"], ["train", "--help"]])
+def test_quick_answers_import_no_torch(arguments: list[str]) -> None:
+    program = (
+        "import sys; from pellucid.cli.main import run; code = run(sys.argv[1:]);"
+        "assert code == 0, code; assert not {'torch', 'torchvision', 'timm'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", program, *arguments], check=True, capture_output=True, timeout=60)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("unknown-verb", ["trian"]),
+        ("unknown-flag", ["train", "photos", "--modle", "small"]),
+        ("unknown-learning-flag", ["train", "photos", "--learning.rat", "1"]),
+        ("not-a-number", ["train", "photos", "--epochs", "many"]),
+        ("missing-data", ["train", "nowhere", "--model", "small"]),
+        ("missing-argument", ["evaluate"]),
+        ("missing-model", ["predict", "nowhere", "a.jpg"]),
+        ("no-runs", ["runs"]),
+        ("not-a-run", ["resume", "photos"]),
+        ("unknown-network", ["structure", "resnet19"]),
+        ("too-small", ["structure", "vgg11", "--size", "16"]),
+        ("no-width", ["structure", "resnet18", "--width", "0"]),
+        ("require-without-number", ["evaluate", "nowhere", "--require", "accuracy"]),
+    ],
+)
+def test_errors_say_what_where_and_what_next(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+    arguments: list[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    make_classes(Path("photos"), images=3)
+    code, out, error = told(capsys, *arguments)
+    assert (code, out) == (2, "")
+    check(f"cli/{name}", error)
+
+
+def test_split_writes_a_manifest_that_train_can_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    make_classes(Path("photos"), images=10)
+    code, out, _ = told(capsys, "split", "photos", "parts.json", "--train", "12", "--test", "rest")
+    assert code == 0
+    assert "grainy" in out and "written to parts.json" in out
+    assert told(capsys, "split", "photos", "laid-out", "--train", "12", "--test", "rest", "--how", "copy")[0] == 0
+    assert len(list(Path("laid-out/train").rglob("*.png"))) == 12
+    assert len(list(Path("laid-out/test").rglob("*.png"))) == 8
+
+
+def test_train_evaluate_predict_and_look_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    make_classes(Path("photos"))
+    flags = ["--model", "small", "--size", "32", "--epochs", "5", "--batch", "8", "--workers", "0"]
+    code, out, error = told(capsys, "train", "photos", *flags, "--learning.clip", "5")
+    assert code == 0
+    assert "accuracy" in out and "epoch 5 of 5" in error
+    path = next(Path("runs").iterdir())
+    assert (path / "report.html").stat().st_size < 5_000_000
+    assert "clip" in (path / "config.toml").read_text()
+    assert told(capsys, "runs")[0] == 0
+    assert told(capsys, "verify", str(path))[0] == 0
+    assert told(capsys, "evaluate", str(path), "photos", "--require", "log_loss=0.0000001")[0] == 3
+    Path("photos/smooth/cut.png").write_bytes(b"\x89PNG")
+    code, out, _ = told(capsys, "predict", str(path), "photos/smooth", "--format", "csv")
+    assert code == 2
+    lines = out.splitlines()
+    assert lines[0].startswith("name,best,probability") and len(lines) == 18
+    assert "cut.png" in lines[-1] and "truncated" in lines[-1]
