@@ -1,0 +1,66 @@
+"""The table in docs/ARCHITECTURE.md is true: every import goes through a door that it names."""
+
+import ast
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "src" / "pellucid"
+FOUNDATION = {"errors", "records", "intervals"}
+
+
+def doors() -> dict[str, tuple[set[str], str]]:
+    """Room -> (our rooms, the third-party cell), from the table."""
+    text = (ROOT / "docs" / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| ([^|]*) \| ([^|]*)\|$", text, flags=re.MULTILINE)
+    return {room: (set(re.findall(r"\w+", ours)), theirs) for room, ours, theirs in rows}
+
+
+def third_party(cell: str, module: str) -> set[str]:
+    """The packages that `module` of the room may import."""
+    common, *particular = cell.split(";")
+    allowed = set(re.findall(r"\w+", common)) if not common.strip().startswith("[") else set()
+    for part in particular if not common.strip().startswith("[") else [common, *particular]:
+        name, packages = re.fullmatch(r"\s*\[(\w+)\]\s*(.*?)\s*", part).groups()
+        if name == module:
+            allowed |= set(re.findall(r"\w+", packages))
+    return allowed
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Dotted names of everything imported anywhere in the file, also inside functions."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+
+
+def room_of(dotted: str) -> str:
+    room = dotted.split(".")[1] if "." in dotted else "foundation"
+    return "foundation" if room in FOUNDATION else room
+
+
+FILES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
+def test_every_import_goes_through_a_door(path: Path) -> None:
+    place = path.relative_to(PACKAGE)
+    ours, cell = doors()["foundation" if len(place.parts) == 1 else place.parts[0]]
+    allowed = third_party(cell, path.stem)
+    for dotted in imports(path):
+        package = dotted.split(".")[0]
+        if package == "pellucid":
+            assert room_of(dotted) in ours, f"{place} imports {dotted}"
+        elif package not in sys.stdlib_module_names:
+            assert package in allowed, f"{place} imports {dotted}"
+
+
+def test_the_table_names_every_room() -> None:
+    rooms = {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").exists()}
+    assert rooms | {"foundation"} == set(doors())
