@@ -98,4 +98,4 @@ def test_train_evaluate_predict_and_look_back(
     assert code == 2
     lines = out.splitlines()
     assert lines[0].startswith("name,best,probability") and len(lines) == 18
-    assert "cut.png" in lines[-1] and "truncated" in lines[-1]
+    assert "cut.png" in lines[-1] and lines[-1].endswith("not an image")
