@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -134,6 +134,7 @@ def test_making_and_reading_a_loader_draws_nothing_from_torchs_generator(files, 
     assert torch.equal(torch.get_rng_state(), before)
 
 
+@settings(deadline=None)
 @given(n=st.integers(1, 200), seed=st.integers(0, 2**32), epoch=st.integers(0, 300))
 def test_an_epochs_order_is_a_permutation_and_always_the_same(n, seed, epoch):
     order = epoch_order(n, seed=seed, epoch=epoch)
