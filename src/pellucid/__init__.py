@@ -59,7 +59,7 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"pellucid has no {name!r}")
     value = getattr(import_module(f"pellucid.{_HOMES[name]}"), name)
-    globals()[name] = value  # or a room of the same name (architectures) would stand here once it is imported
+    globals()[name] = value
     return value
 
 

@@ -1,0 +1,110 @@
+"""Networks and their weights: equal to torchvision's and timm's, and counted as the literature counts."""
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import pellucid as pl
+from pellucid.architectures.catalog import ARCHITECTURES
+from pellucid.architectures.geometry import walk
+from pellucid.errors import UserError
+from pellucid.networks.weights import read_tensors
+from tests.shared import shared
+
+
+@pytest.mark.parametrize("name", pl.architectures())
+def test_the_tables_shape_column_is_what_geometry_finds(name: str) -> None:
+    table = ARCHITECTURES[name]
+    found = {end_point: str(after) for end_point, _, _, after in walk(table, size=table.size, classes=1000)}
+    assert found == {end_point: said for end_point, _, said in table.rows}
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "multiply_adds"),
+    # Parameters: torchvision's documentation. Multiply-adds of ResNet-18: He et al.'s 1.8e9, exact sum by hand.
+    [("resnet18", 11_689_512, 1_814_073_344), ("vgg11", 132_863_336, None), ("vgg11_bn", 132_868_840, None)],
+)
+def test_counts_are_those_of_the_literature(name: str, parameters: int, multiply_adds: int | None) -> None:
+    totals = pl.structure(name).totals
+    assert totals.parameters == parameters == sum(row.parameters for row in pl.structure(name).rows)
+    assert multiply_adds in (None, totals.multiply_adds)
+
+
+@pytest.mark.parametrize("name", ["small", "resnet18"])
+def test_end_points_have_the_shapes_the_table_says_and_stop_where_asked(name: str) -> None:
+    net = pl.network(name, 7, size=64).eval()
+    with torch.inference_mode():
+        found = net.end_points(torch.zeros(2, 3, 64, 64))
+        assert (
+            list(net.end_points(torch.zeros(2, 3, 64, 64), last="conv3" if name == "small" else "conv3_x"))[-1] in found
+        )
+        assert torch.equal(found["Logits"], net(torch.zeros(2, 3, 64, 64)))
+    for end_point, _, _, after in walk(ARCHITECTURES[name], size=64, classes=7):
+        assert tuple(found[end_point].shape) == (2, *after.shape)
+    assert torch.allclose(found["Predictions"].sum(dim=1), torch.ones(2))
+
+
+@pytest.mark.parametrize("name", ["resnet18", "vgg11_bn"])
+@pytest.mark.parametrize("library", ["torchvision", "timm"])
+def test_logits_equal_the_original_librarys(name: str, library: str) -> None:
+    torch.manual_seed(1)
+    if library == "torchvision":
+        import torchvision
+
+        theirs = torchvision.models.get_model(name, num_classes=5)
+    else:
+        import timm
+
+        theirs = timm.create_model(name, num_classes=5)
+    for module in theirs.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean.normal_(0, 0.1)
+            module.running_var.uniform_(0.5, 2)
+    theirs.eval()
+    ours = pl.network(name, 5).eval()
+    report = pl.load_weights(ours, theirs.state_dict(), layout=library)
+    assert not report.left_out and not report.left_random
+    images = torch.randn(1, 3, 224, 224)
+    with torch.inference_mode():
+        expected = theirs(images)
+        assert torch.allclose(ours(images), expected, rtol=0, atol=1e-5 * float(expected.abs().max()))
+
+
+def test_a_file_that_ends_early_is_refused_until_told_where() -> None:
+    file = shared("data/weights/resnet18_imagenet_to_layer3.safetensors")
+    net = pl.network("resnet18", 2)
+    with pytest.raises(UserError, match="does not fit resnet18") as caught:
+        pl.load_weights(net, file)
+    assert "--until conv4_x" in caught.value.hint
+    report = pl.load_weights(net, file, until="conv4_x", head=False)
+    assert {name.split(".")[0] for name in report.left_random} == {"conv5_x", "Logits"}
+
+
+def test_a_timm_network_takes_its_own_names() -> None:
+    net = pl.network("timm/mobilenetv2_100", 2)
+    assert net.end_point_names[-3:] == ("PreLogits", "Logits", "Predictions")
+    file = shared("data/weights/mobilenetv2_100_imagenet.timm.safetensors")
+    report = pl.load_weights(net, file, head=False)
+    assert {name.split(".")[1] for name in report.left_random} == {"classifier"}
+
+
+class Malice:
+    def __reduce__(self) -> Any:
+        return (Path.touch, (Path("owned"),))
+
+
+def test_nothing_is_unpickled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("bad.pth").write_bytes(pickle.dumps({"weight": Malice()}))
+    torch.save({"weight": Malice()}, "worse.pth")
+    for name in ("bad.pth", "worse.pth"):
+        with pytest.raises(UserError, match=name):
+            read_tensors(Path(name))
+    assert not Path("owned").exists()
+
+
+def test_an_honest_checkpoint_is_read() -> None:
+    assert len(read_tensors(shared("data/weights/resnet20-12fca82f.th"))) > 50

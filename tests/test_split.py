@@ -1,0 +1,146 @@
+"""Splits: complete, disjoint, alike in every class, whole in groups and twins, the same everywhere."""
+
+import random
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+import pellucid as pl
+from pellucid.errors import UserError
+from pellucid.images.sources import Sample, Samples, Source, read_samples
+from pellucid.images.split import read_manifest, split, write_manifest
+from tests.golden import check
+from tests.pictures import make_classes
+from tests.shared import shared
+
+
+@pytest.fixture
+def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return make_classes(Path("photos"), images=20, size=8, names=("a", "b", "c"))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_parts_are_disjoint_complete_and_alike(photos: Path, seed: int) -> None:
+    parts = split(read_samples(photos), train="0.6", validation="0.2", test="rest", seed=seed)
+    assert sorted(file.path for file in parts.files) == sorted(
+        sample.path.relative_to(photos).as_posix() for sample in read_samples(photos)
+    )
+    assert parts.counts() == {
+        "train": {"a": 12, "b": 12, "c": 12},
+        "validation": {"a": 4, "b": 4, "c": 4},
+        "test": {"a": 4, "b": 4, "c": 4},
+    }
+
+
+def test_twins_stay_together_and_are_noted(photos: Path) -> None:
+    for number in range(6):
+        (photos / "a" / f"twin{number}.png").write_bytes((photos / "a" / "000.png").read_bytes())
+    for seed in range(8):
+        parts = split(read_samples(photos), train="0.5", test="rest", seed=seed)
+        twins = {file.part for file in parts.files if "twin" in file.path or file.path == "a/000.png"}
+        assert len(twins) == 1
+    assert "6 images are exact copies of others" in parts.notes
+
+
+def test_groups_stay_together(photos: Path) -> None:
+    samples = read_samples(photos, Source(group_from=r"(?P<group>\d)\.png"))
+    parts = split(samples, train="0.5", test="rest")
+    assert all(
+        len({file.part for file in parts.files if file.group == group}) == 1
+        for group in {file.group for file in parts.files}
+    )
+
+
+def test_neither_order_nor_place_decides(photos: Path, tmp_path: Path) -> None:
+    samples = read_samples(photos)
+    shuffled = list(samples.samples)
+    random.Random(1).shuffle(shuffled)
+    again = Samples(samples.root, samples.kind, tuple(shuffled), samples.classes)
+    moved = make_classes(tmp_path / "elsewhere", images=20, size=8, names=("a", "b", "c"))
+    wanted = {file.sha256: file.part for file in split(samples, train="30", test="rest", seed=3).files}
+    for other in (again, read_samples(moved)):
+        assert {file.sha256: file.part for file in split(other, train="30", test="rest", seed=3).files} == wanted
+
+
+def test_counts_are_exact_also_by_class(photos: Path) -> None:
+    assert Counter(file.part for file in split(read_samples(photos), train="50", test="rest").files)["train"] == 50
+    of_each = split(read_samples(photos), train="5", validation="2", test="3", per_class=True)
+    assert of_each.counts()["test"] == {"a": 3, "b": 3, "c": 3}
+    assert len(of_each.files) == 30
+
+
+def test_a_manifest_is_data_again(photos: Path) -> None:
+    parts = split(read_samples(photos), train="0.5", test="rest")
+    write_manifest(parts, Path("parts.json"))
+    assert read_manifest(Path("parts.json")) == parts
+    assert split(read_samples("parts.json")).part("test") == parts.part("test")
+
+
+def test_tables_and_names_are_read_like_folders(photos: Path) -> None:
+    import pandas
+
+    rows = [(f"photos/{s.path.relative_to(photos).as_posix()}", s.label) for s in read_samples(photos)]
+    frame = pandas.DataFrame(rows, columns=["path", "label"])
+    frame.to_csv("t.csv", index=False)
+    frame.to_csv("t.tsv", index=False, sep="\t")
+    frame.to_parquet("t.parquet")
+    frame.to_excel("t.xlsx", index=False)
+    wanted = pl.split(read_samples(photos)).fingerprint()
+    for name in ("t.csv", "t.tsv", "t.parquet", "t.xlsx"):
+        assert pl.split(read_samples(name)).fingerprint() == wanted
+    Path("flat").mkdir()
+    for sample in read_samples(photos):
+        (Path("flat") / f"{sample.label}{sample.path.name}").write_bytes(sample.path.read_bytes())
+    named = read_samples("flat", Source(label_from="^(?P<label>[abc])"))
+    assert pl.split(named).fingerprint() == wanted
+
+
+def test_bad_data_and_wishes_are_told_plainly(photos: Path) -> None:
+    def told(name: str, data: str = "photos", source: Source | None = None, **amounts: str | bool) -> None:
+        with pytest.raises(UserError) as caught:
+            split(read_samples(data, source), **amounts)  # type: ignore[arg-type]
+        check(f"images/{name}", str(caught.value))
+
+    Path("empty").mkdir()
+    Path("hollow/a").mkdir(parents=True)
+    Path("flat").mkdir()
+    Path("flat/a1.png").write_bytes(next(photos.rglob("*.png")).read_bytes())
+    Path("t.csv").write_text("file,lable\nphotos/a/000.png,a\n")
+    Path("u.csv").write_text("path,label\nphotos/a/000.png,a\nphotos/a/none.png,b\n")
+    Path("v.csv").write_text("path,label\nphotos/a/000.png,a\nphotos/a/000.png,b\n")
+    told("no-data", "nowhere")
+    told("empty", "empty")
+    told("class-without-images", "hollow")
+    told("flat-without-pattern", "flat")
+    told("no-column", "t.csv")
+    told("missing-files", "u.csv")
+    told("two-labels", "v.csv")
+    told("pattern-without-group", "flat", Source(label_from="[a-z]"))
+    told("bad-pattern", "flat", Source(label_from="("))
+    told("unmatched-names", "flat", Source(label_from="^(?P<label>x)"))
+    told("unmapped-label", "flat", Source(label_from="^(?P<label>.)", map={"b": "bee"}))
+    told("too-few", train="100", test="rest")
+    told("too-few-of-a-class", train="15", test="10", per_class=True)
+    told("no-amount", train="many")
+    told("two-rests", train="rest", test="rest")
+    told("more-than-all", train="0.8", test="0.4")
+    told("nothing-left", train="60", test="rest")
+
+
+def test_the_real_sets_are_read_as_their_readme_says() -> None:
+    eyes = read_samples(
+        shared("data/myopia/PALM-Training400"),
+        Source(label_from="^(?P<label>[HNP])", map={"P": "pm", "H": "nonpm", "N": "nonpm"}),
+    )
+    assert eyes.counts() == {"nonpm": 187, "pm": 210}
+    insects = split(read_samples(shared("data/hymenoptera"))).counts()
+    assert insects["train"] == {"ants": 123, "bees": 121} and insects["validation"] == {"ants": 70, "bees": 83}
+
+
+def test_ready_made_parts_keep_their_images_and_report_twins() -> None:
+    sample = Sample(Path(__file__), "x", "train")
+    twin = Sample(Path(__file__), "x", "validation")
+    parts = split(Samples(Path(__file__).parent, "table", (sample, twin), ("x",)))
+    assert any("more than one of the parts" in note for note in parts.notes)
