@@ -108,3 +108,10 @@ def test_nothing_is_unpickled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 def test_an_honest_checkpoint_is_read() -> None:
     assert len(read_tensors(shared("data/weights/resnet20-12fca82f.th"))) > 50
+
+
+def test_a_deeper_networks_weights_are_refused() -> None:
+    net = pl.network("resnet18", 2)
+    deeper = {**net.state_dict(), "conv3_x.unit_3.conv1.conv.weight": torch.zeros(128, 128, 3, 3)}
+    with pytest.raises(UserError, match="holds more than resnet18 has"):
+        pl.load_weights(net, deeper)

@@ -54,6 +54,14 @@ def load_weights(
     if not fitting:
         raise _no_partner(net, where, state, tensors, tried)
     partners = tried[fitting[0]]
+    whole = set(_partners(net, list(state), fitting[0]).values())
+    surplus = [name for name in tensors if name not in whole and not name.endswith(COUNTER)]
+    if surplus and until is None:
+        raise UserError(
+            f"{where} holds more than {net.name} has: {surplus[0]}",
+            [f"{len(surplus)} of its {len(tensors)} tensors have no place here"],
+            hint="is it a deeper network's? --until END_POINT takes only what comes before",
+        )
     with torch.no_grad():
         for ours, theirs in partners.items():
             if theirs in tensors:
