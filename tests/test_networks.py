@@ -11,6 +11,7 @@ import pellucid as pl
 from pellucid.architectures.catalog import ARCHITECTURES
 from pellucid.architectures.geometry import walk
 from pellucid.errors import UserError
+from pellucid.networks.published import default_preprocessing
 from pellucid.networks.weights import read_tensors
 from tests.shared import shared
 
@@ -89,6 +90,45 @@ def test_a_timm_network_takes_its_own_names() -> None:
     file = shared("data/weights/mobilenetv2_100_imagenet.timm.safetensors")
     report = pl.load_weights(net, file, head=False)
     assert {name.split(".")[1] for name in report.left_random} == {"classifier"}
+
+
+@pytest.mark.parametrize("name", ["mobilenetv2_100", "vit_tiny_patch16_224"])
+def test_a_timm_networks_end_points_are_its_own_computation(name: str) -> None:
+    net = pl.network(f"timm/{name}", 3, size=64).eval()
+    images = torch.randn(2, 3, 64, 64)
+    with torch.inference_mode():
+        found = net.end_points(images)
+        assert torch.equal(found["Logits"], net(images))
+        assert torch.equal(net.head_modules()[0](found["PreLogits"]), found["Logits"])
+    assert tuple(found) == net.end_point_names
+    middle = net.end_point_names[2]
+    with torch.inference_mode():
+        assert list(net.end_points(images, last=middle)) == list(net.end_point_names[:3])
+    place = net.divided(middle)
+    whole = [*place.before, *place.within, *place.after]
+    assert len({id(module) for module in whole}) == len(whole)
+    assert sum(tensor.numel() for module in whole for tensor in module.parameters(recurse=False)) == sum(
+        parameter.numel() for parameter in net.parameters()
+    )
+
+
+def test_weights_that_end_at_a_timm_feature_are_taken_until_there() -> None:
+    net = pl.network("timm/mobilenetv2_100", 2)
+    whole = {name.removeprefix("model."): value for name, value in net.state_dict().items()}
+    early = {name: value for name, value in whole.items() if name.startswith(("conv_stem", "bn1", "blocks.0"))}
+    early |= {name: value for name, value in whole.items() if name.startswith(("blocks.1", "blocks.2"))}
+    report = pl.load_weights(net, early, until="blocks.2", head=False)
+    assert not report.left_out
+    assert all(
+        name.startswith(("model.blocks", "model.conv_head", "model.bn2", "model.classifier"))
+        for name in report.left_random
+    )
+    assert not any(name.startswith("model.blocks.2") for name in report.left_random)
+
+
+def test_a_size_that_a_timm_network_was_not_made_for() -> None:
+    assert pl.network("timm/vit_tiny_patch16_224", 2, size=48)(torch.zeros(1, 3, 48, 48)).shape == (1, 2)
+    assert default_preprocessing("timm/coat_lite_medium_384", size=384).resize == (384, 384)  # squashed, says timm
 
 
 class Malice:

@@ -97,6 +97,34 @@ def test_frozen_layers_and_their_statistics_stay_as_they_were(photos: Path, run:
     assert moved == {"conv4", "conv5", "Logits"}
 
 
+VIT = "timm/vit_tiny_patch16_224"  # its class token and places belong to no block
+
+
+@pytest.mark.parametrize(
+    ("settings", "trained"),
+    [
+        ({"mode": "probe"}, ("model.head.",)),
+        ({"mode": "finetune", "train_from": "blocks.11"}, ("model.blocks.11.", "model.norm.", "model.head.")),
+    ],
+    ids=["probe", "from a block on"],
+)
+def test_a_transformers_own_tokens_are_frozen_with_what_comes_before(
+    photos: Path, tmp_path: Path, settings: dict[str, Any], trained: tuple[str, ...]
+) -> None:
+    torch.manual_seed(3)
+    start, weights = pl.network(VIT, 2, size=32), tmp_path / "start.safetensors"
+    save_file({name.removeprefix("model."): value for name, value in start.state_dict().items()}, weights)
+    run = pl.train(
+        photos,
+        **QUICK | {"model": VIT, "epochs": 1} | settings,
+        weights=str(weights),
+        runs=tmp_path / "runs",
+    )
+    after = tensors(run.last)
+    moved = {name for name, value in start.state_dict().items() if not torch.equal(value, after[name])}
+    assert moved == {name for name in after if name.startswith(trained)}
+
+
 def test_one_logit_learns_the_second_class_as_positive(photos: Path, tmp_path: Path) -> None:
     run = pl.train(photos, **QUICK | {"epochs": 6}, one_logit=True, runs=tmp_path)
     bundle = load_bundle(run.model)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from pellucid.architectures.geometry import check_end_point
 from pellucid.errors import UserError, nearest
 from pellucid.images.preprocessing import INTERPOLATIONS, Preprocessing
-from pellucid.networks.build import TIMM, Network
+from pellucid.networks.build import TIMM, Divided, Network, is_unit, units
 
 ENDS = ("PreLogits", "Logits", "Predictions")
 
@@ -22,8 +22,13 @@ class TimmNetwork(Network):
         if classes < 1:
             raise UserError(f"{name} needs at least 1 class, not {classes}")
         bare = known_name(name)
-        settings: dict[str, Any] = {"num_classes": classes} | ({} if dropout is None else {"drop_rate": dropout})
-        self.model = timm.create_model(bare, pretrained=False, **settings)
+        settings = {"num_classes": classes} | _sized(bare, size) | ({} if dropout is None else {"drop_rate": dropout})
+        try:
+            self.model = timm.create_model(bare, pretrained=False, **settings)
+        except (AssertionError, TypeError, ValueError, RuntimeError) as cause:
+            raise UserError(
+                f"timm cannot build {bare} with {settings}", [str(cause) or type(cause).__name__]
+            ) from cause
         self.name, self.classes, self.options = name, classes, {"size": size, "dropout": dropout}
         self.size = self.model.pretrained_cfg["input_size"][-1] if size is None else size
         features: Any = getattr(self.model, "feature_info", None) or []
@@ -40,40 +45,36 @@ class TimmNetwork(Network):
         return self.model(images)
 
     def end_points(self, images: Tensor, last: str | None = None) -> dict[str, Tensor]:
+        """Maps by end point; PreLogits is what the classifier is given."""
         if last is not None:
             check_end_point(self.name, self.end_point_names, last)
         found: dict[str, Tensor] = {}
-        wanted = {place: self.model.get_submodule(place) for place in self.end_point_names[: -len(ENDS)]}
 
-        def keep(place: str) -> Any:
-            def hook(_module: nn.Module, _inputs: Any, output: Tensor) -> None:
-                found[place] = output
-                if place == last:
-                    raise _Reached
+        def keep(place: str, value: Tensor) -> None:
+            found[place] = value
+            if place == last:
+                raise _Reached
 
-            return hook
-
-        hooks = [module.register_forward_hook(keep(place)) for place, module in wanted.items()]
+        hooks = [
+            self.model.get_submodule(place).register_forward_hook(
+                lambda _module, _inputs, output, place=place: keep(place, output)
+            )
+            for place in self.end_point_names[: -len(ENDS)]
+        ]
+        hooks.append(
+            self.head_modules()[0].register_forward_pre_hook(lambda _module, inputs: keep("PreLogits", inputs[0]))
+        )
         try:
-            features = self.model.forward_features(images)
-            found["PreLogits"] = self.model.forward_head(features, pre_logits=True)
-            if last != "PreLogits":
-                found["Logits"] = self.model.forward_head(features)
-            if last is None or last == "Predictions":
-                logits = found["Logits"]
-                found["Predictions"] = logits.sigmoid() if self.classes == 1 else logits.softmax(dim=1)
+            logits = self.model(images)
         except _Reached:
-            pass
+            return found
         finally:
             for hook in hooks:
                 hook.remove()
+        found["Logits"] = logits
+        if last != "Logits":
+            found["Predictions"] = logits.sigmoid() if self.classes == 1 else logits.softmax(dim=1)
         return found
-
-    def modules_before(self, end_point: str) -> list[nn.Module]:
-        return self._divided(end_point)[0]
-
-    def modules_from(self, end_point: str) -> list[nn.Module]:
-        return self._divided(end_point)[1]
 
     def head_modules(self) -> list[nn.Module]:
         head = self.model.get_classifier()
@@ -82,26 +83,35 @@ class TimmNetwork(Network):
             raise UserError(f"{self.name} has no classifier to train", hint="choose another network")
         return parts
 
-    def _divided(self, end_point: str) -> tuple[list[nn.Module], list[nn.Module]]:
-        """Modules without children before `end_point`, and from it on, in the order in which timm lists them."""
+    def divided(self, end_point: str) -> Divided:
+        """In the order in which timm lists the modules; PreLogits lies between the last features and the head."""
         check_end_point(self.name, self.end_point_names, end_point)
-        leaves = [(name, module) for name, module in self.model.named_modules() if _owns(module)]
-        if end_point in ENDS:
-            head = {id(part) for module in self.head_modules() for part in module.modules()}
-            inside = [id(module) in head for _, module in leaves]
-        else:
-            inside = [name == end_point or name.startswith(end_point + ".") for name, _ in leaves]
-        start = inside.index(True)
-        return [module for _, module in leaves[:start]], [module for _, module in leaves[start:]]
+        head = {id(part) for module in self.head_modules() for part in units(module)}
+        *features, _, _, _ = self.end_point_names
+        listed = [(name, module) for name, module in self.model.named_modules() if is_unit(module)]
+        body = [(name, module) for name, module in listed if id(module) not in head]
+        heads = tuple(module for _, module in listed if id(module) in head)
+        place = end_point if end_point in features else features[-1] if features else ""
+        first, end = _span([name for name, _ in body], place) if place else (0, 0)
+        modules = tuple(module for _, module in body)
+        match end_point:
+            case "PreLogits":
+                return Divided(modules[:end], modules[end:], heads)
+            case "Logits":
+                return Divided(modules, heads, ())
+            case "Predictions":
+                return Divided((*modules, *heads), (), ())
+        return Divided(modules[:first], modules[first:end], (*modules[end:], *heads))
 
 
 class _Reached(Exception):
     """The last end point that was asked for has been computed."""
 
 
-def _owns(module: nn.Module) -> bool:
-    """A module that has no children, or that holds parameters of its own."""
-    return not any(True for _ in module.children()) or any(True for _ in module.parameters(recurse=False))
+def _span(names: list[str], place: str) -> tuple[int, int]:
+    """Where the modules at and inside `place` begin and end in `names`."""
+    inside = [index for index, name in enumerate(names) if name == place or name.startswith(f"{place}.")]
+    return inside[0], inside[-1] + 1
 
 
 def known_name(name: str) -> str:
@@ -118,11 +128,20 @@ def known_name(name: str) -> str:
 
 def preprocessing_of(name: str, *, size: int | None = None) -> Preprocessing:
     """What the network's published weights were measured with, from timm's own record of them."""
-    settings = timm.data.resolve_data_config(pretrained_cfg=timm.get_pretrained_cfg(known_name(name)).to_dict())
-    side = settings["input_size"][-1] if size is None else size
+    record = timm.get_pretrained_cfg(known_name(name))
+    settings = timm.data.resolve_data_config(pretrained_cfg=record.to_dict())
+    _, height, width = settings["input_size"]
+    if height != width or settings["crop_mode"] not in ("center", "squash"):
+        raise UserError(
+            f"{name} wants images of {height} x {width} with crop mode {settings['crop_mode']!r}",
+            ["here images are square, cut from the centre or squashed"],
+            hint="choose another network",
+        )
+    side = width if size is None else size
+    resized = int(side / settings["crop_pct"])
     interpolation = settings["interpolation"]
     return Preprocessing(
-        resize=int(side / settings["crop_pct"]),
+        resize=resized if settings["crop_mode"] == "center" else (resized, resized),
         interpolation=interpolation if interpolation in INTERPOLATIONS else "bicubic",
         size=side,
         background=(255, 255, 255),
@@ -131,8 +150,17 @@ def preprocessing_of(name: str, *, size: int | None = None) -> Preprocessing:
     )
 
 
-def published_tensors(name: str) -> dict[str, Tensor]:
-    """timm's published weights, through its own download code: cached, and checked by the hub."""
-    model = timm.create_model(known_name(name), pretrained=True)
+def published_tensors(name: str, *, size: int | None = None) -> dict[str, Tensor]:
+    """timm's published weights, through its own download code: cached, and checked by the hub.
+
+    At another `size`, timm adapts what is bound to the number of cells (a transformer's places).
+    """
+    bare = known_name(name)
+    model = timm.create_model(bare, pretrained=True, **_sized(bare, size))
     with torch.no_grad():
         return dict(model.state_dict())
+
+
+def _sized(bare: str, size: int | None) -> dict[str, Any]:
+    """How timm is told of another size: only networks that are built for one want to know."""
+    return {} if size is None or not timm.get_pretrained_cfg(bare).fixed_input_size else {"img_size": size}

@@ -2,6 +2,9 @@
 
 from abc import ABC, abstractmethod
 from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import torch
@@ -28,6 +31,33 @@ from pellucid.errors import UserError, nearest
 TIMM = "timm/"
 
 
+@dataclass(frozen=True)
+class Divided:
+    """A network's units (see `units`) before an end point, of it, and after it, in order."""
+
+    before: tuple[nn.Module, ...]
+    within: tuple[nn.Module, ...]
+    after: tuple[nn.Module, ...]
+
+
+def units(module: nn.Module) -> tuple[nn.Module, ...]:
+    """Every module inside that has no parts, or that owns tensors besides its parts: taken without its parts.
+
+    A container such as a vision transformer owns a class token, and its blocks are units of their own.
+    """
+    return tuple(part for part in module.modules() if is_unit(part))
+
+
+def is_unit(module: nn.Module) -> bool:
+    return not any(True for _ in module.children()) or any(True for _ in held(module))
+
+
+def held(module: nn.Module) -> Iterator[Tensor]:
+    """The parameters and buffers that `module` owns itself."""
+    yield from module.parameters(recurse=False)
+    yield from module.buffers(recurse=False)
+
+
 class Network(nn.Module, ABC):
     """What every network here can do, whoever defined it.
 
@@ -50,12 +80,8 @@ class Network(nn.Module, ABC):
         """Maps by end point in order, up to and with `last` (default: all); what comes after is not computed."""
 
     @abstractmethod
-    def modules_before(self, end_point: str) -> list[nn.Module]:
-        """Everything that is computed before `end_point`: what is frozen when training starts there."""
-
-    @abstractmethod
-    def modules_from(self, end_point: str) -> list[nn.Module]:
-        """`end_point` and everything after it."""
+    def divided(self, end_point: str) -> Divided:
+        """The network's modules before `end_point`, of it, and after it: what is frozen, or stays random, by name."""
 
     @abstractmethod
     def head_modules(self) -> list[nn.Module]:
@@ -97,13 +123,11 @@ class TableNetwork(Network):
                 break
         return found
 
-    def modules_before(self, end_point: str) -> list[nn.Module]:
+    def divided(self, end_point: str) -> Divided:
         check_end_point(self.name, self.end_point_names, end_point)
-        return [getattr(self, name) for name in self.end_point_names[: self.end_point_names.index(end_point)]]
-
-    def modules_from(self, end_point: str) -> list[nn.Module]:
-        check_end_point(self.name, self.end_point_names, end_point)
-        return [getattr(self, name) for name in self.end_point_names[self.end_point_names.index(end_point) :]]
+        parts = [units(getattr(self, name)) for name in self.end_point_names]
+        at = self.end_point_names.index(end_point)
+        return Divided(tuple(chain(*parts[:at])), parts[at], tuple(chain(*parts[at + 1 :])))
 
     def head_modules(self) -> list[nn.Module]:
         return [self.Logits]

@@ -40,7 +40,7 @@ def published_weights(net: Network) -> tuple[dict[str, Tensor], Preprocessing]:
         from pellucid.networks.backbone import preprocessing_of, published_tensors  # brings timm
 
         try:
-            return published_tensors(net.name), preprocessing_of(net.name)
+            return published_tensors(net.name, size=net.options["size"]), preprocessing_of(net.name)
         except RuntimeError as cause:
             raise UserError(
                 f"timm publishes no weights for {net.name.removeprefix(TIMM)}",

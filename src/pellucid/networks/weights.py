@@ -13,9 +13,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from pellucid.architectures.geometry import check_end_point
 from pellucid.errors import UserError, listed
-from pellucid.networks.build import TIMM, Network
+from pellucid.networks.build import TIMM, Network, held, units
 
 COUNTER = "num_batches_tracked"  # of batch norms: nothing is computed with it, and older files lack it
 
@@ -112,21 +111,11 @@ def _as_tensors(values: Mapping[str, Any]) -> dict[str, Tensor]:
 
 def _wanted(net: Network, state: Mapping[str, Tensor], *, until: str | None, head: bool) -> list[str]:
     """Our names of the tensors that the weights must have."""
-    beyond: set[int] = set()
-    if until is not None:
-        check_end_point(net.name, net.end_point_names, until)
-        after = net.end_point_names.index(until) + 1
-        if after < len(net.end_point_names):
-            beyond = {id(tensor) for module in net.modules_from(net.end_point_names[after]) for tensor in _held(module)}
-    if not head:
-        beyond |= {id(tensor) for module in net.head_modules() for tensor in _held(module)}
+    beyond = list(net.divided(until).after) if until is not None else []
+    beyond += [] if head else [part for module in net.head_modules() for part in units(module)]
+    unwanted = {id(tensor) for module in beyond for tensor in held(module)}
     ours = dict(net.named_parameters()) | dict(net.named_buffers())
-    return [name for name in state if id(ours[name]) not in beyond]
-
-
-def _held(module: torch.nn.Module) -> Iterator[Tensor]:
-    yield from module.parameters()
-    yield from module.buffers()
+    return [name for name in state if id(ours[name]) not in unwanted]
 
 
 def _layouts(net: Network) -> tuple[str, ...]:

@@ -1,11 +1,10 @@
 """What is trained and what is frozen. Frozen means frozen: weights, batch-norm statistics, and no dropout there."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from torch import nn
 
-from pellucid.networks.build import Network
+from pellucid.networks.build import Network, units
 from pellucid.training.config import Config
 
 
@@ -19,36 +18,24 @@ class Frozen:
         """Put `network` into training mode, and what is frozen into evaluation mode."""
         network.train()
         for module in self.modules:
-            module.eval()
+            module.training = False  # without its parts: each is judged by itself
 
 
 def freeze(network: Network, config: Config) -> Frozen:
     """Take the gradients from everything that `config` does not train."""
     if config.mode == "probe":
-        modules = _all_but(network, network.head_modules())
+        trained = {id(part) for module in network.head_modules() for part in units(module)}
     elif config.train_from:
-        modules = tuple(network.modules_before(config.train_from))
+        place = network.divided(config.train_from)
+        trained = {id(part) for part in (*place.within, *place.after)}
     else:
-        modules = ()
-    for module in modules:
-        module.requires_grad_(False)
-    return Frozen(modules)
-
-
-def _all_but(network: nn.Module, kept: Iterable[nn.Module]) -> tuple[nn.Module, ...]:
-    """The largest modules that hold nothing of `kept`."""
-    inside = {id(module) for root in kept for module in root.modules()}
-
-    def pick(module: nn.Module) -> Iterable[nn.Module]:
-        if id(module) in inside:
-            return
-        if not any(id(part) in inside for part in module.modules()):
-            yield module
-            return
-        for child in module.children():
-            yield from pick(child)
-
-    return tuple(pick(network))
+        return Frozen(())
+    for module in units(network):
+        if id(module) not in trained:
+            for parameter in module.parameters(recurse=False):
+                parameter.requires_grad_(False)
+    # A container is still when all of its units are: timm's attention asks for its own mode before it drops.
+    return Frozen(tuple(m for m in network.modules() if not any(id(part) in trained for part in units(m))))
 
 
 def parameter_groups(network: nn.Module, *, weight_decay: float, decay_norms: bool) -> list[dict[str, object]]:
