@@ -2,15 +2,20 @@
 
 from typing import Any
 
+import huggingface_hub
 import timm
 import torch
+from huggingface_hub import constants as hub_settings
 from torch import Tensor, nn
 
 from pellucid.architectures.geometry import check_end_point
 from pellucid.errors import UserError, nearest
 from pellucid.images.preprocessing import INTERPOLATIONS, Preprocessing
 from pellucid.networks.build import TIMM, Divided, Network, is_unit, units
+from pellucid.networks.fetching import connections_end, unreachable
 
+CACHED = "model.safetensors"  # what timm keeps for a network on the hub
+HUB_TIMEOUT = 10.0  # seconds
 ENDS = ("PreLogits", "Logits", "Predictions")
 
 
@@ -151,12 +156,31 @@ def preprocessing_of(name: str, *, size: int | None = None) -> Preprocessing:
 
 
 def published_tensors(name: str, *, size: int | None = None) -> dict[str, Tensor]:
-    """timm's published weights, through its own download code: cached, and checked by the hub.
+    """timm's published weights, through its own download code; what the hub's cache holds is not asked for again.
 
-    At another `size`, timm adapts what is bound to the number of cells (a transformer's places).
+    At another `size`, timm adapts what is bound to the number of cells (a transformer's places). Raises UserError
+    where timm publishes none, and where they cannot be fetched.
     """
     bare = known_name(name)
-    model = timm.create_model(bare, pretrained=True, **_sized(bare, size))
+    record = timm.get_pretrained_cfg(bare)
+    if not record.has_weights:
+        raise UserError(
+            f"timm publishes no weights for {bare}",
+            hint="--weights FILE takes a file, --mode scratch starts from random weights",
+        )
+    file = record.hf_hub_filename or CACHED
+    cached = huggingface_hub.try_to_load_from_cache(record.hf_hub_id, file) if record.hf_hub_id else None
+    overlay = {"file": cached} if isinstance(cached, str) else {}
+    try:
+        if record.hf_hub_id and not overlay:
+            # Asked once by ourselves: the hub's client tries for 47 s before it says that there is no network.
+            huggingface_hub.get_session().head(hub_settings.ENDPOINT, timeout=HUB_TIMEOUT)
+        with connections_end(HUB_TIMEOUT):
+            model = timm.create_model(bare, pretrained=True, pretrained_cfg_overlay=overlay, **_sized(bare, size))
+    except Exception as cause:  # the hub's clients have many errors for one thing
+        raise unreachable(
+            name, record.hf_hub_id or record.url, cause, huggingface_hub.constants.HF_HUB_CACHE
+        ) from cause
     with torch.no_grad():
         return dict(model.state_dict())
 
