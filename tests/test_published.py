@@ -141,7 +141,7 @@ def test_timms_weights_come_from_the_hub_once(shelf: Shelf, tmp_path: Path) -> N
     state["classifier.bias"] = torch.full((1000,), 0.5)
     shelf.files["/timm/mobilenetv2_100.ra_in1k/resolve/main/model.safetensors"] = save(state)
     assert asked_of_the_hub(shelf.url, tmp_path) == [500.0, 224, "bicubic"]
-    assert [path for method, path in shelf.asked if method == "GET"] == list(shelf.files)  # once, though asked twice
+    assert [path for method, path in shelf.asked if method == "GET" and path in shelf.files] == list(shelf.files)
 
 
 def test_a_hub_that_cannot_be_reached_is_told_at_once(tmp_path: Path) -> None:
