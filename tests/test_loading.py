@@ -1,6 +1,6 @@
 """Loading: the pixels of preprocessing, the same with any number of workers, and unreadable files by name."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +40,11 @@ def images(files: Sequence[SplitFile], root: Path, augmentation: Augmentation | 
     return Images(files, root, CLASSES, CHOSEN, augmentation, **({"seed": 3} | other))
 
 
-def seen(data: Images, **how: Any) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    batches = list(loader(data, **({"batch": 4, "workers": 0} | how)))
+def seen(data: Images, *, workers: int = 0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    return gathered(loader(data, batch=4, workers=workers))
+
+
+def gathered(batches: Iterable[Any]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     pixels, labels, indices = (torch.cat(column) for column in zip(*batches, strict=True))
     return pixels, labels, indices
 
@@ -55,8 +58,9 @@ def test_without_augmentation_an_item_is_prepared_as_for_prediction(files, tmp_p
 
 
 def test_a_loader_gives_batches_in_the_order_asked_for(files, tmp_path):
-    order = [7, 2, 2, 9, 0]
-    batches = list(loader(images(files, tmp_path), batch=2, workers=0, order=order))
+    data = images(files, tmp_path)
+    data.show(order=[7, 2, 2, 9, 0])
+    batches = list(loader(data, batch=2, workers=0))
     assert [batch[2].tolist() for batch in batches] == [[7, 2], [2, 9], [0]]
     assert [batch[1].tolist() for batch in batches] == [[1, 0], [0, 1], [0]]
     assert batches[0][0].shape == (2, 3, 16, 16)
@@ -70,11 +74,11 @@ def test_without_an_order_every_item_comes_once(files, tmp_path):
 @pytest.mark.parametrize("augmentation", [None, Augmentation(blur=0.5, jpeg=0.5)])
 def test_any_number_of_workers_gives_the_same_pixels(files, tmp_path, augmentation):
     data = images(files, tmp_path, augmentation)
-    data.set_epoch(5)
+    data.show(epoch=5)
     alone = seen(data, workers=0)
     for workers in (1, 2):
         data = images(files, tmp_path, augmentation)
-        data.set_epoch(5)
+        data.show(epoch=5)
         for ours, theirs in zip(alone, seen(data, workers=workers), strict=True):
             assert torch.equal(ours, theirs)
 
@@ -82,7 +86,7 @@ def test_any_number_of_workers_gives_the_same_pixels(files, tmp_path, augmentati
 def test_each_epoch_and_seed_shows_other_versions_and_each_again_the_same(files, tmp_path):
     def version(epoch: int, seed: int) -> torch.Tensor:
         data = images(files, tmp_path, Augmentation(), seed=seed)
-        data.set_epoch(epoch)
+        data.show(epoch=epoch)
         return data[4][0]
 
     assert torch.equal(version(1, 3), version(1, 3))
@@ -104,9 +108,29 @@ def test_no_more_is_kept_than_said(files, tmp_path):
     seen(data)
     for file in files:
         (tmp_path / file.path).unlink()
-    assert seen(data, order=[0, 1, 2])[2].tolist() == [0, 1, 2]
+    data.show(order=[0, 1, 2])
+    assert seen(data)[2].tolist() == [0, 1, 2]
+    data.show(order=[3])
     with pytest.raises(Unreadable):
-        seen(data, order=[3])
+        seen(data)
+
+
+def test_workers_live_on_from_epoch_to_epoch_with_what_they_keep(files, tmp_path):
+    data, alone = images(files, tmp_path, Augmentation()), images(files, tmp_path, Augmentation())
+    batches = loader(data, batch=4, workers=1)
+    gathered(batches)
+    orders = [[3, 1, 4, 1, 5], [9, 2, 6]]
+    expected = []
+    for epoch, order in enumerate(orders, start=1):
+        alone.show(epoch=epoch, order=order)
+        expected.append(seen(alone))
+    for file in files:
+        (tmp_path / file.path).unlink()
+    for epoch, (order, theirs) in enumerate(zip(orders, expected, strict=True), start=1):
+        data.show(epoch=epoch, order=order)
+        ours = gathered(batches)
+        assert ours[2].tolist() == order
+        assert all(torch.equal(one, other) for one, other in zip(ours, theirs, strict=True))
 
 
 @pytest.mark.parametrize("workers", [0, 2])

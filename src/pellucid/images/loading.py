@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, default_collate, get_worker_info
+from torch.utils.data import DataLoader, Dataset, Sampler, default_collate, get_worker_info
 
 from pellucid.images.augmentation import Augmentation, augment
 from pellucid.images.decode import Unreadable, open_image
@@ -27,7 +27,8 @@ class Images(Dataset):
 
     With an augmentation, each epoch shows another version of every image, by (seed, epoch, index) alone: any number of
     workers gives the same pixels. Without one, every image is prepared as for prediction. What does not change
-    between epochs (the crop; with an augmentation, the decoded image) is kept in memory up to `keep` bytes.
+    between epochs (the crop; with an augmentation, the decoded image) is kept in memory up to `keep` bytes. `show`
+    says what comes next: loaders, their workers and what these keep live on from epoch to epoch.
     """
 
     def __init__(
@@ -47,13 +48,15 @@ class Images(Dataset):
         self.preprocessing = preprocessing
         self.augmentation = augmentation
         self.seed = seed
-        self.epoch = 0
+        self.order: Sequence[int] = range(len(self.paths))
+        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # workers that are running read it too
         self._kept: dict[int, Pixels] = {}
         self.room = keep
 
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the versions that the next loader shows."""
-        self.epoch = epoch
+    def show(self, *, epoch: int = 0, order: Sequence[int] | None = None) -> None:
+        """Choose the versions, and the items in their order (None: every item once), that loaders give from now on."""
+        self._epoch.fill_(epoch)
+        self.order = range(len(self)) if order is None else order
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -76,7 +79,7 @@ class Images(Dataset):
             constant = self._keep(index, self._constant(index))
         if self.augmentation is None:
             return constant
-        seed = (self.seed, self.epoch, index)
+        seed = (self.seed, int(self._epoch), index)
         return augment(Image.fromarray(constant), self.augmentation, self.preprocessing, seed=seed)
 
     def _constant(self, index: int) -> Pixels:
@@ -100,15 +103,15 @@ def epoch_order(n: int, *, seed: int, epoch: int, weights: Sequence[float] | Non
     return random.choice(n, size=n, p=share / share.sum())
 
 
-def loader(images: Images, *, batch: int, workers: int, order: Sequence[int] | None = None) -> DataLoader:
-    """Batches of (images (N, 3, S, S), labels (N,), indices (N,)) in `order`; None: every item once, as they come.
+def loader(images: Images, *, batch: int, workers: int) -> DataLoader:
+    """Batches of (images (N, 3, S, S), labels (N,), indices (N,)), each time in the order that `images.show` set last.
 
     Raises Unreadable for the first image that cannot be decoded, also where a worker process met it.
     """
     return _Loader(
         images,
         batch_size=batch,
-        sampler=range(len(images)) if order is None else list(order),
+        sampler=_Shown(images),
         num_workers=workers,
         persistent_workers=workers > 0,
         worker_init_fn=_start_worker if workers else None,
@@ -117,6 +120,19 @@ def loader(images: Images, *, batch: int, workers: int, order: Sequence[int] | N
         # Without its own generator, each loader would draw its workers' seeds from everybody's.
         generator=torch.Generator().manual_seed(images.seed),
     )
+
+
+class _Shown(Sampler[int]):
+    """The order of the images, as it is when an epoch begins."""
+
+    def __init__(self, images: Images) -> None:
+        self.images = images
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.images.order)
+
+    def __len__(self) -> int:
+        return len(self.images.order)
 
 
 class _Loader(DataLoader):

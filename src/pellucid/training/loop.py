@@ -90,6 +90,10 @@ class _Trainer:
         self.images = len(job.train) - (len(job.train) % learning.batch == 1)
         self.batches = -(-self.images // learning.batch)
         self.steps = -(-self.batches // learning.accumulate)
+        self.train, self.validation = (
+            job.fabric.setup_dataloaders(loader(images, batch=learning.batch, workers=job.workers))
+            for images in (job.train, job.validation)
+        )
         self.draw_weights = (1 / counts[job.train_labels]).tolist() if learning.balanced_sampling else None
         self.position = Position()
         self.pace = _Pace()
@@ -130,12 +134,9 @@ class _Trainer:
         self.job.frozen.set_training(self.network)
         order = epoch_order(len(job.train), seed=job.config.seed, epoch=epoch, weights=self.draw_weights)
         rest = order[self.position.batch * learning.batch : self.images]
-        job.train.set_epoch(epoch)
-        data = job.fabric.setup_dataloaders(
-            loader(job.train, batch=learning.batch, workers=job.workers, order=rest.tolist())
-        )
+        job.train.show(epoch=epoch, order=rest.tolist())
         asked = perf_counter()
-        for batch, (images, labels, _) in enumerate(data, start=self.position.batch):
+        for batch, (images, labels, _) in enumerate(self.train, start=self.position.batch):
             got = perf_counter()
             loss, right = self.step(batch, images, labels)
             done = perf_counter()
@@ -210,11 +211,10 @@ class _Trainer:
         """Measure the weights (their moving average, with ema) on the validation part; keep them if they are best."""
         job, learning, began = self.job, self.job.config.learning, perf_counter()
         network = self.evaluated()
-        data = job.fabric.setup_dataloaders(loader(job.validation, batch=learning.batch, workers=job.workers))
         gathered: list[tuple[Tensor, Tensor]] = []
         network.eval()
         total = -(-len(job.validation) // learning.batch)
-        for batch, (images, labels, _) in enumerate(data, start=1):
+        for batch, (images, labels, _) in enumerate(self.validation, start=1):
             with torch.inference_mode(), job.fabric.autocast():
                 logits = network(images.contiguous(memory_format=torch.channels_last))
             gathered.append((logits.float().cpu(), labels.cpu()))
