@@ -37,6 +37,12 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
     return lower[close[0]] if close else None
 
 
+def counted(count: int, one: str, verb: tuple[str, str] | None = None) -> str:
+    """`1 file` or `3 files`; with `verb`, as ("is", "are"), that in its number too: `3 files are`."""
+    said = f"{count:,} {one}" if count == 1 else f"{count:,} {one}s"
+    return said if verb is None else f"{said} {verb[count != 1]}"
+
+
 def listed(names: Sequence[str], most: int = 10) -> list[str]:
     """`names` as details of an error, cut after `most` with a count of the rest."""
     shown = list(names[:most])

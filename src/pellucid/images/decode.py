@@ -1,6 +1,8 @@
 """Bytes become an upright RGB image, or a refusal that names the file and the reason. Nothing is skipped in silence."""
 
 import os
+import re
+import stat
 import struct
 import warnings
 import zlib
@@ -8,6 +10,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -17,13 +20,60 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from pellucid.errors import UserError
 
 MAX_PIXELS = 178_956_970  # half a gigabyte in RGB; Pillow's own limit for what must be a decompression bomb
+MAX_BYTES = 8 * MAX_PIXELS  # what so many pixels take uncompressed at 16 bits, with alpha
 LEAST_SIDE = 2  # pixels: nothing can be seen in fewer
 WHITE = (255, 255, 255)
 THREADS = min(4, os.cpu_count() or 1)
 
-# What Pillow's decoders raise on damaged files.
-DAMAGE = (OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, OverflowError, struct.error, zlib.error)
+# What Pillow's decoders raise on damaged files; RuntimeError is AVIF's, and NotImplementedError with it.
+DAMAGE = (
+    *(OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, OverflowError, RuntimeError),
+    *(struct.error, zlib.error),
+)
 
+# Pillow knows these by name only, or starts another program for them (EPS: Ghostscript). For us they are no images.
+NOT_PIXELS = frozenset({"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"})
+
+# How the files begin that people most often have: one that then cannot be opened is not just anything.
+KINDS = {
+    "JPEG": rb"\xff\xd8\xff",
+    "PNG": rb"\x89PNG\r\n\x1a\n",
+    "GIF": rb"GIF8[79]a",
+    "TIFF": rb"II\*\0|MM\0\*",
+    "WebP": rb"RIFF....WEBP",
+    "HEIF": rb"....ftyp(avi|hei|hev|mif|msf)",  # AVIF too
+}
+PHOTOMETRIC, WHITE_IS_ZERO, BITS_PER_SAMPLE = 262, 0, 258  # TIFF 6.0, section 8
+END_OF_CODESTREAM = b"\xff\xd9"  # JPEG 2000 (ISO 15444-1, A.4.4); occurs nowhere else in a codestream
+
+
+class _Quiet:
+    """No warnings while any thread is inside.
+
+    warnings.catch_warnings alone is not for threads: of two that overlap, the later would put back the other's silence.
+    """
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._inside = 0
+        self._filters = warnings.catch_warnings()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._inside == 0:
+                self._filters = warnings.catch_warnings()
+                self._filters.__enter__()
+                warnings.simplefilter("ignore")
+            self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                self._filters.__exit__(None, None, None)
+
+
+QUIET = _Quiet()
 Source = str | Path | bytes | Image.Image | npt.NDArray[Any]
 
 
@@ -43,21 +93,22 @@ def open_image(source: Source, *, background: tuple[int, int, int] = WHITE, name
     """The image as it should be seen: turned by its EXIF orientation, over `background` where transparent, RGB.
 
     `source` is a path, a file's bytes, a PIL image, or a uint8 array (height, width, 3). Of an animation, the first
-    frame; 16-bit grey is scaled to 8 bits, not clipped. `name` is what errors call it. Raises Unreadable.
+    frame; 16-bit grey is scaled to 8 bits, not clipped, and of 16-bit colour the higher 8 bits are taken. Colour
+    profiles are not applied. `name` is what errors call it. Raises Unreadable.
     """
     name = name or (str(source) if isinstance(source, str | Path) else "image")
     try:
-        with warnings.catch_warnings():
-            # Sizes are judged below, with a reason; remarks on harmless metadata are nobody's business.
-            warnings.simplefilter("ignore")
+        # Sizes are judged below, with a reason; remarks on harmless metadata are nobody's business.
+        with QUIET:
             image = _opened(source, name)
             _check_size(image, name)
             image.load()
-            return _rgb(ImageOps.exif_transpose(image), background)
+            upright = _upright(image)
+            if image.mode.startswith("I") or image.mode == "F":
+                return _rgb_of_deep_grey(upright, image, background, name)
+            return _rgb(upright, background)
     except Image.DecompressionBombError as cause:
         raise Unreadable(name, f"too large: more than {MAX_PIXELS:,} pixels") from cause
-    except UnidentifiedImageError as cause:
-        raise Unreadable(name, "not an image") from cause
     except MemoryError as cause:
         raise Unreadable(name, "too large for this machine's memory") from cause
     except DAMAGE as cause:
@@ -92,23 +143,47 @@ def _opened(source: Source, name: str) -> Image.Image:
         if source.dtype != np.uint8 or source.ndim != 3 or source.shape[2] != 3:
             raise Unreadable(name, f"an array of {source.dtype} {source.shape}, not uint8 (height, width, 3)")
         return Image.fromarray(source)
+    if not isinstance(source, str | Path | bytes):
+        raise Unreadable(name, f"a {type(source).__name__}, not a path, bytes, a PIL image or an array")
     content = source if isinstance(source, bytes) else _content(Path(source), name)
     if not content:
         raise Unreadable(name, "empty")
-    return Image.open(BytesIO(content))
+    try:
+        image = Image.open(BytesIO(content), formats=_formats())
+    except UnidentifiedImageError as cause:
+        kind = next((kind for kind, start in KINDS.items() if re.match(start, content, re.DOTALL)), None)
+        known = f"a {kind} file that is truncated, damaged or of a kind that Pillow cannot read"
+        raise Unreadable(name, known if kind else "not an image") from cause
+    # Two decoders are content when rows are missing at the end, and show black or noise there.
+    if image.format == "PNG":
+        Image.open(BytesIO(content), formats=("PNG",)).verify()
+    if image.format == "JPEG2000" and END_OF_CODESTREAM not in content:
+        raise Unreadable(name, "truncated or damaged")
+    return image
+
+
+def _formats() -> tuple[str, ...]:
+    # All plugins first: left to Image.open, the threads that meet the first images could find them half imported.
+    Image.init()
+    return tuple(name for name in Image.ID if name not in NOT_PIXELS)
 
 
 def _content(path: Path, name: str) -> bytes:
     try:
+        status = path.stat()
+        if stat.S_ISDIR(status.st_mode):
+            raise Unreadable(name, "a folder")
+        if not stat.S_ISREG(status.st_mode):
+            raise Unreadable(name, "not a file")  # a pipe or a device, which may never end
+        if status.st_size > MAX_BYTES:
+            raise Unreadable(name, f"too large: {status.st_size:,} bytes")
         return path.read_bytes()
     except FileNotFoundError as cause:
         raise Unreadable(name, "not there") from cause
-    except IsADirectoryError as cause:
-        raise Unreadable(name, "a folder") from cause
     except PermissionError as cause:
         raise Unreadable(name, "may not be read (permission denied)") from cause
-    except OSError as cause:
-        raise Unreadable(name, f"cannot be read ({cause.strerror})") from cause
+    except (OSError, ValueError) as cause:
+        raise Unreadable(name, f"cannot be read ({getattr(cause, 'strerror', cause)})") from cause
 
 
 def _check_size(image: Image.Image, name: str) -> None:
@@ -119,28 +194,52 @@ def _check_size(image: Image.Image, name: str) -> None:
         raise Unreadable(name, f"too large: {width} x {height} pixels")
 
 
+def _upright(image: Image.Image) -> Image.Image:
+    """A copy, turned by its EXIF orientation."""
+    try:
+        return ImageOps.exif_transpose(image)
+    except DAMAGE:  # in the EXIF block, as the pixels are decoded: then nothing says how they lie
+        return image.copy()
+
+
 def _rgb(image: Image.Image, background: tuple[int, int, int]) -> Image.Image:
     if image.mode == "RGB" and "transparency" not in image.info:
         return image
-    if image.mode.startswith("I") or image.mode == "F":
-        return Image.fromarray(_eight_bits(np.asarray(image))).convert("RGB")
-    if image.mode in ("LA", "La", "RGBA", "RGBa", "PA") or "transparency" in image.info:
+    if image.mode == "La":
+        image = image.convert("LA")  # Pillow makes nothing else of it
+    if image.mode in ("LA", "RGBA", "RGBa", "PA") or "transparency" in image.info:
         above = image.convert("RGBA")
         below = Image.new("RGBA", above.size, (*background, 255))
         return Image.alpha_composite(below, above).convert("RGB")
     return image.convert("RGB")
 
 
-def _eight_bits(grey: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
-    """Grey of more than 8 bits to 8: floats are taken as 0 to 1 where they fit, integers as 16 bits where they need it.
+def _rgb_of_deep_grey(
+    image: Image.Image, opened: Image.Image, background: tuple[int, int, int], name: str
+) -> Image.Image:
+    """Grey of more than 8 bits, upright, to RGB. `opened` is the image as it was opened, which knows its format.
 
     By the format's range, never by the picture's own: two exposures of a scene must stay different.
     """
-    values = grey.astype(np.float64)
-    highest = values.max(initial=0.0)
-    if np.issubdtype(grey.dtype, np.floating):
-        full = 1.0 if highest <= 1.0 else 255.0 if highest <= 255.0 else 65535.0
-    else:
-        full = 65535.0 if grey.dtype == np.uint16 or highest > 255 else 255.0
-    scaled: npt.NDArray[np.uint8] = np.clip(np.rint(values * (255.0 / full)), 0, 255).astype(np.uint8)
-    return scaled
+    values = np.asarray(image).astype(np.float64)
+    if not np.isfinite(values).all():
+        raise Unreadable(name, "grey values that are not numbers")
+    levels = np.rint(values * (255.0 / _white(opened, values.max())))
+    if levels.min() < 0 or levels.max() > 255:
+        raise Unreadable(name, f"grey values from {values.min():,g} to {values.max():,g}, not within 0 to 65,535")
+    if getattr(opened, "tag_v2", {}).get(PHOTOMETRIC) == WHITE_IS_ZERO:
+        levels = 255 - levels  # Pillow does so up to 8 bits
+    rgb = Image.fromarray(levels.astype(np.uint8)).convert("RGB")
+    if (clear := image.info.get("transparency")) is not None:
+        rgb.paste(background, mask=Image.fromarray(values == clear))
+    return rgb
+
+
+def _white(image: Image.Image, highest: float) -> float:
+    """What white is in an image of deep grey: by its format, or, where that has no scale, the least that holds it."""
+    if image.mode.startswith("I;16"):
+        bits: int = getattr(image, "tag_v2", {}).get(BITS_PER_SAMPLE, (16,))[0]
+        return 2.0**bits - 1  # TIFF has 12 as well
+    if image.mode == "F":
+        return 1.0 if highest <= 1.0 else 255.0 if highest <= 255.0 else 65535.0
+    return 255.0 if highest <= 255 and image.format != "PPM" else 65535.0  # Pillow scales PPM to 16 bits

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from pellucid.errors import UserError, listed, nearest
+from pellucid.errors import UserError, counted, listed, nearest
 from pellucid.records import Record
 
 # What Pillow reads and people keep photographs in. A file with another suffix is no image unless a table names it.
@@ -125,7 +125,7 @@ def _kind(root: Path, source: Source) -> Kind:
     if source.label_from or source.labels:
         return "file-names"
     folders = _folders(root)
-    if folders and all(folder.name.lower() in PARTS for folder in folders):
+    if any(folder.name.lower() in PARTS and _folders(folder) for folder in folders):
         return "split-folders"
     if folders:
         return "class-folders"
@@ -171,7 +171,8 @@ def _from_parts(root: Path) -> Samples:
         part = PARTS.get(folder.name.lower())
         if part is None:
             raise UserError(
-                f"{folder} is no part of a split", hint=f"parts are {', '.join(PARTS)}; --source class-folders"
+                f"{folder} is no part of a split",
+                hint=f"parts are {', '.join(PARTS)}; --source class-folders takes every folder for a class",
             )
         if part in by_part:
             raise UserError(f"{root} has two folders for {part}: {by_part[part].name} and {folder.name}")
@@ -202,14 +203,14 @@ def _from_names(root: Path, source: Source) -> Samples:
         samples.append(Sample(path, source.map.get(label, label)))
     if unmatched:
         raise UserError(
-            f"{len(unmatched)} file names do not match --label-from {source.label_from!r}",
+            f"{counted(len(unmatched), 'file name', ('does', 'do'))} not match --label-from {source.label_from!r}",
             listed(unmatched),
             hint="change the pattern, or move those files away",
         )
     if unknown:
         raise UserError(
-            f"--map does not say what {len(unknown)} labels mean",
-            listed([f"{label} ({count} images)" for label, count in sorted(unknown.items())]),
+            f"--map does not say what {counted(len(unknown), 'label', ('means', 'mean'))}",
+            listed([f"{label} ({counted(count, 'image')})" for label, count in sorted(unknown.items())]),
             hint=f"it knows {', '.join(sorted(source.map))}",
         )
     return _samples(root, "file-names", samples, [])
@@ -248,18 +249,20 @@ def _from_table(table: Path, source: Source, folder: Path | None = None) -> Samp
         samples.append(Sample(path, label, PARTS.get(said), _cell(row, source.group_column) or None))
     if missing:
         raise UserError(
-            f"{table} names {len(missing)} files that are not there",
+            f"{table} names {counted(len(missing), 'file')} not to be found",
             listed(missing),
             hint="paths are taken from the table's folder",
         )
     if unlabelled:
-        raise UserError(f"{table} has {len(unlabelled)} rows without a label", listed(unlabelled))
+        raise UserError(f"{table} has {counted(len(unlabelled), 'row')} without a label", listed(unlabelled))
     if unknown_parts:
         raise UserError(
             f"{table} has unknown parts in column {source.split_column!r}",
-            listed([f"{name} ({count} rows)" for name, count in sorted(unknown_parts.items())]),
+            listed([f"{name} ({counted(count, 'row')})" for name, count in sorted(unknown_parts.items())]),
             hint=f"parts are {', '.join(PARTS)}",
         )
+    if not samples:
+        raise UserError(f"{table} has no rows", hint="write a row for each image, with its path and label")
     return _samples(root, "table", samples, [])
 
 
@@ -287,24 +290,33 @@ def _rows(table: Path, source: Source) -> Iterator[Row]:
     except ImportError as cause:
         raise UserError(f"{table} needs more to be read: {cause}", hint="pip install 'pellucid[tables]'") from cause
     except Exception as cause:  # each reader has its own errors for damaged files
-        raise UserError(f"{table} cannot be read: {str(cause).splitlines()[0]}") from cause
+        form = "a Parquet file" if suffix == ".parquet" else "an Excel workbook"
+        raise UserError(
+            f"{table} cannot be read as {form}", hint="open it and save it again, or save it as .csv"
+        ) from cause
     _check_columns(table, [str(name) for name in frame.columns], source)
     yield from frame.astype(object).where(frame.notna(), None).to_dict(orient="records")
 
 
 def _check_columns(table: Path, columns: list[str], source: Source) -> None:
+    if not columns:
+        raise UserError(
+            f"{table} is empty", hint=f"its first line names {source.path_column} and {source.label_column}"
+        )
     for flag, wanted in (("--path-column", source.path_column), ("--label-column", source.label_column)):
         if wanted not in columns:
             right = nearest(wanted, columns)
             raise UserError(
                 f"{table} has no column {wanted!r}",
-                [f"it has {', '.join(columns) or 'none'}"],
+                [f"it has {', '.join(columns)}"],
                 hint=f"{flag} {right or 'NAME'}",
             )
 
 
 def _cell(row: Row, column: str) -> str:
     value = row.get(column)
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # a column of whole numbers in which a cell is empty is read as floats
     return "" if value is None else str(value).strip()
 
 
@@ -315,7 +327,7 @@ def _from_manifest(path: Path) -> Samples:
     root = Path(parts.root)
     samples = [Sample(root / file.path, file.label, file.part, file.group) for file in parts.files]
     if gone := [str(sample.path) for sample in samples if not sample.path.is_file()]:
-        raise UserError(f"{path} names {len(gone)} files that are not there", listed(gone))
+        raise UserError(f"{path} names {counted(len(gone), 'file')} not to be found", listed(gone))
     return _samples(root, "manifest", samples, [])
 
 
@@ -338,7 +350,7 @@ def _grouped(samples: Samples, pattern: re.Pattern[str]) -> tuple[Sample, ...]:
         grouped.append(Sample(sample.path, sample.label, sample.part, found["group"]))
     if unmatched:
         raise UserError(
-            f"{len(unmatched)} paths do not match --group-from {pattern.pattern!r}",
+            f"{counted(len(unmatched), 'path', ('does', 'do'))} not match --group-from {pattern.pattern!r}",
             listed(unmatched),
             hint="change the pattern so that it finds a group in every path",
         )

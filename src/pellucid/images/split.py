@@ -12,7 +12,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Literal
 
-from pellucid.errors import UserError, listed
+from pellucid.errors import UserError, counted, listed
 from pellucid.images.sources import Sample, Samples
 from pellucid.records import Record, read_text, write
 
@@ -90,7 +90,7 @@ def split(
     rule += ", groups together" if any(sample.group for sample in samples) else ""
     notes = list(_twin_notes(samples, hashes))
     if left := len(chosen) - len(used):
-        notes.append(f"{left} images are in no part, since less than all was asked for")
+        notes.append(f"{counted(left, 'image', ('is', 'are'))} in no part, since less than all was asked for")
     return _made(samples, hashes, {index: chosen[index] for index in used}, rule=rule, seed=seed, notes=notes)
 
 
@@ -279,7 +279,9 @@ def _targets(counts: Counter[str], amounts: dict[Part, _Amount], *, per_class: b
     asked = sum(sum(of_class.values()) for of_class in targets.values())
     if short := {name: lack for name, lack in left.items() if lack < 0}:
         if not per_class and asked > total:
-            raise UserError(f"{asked} images were asked for; there are {total}", hint="ask for fewer")
+            raise UserError(
+                f"{counted(asked, 'image', ('was', 'were'))} asked for; there are {total:,}", hint="ask for fewer"
+            )
         if per_class:
             lines = [f"{name}: {counts[name]} images, {counts[name] - lack} asked for" for name, lack in short.items()]
             raise UserError(f"{len(short)} classes have too few images", listed(sorted(lines)), hint="ask for fewer")
@@ -310,7 +312,9 @@ def _proportional(count: int, counts: Counter[str]) -> dict[str, int]:
 def _ready_made(samples: Samples, hashes: list[str], seed: int) -> Split:
     if homeless := [sample.path.name for sample in samples if not sample.part]:
         raise UserError(
-            f"{len(homeless)} images have no part, while others have", listed(homeless), hint="name a part for each"
+            f"{counted(len(homeless), 'image', ('has', 'have'))} no part, while others have one",
+            listed(homeless),
+            hint="name a part for each",
         )
     chosen: dict[int, Part | None] = {index: sample.part for index, sample in enumerate(samples)}  # type: ignore[misc]
     parts = set(chosen.values())
@@ -332,7 +336,8 @@ def _ready_made(samples: Samples, hashes: list[str], seed: int) -> Split:
         where[hashes[index]].add(part)
     if across := sum(len(parts) > 1 for parts in where.values()):
         notes.append(
-            f"{across} images lie in more than one of the parts that the data came with: they flatter the result"
+            f"{counted(across, 'image', ('lies', 'lie'))} in more than one of the parts that the data came with, "
+            "which flatters the result"
         )
     return _made(samples, hashes, chosen, rule=rule, seed=seed, notes=notes)
 
@@ -342,9 +347,9 @@ def _twin_notes(samples: Samples, hashes: Sequence[str]) -> Iterable[str]:
     for sample, content in zip(samples, hashes, strict=True):
         labels[content].add(sample.label)
     if twins := len(hashes) - len(labels):
-        yield f"{twins} images are exact copies of others"
+        yield f"{twins:,} images are exact copies of others" if twins > 1 else "1 image is an exact copy of another"
     if torn := sum(len(names) > 1 for names in labels.values()):
-        yield f"{torn} images lie in two classes at once: one of the labels is wrong"
+        yield f"{counted(torn, 'image', ('lies', 'lie'))} in two classes at once: one of the labels is wrong"
 
 
 def _made(
