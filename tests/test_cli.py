@@ -24,7 +24,16 @@ def test_the_list_of_verbs_says_what_each_says_of_itself(verb: str) -> None:
     assert getattr(importlib.import_module(f"pellucid.cli.{module}"), verb).__doc__.splitlines()[0] == summary
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["structure", "resnet18"], ["models"], ["train", "--help"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["structure", "resnet18"]])
+def test_the_quickest_answers_import_no_records_either(arguments: list[str]) -> None:
+    program = (
+        "import sys; from pellucid.cli.main import run; code = run(sys.argv[1:]);"
+        "assert code == 0, code; assert not {'pydantic', 'numpy', 'PIL'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", program, *arguments], check=True, capture_output=True, timeout=60)
+
+
+@pytest.mark.parametrize("arguments", [["models"], ["train", "--help"]])
 def test_quick_answers_import_no_torch(arguments: list[str]) -> None:
     program = (
         "import sys; from pellucid.cli.main import run; code = run(sys.argv[1:]);"
@@ -48,6 +57,9 @@ def test_quick_answers_import_no_torch(arguments: list[str]) -> None:
         ("unknown-network", ["structure", "resnet19"]),
         ("too-small", ["structure", "vgg11", "--size", "16"]),
         ("no-width", ["structure", "resnet18", "--width", "0"]),
+        ("endless-width", ["structure", "resnet18", "--width", "inf"]),
+        ("learning-value", ["train", "photos", "--learning.rate", "-1"]),
+        ("augmentation-value", ["train", "photos", "--augmentation.flip", "often"]),
         ("require-without-number", ["evaluate", "nowhere", "--require", "accuracy"]),
     ],
 )

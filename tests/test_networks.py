@@ -136,6 +136,12 @@ class Malice:
         return (Path.touch, (Path("owned"),))
 
 
+@pytest.mark.parametrize("option", [{"dropout": 1.5}, {"dropout": float("nan")}, {"width": -1.0}, {"depth": 3.0}])
+def test_nonsense_options_are_refused(option: dict[str, float]) -> None:
+    with pytest.raises(UserError, match=next(iter(option))):
+        pl.network("small", 2, **option)
+
+
 def test_nothing_is_unpickled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("bad.pth").write_bytes(pickle.dumps({"weight": Malice()}))
@@ -148,6 +154,13 @@ def test_nothing_is_unpickled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 def test_an_honest_checkpoint_is_read() -> None:
     assert len(read_tensors(shared("data/weights/resnet20-12fca82f.th"))) > 50
+
+
+def test_what_lies_beside_tensors_and_a_parallel_models_names_are_no_hindrance() -> None:
+    net, other = pl.network("small", 2), pl.network("small", 2)
+    parallel = {f"module.{name}": value for name, value in other.state_dict().items()}
+    pl.load_weights(net, {"epoch": 3, "best": None, "names": ["a", "b"], **parallel})
+    assert all(torch.equal(value, other.state_dict()[name]) for name, value in net.state_dict().items())
 
 
 def test_a_deeper_networks_weights_are_refused() -> None:

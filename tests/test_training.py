@@ -11,7 +11,8 @@ from safetensors.torch import load_file, save_file
 
 import pellucid as pl
 from pellucid.errors import UserError
-from pellucid.runs.bundle import CARD, load_bundle
+from pellucid.runs.bundle import load_bundle
+from pellucid.runs.card import CARD
 from pellucid.runs.run_folder import RunFolder
 from pellucid.training.config import configure
 from pellucid.training.interruption import Interruption

@@ -37,10 +37,11 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
     return lower[close[0]] if close else None
 
 
-def counted(count: int, one: str, verb: tuple[str, str] | None = None) -> str:
-    """`1 file` or `3 files`; with `verb`, as ("is", "are"), that in its number too: `3 files are`."""
-    said = f"{count:,} {one}" if count == 1 else f"{count:,} {one}s"
-    return said if verb is None else f"{said} {verb[count != 1]}"
+def counted(number: int, thing: str, things: str = "", *, verb: tuple[str, str] = ("", "")) -> str:
+    """`1 image`, `1,200 images`; with a `verb` as ("is", "are"), that in its number too: `3 images are`."""
+    one = number == 1
+    said = f"{number:,} {thing if one else things or thing + 's'}"
+    return f"{said} {verb[not one]}".rstrip()
 
 
 def listed(names: Sequence[str], most: int = 10) -> list[str]:

@@ -36,6 +36,12 @@ class Record(BaseModel):
         return self.model_dump_json(indent=2) + "\n"
 
 
+class Described(Record):
+    """A record whose fields are flags too: the line under a field is its help."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+
 def refusal(record: type[BaseModel], cause: ValidationError, where: str) -> UserError:
     """The user's error for values that do not fit `record`: each field, what it was given, the nearest right name."""
     problems, hints = [], []

@@ -21,8 +21,8 @@ from pellucid.architectures.layers import (
     made_concrete,
 )
 from pellucid.errors import UserError, nearest
-from pellucid.records import Record
 
+WIDEST = 64  # times the published channels
 LARGEST_SIZE = 4096  # pixels a side: where the search for the smallest size that works ends
 
 
@@ -48,7 +48,8 @@ class Map:
         return f"{self.height}x{self.width}x{self.channels}" if self.height else str(self.channels)
 
 
-class LayerRow(Record):
+@dataclass(frozen=True)
+class LayerRow:
     """One layer. Shapes are torch's; multiply-adds are for one image; field and stride in input pixels."""
 
     name: str
@@ -63,12 +64,14 @@ class LayerRow(Record):
     stride: int
 
 
-class Totals(Record):
+@dataclass(frozen=True)
+class Totals:
     parameters: int
     multiply_adds: int
 
 
-class Structure(Record):
+@dataclass(frozen=True)
+class Structure:
     """A network, layer by layer, in the order of execution; `totals` are the sums of the rows."""
 
     name: str
@@ -105,9 +108,7 @@ def structure(
         check_end_point(table.name, table.end_points, until)
     rows = []
     for end_point, layer, before, _ in walk(table, size=size, classes=classes, width=width):
-        rows += [
-            row.model_copy(update={"output": (batch, *row.output)}) for row in _measure(end_point, layer, before)[0]
-        ]
+        rows += [replace(row, output=(batch, *row.output)) for row in _measure(end_point, layer, before)[0]]
         if end_point == until:
             break
     totals = Totals(
@@ -137,10 +138,16 @@ def check_settings(table: Architecture, *, classes: int, width: float, size: int
     """Refuse numbers that make no network."""
     if classes < 1:
         raise UserError(f"{table.name} needs at least 1 class, not {classes}")
-    if not width > 0:
-        raise UserError(f"width is above 0, not {width:g}", hint="1.0 is the network as published")
+    if not 0 < width <= WIDEST:
+        raise UserError(f"width is above 0 and at most {WIDEST}, not {width:g}", hint="1.0 is the network as published")
     if size < 1:
         raise UserError(f"size is at least 1 pixel, not {size}", hint=f"{table.name} was designed for {table.size}")
+
+
+def check_dropout(dropout: float | None) -> None:
+    """Refuse a share of activations to drop that is none."""
+    if dropout is not None and not 0 <= dropout < 1:
+        raise UserError(f"dropout is at least 0 and below 1, not {dropout:g}", hint="0.5 drops every second activation")
 
 
 def check_end_point(network: str, known: tuple[str, ...], name: str) -> None:

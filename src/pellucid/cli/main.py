@@ -6,7 +6,7 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, CycloptsError, Parameter, ValidationError
 from rich.console import Console
 from rich.text import Text
 
@@ -16,6 +16,8 @@ app = App(
     name="pellucid",
     help="Point it at a folder of images and get a classifier that you can see through.",
     version_flags=["--version"],
+    help_format="plaintext",
+    default_parameter=Parameter(negative_iterable=()),
 )
 # Each verb is imported when it is called, so that `--help` and `structure` answer at once. A test compares these
 # lines with the verbs' own.
@@ -49,6 +51,8 @@ def run(arguments: Sequence[str]) -> int:
     except UserError as error:
         return tell(console, error)
     except CycloptsError as error:
+        if isinstance(error, ValidationError) and error.argument:
+            return tell(console, _values_that_do_not_fit(error, error.argument.name))
         first, *rest = [line.strip() for line in str(error).splitlines() if line.strip()]
         verb = f" {arguments[0]}" if arguments and arguments[0] in VERBS else ""
         return tell(console, UserError(_lower(first), rest, hint=f"`pellucid{verb} --help` lists what there is"))
@@ -65,6 +69,17 @@ def run(arguments: Sequence[str]) -> int:
         console.print(Text(f"error: this is our fault: {type(error).__name__}: {error}; the traceback is in {where}"))
         return OUR_FAULT
     return code if isinstance(code, int) else DONE
+
+
+def _values_that_do_not_fit(error: ValidationError, flag: str) -> UserError:
+    """A record's refusal of the values that flags such as --learning.rate gave it."""
+    import pydantic
+
+    from pellucid.records import Record, refusal
+
+    if isinstance(error.__cause__, pydantic.ValidationError):
+        return refusal(Record, error.__cause__, flag)
+    return UserError(f"{flag} cannot be used: {_lower(str(error))}")
 
 
 def tell(console: Console, error: UserError) -> int:

@@ -1,7 +1,9 @@
 """The verbs about networks and trained models: models, structure, evaluate, predict, verify."""
 
+import json
 import sys
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
@@ -59,7 +61,7 @@ def structure(
 
     found = measure(net, size=size, batch=batch, classes=classes, width=width, until=until)
     if format == "json":
-        print(found.model_dump_json())
+        print(json.dumps(asdict(found)))
     else:
         from pellucid.reports.structure import structure_text
 
@@ -120,31 +122,36 @@ def evaluate(
     split_column
         The table's column of ready-made parts.
     """
-    from pellucid.cli.show import aside, out
+    from pellucid.cli.show import aside, counting, out
     from pellucid.reports.html import write_report
     from pellucid.reports.text import evaluation_text
     from pellucid.runs.run_folder import open_run
     from pellucid.training.config import parse_map
     from pellucid.uses.evaluate import evaluate as measure
     from pellucid.uses.evaluate import write_evaluation
-    from pellucid.uses.requirements import unmet
+    from pellucid.uses.predict import load
+    from pellucid.uses.requirements import check_requirements, unmet
 
     required = _required(require)
-    evaluation = measure(
-        model,
-        data,
-        part=part,
-        only_known=only_known,
-        skip_unreadable=skip_unreadable,
-        batch=batch,
-        kind=source,
-        label_from=label_from,
-        map=parse_map(map),
-        labels=None if labels is None else str(labels),
-        path_column=path_column,
-        label_column=label_column,
-        split_column=split_column,
-    )
+    classifier = load(model)
+    check_requirements(required, classifier.classes)
+    with counting("evaluating") as progress:
+        evaluation = measure(
+            classifier,
+            data,
+            part=part,
+            only_known=only_known,
+            skip_unreadable=skip_unreadable,
+            batch=batch,
+            progress=progress,
+            kind=source,
+            label_from=label_from,
+            map=parse_map(map),
+            labels=None if labels is None else str(labels),
+            path_column=path_column,
+            label_column=label_column,
+            split_column=split_column,
+        )
     if model.is_dir() and data is None:
         run = open_run(model)
         write_evaluation(evaluation, run)

@@ -1,12 +1,16 @@
 """The verbs that make runs and look at them: demo, train, resume, runs, report."""
 
-from functools import wraps
+from collections.abc import Callable
+from inspect import signature
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from cyclopts import Group, Parameter
 
 from pellucid.errors import DONE, USER_FAULT
+from pellucid.images.augmentation import Augmentation
 from pellucid.runs.run_folder import RunFolder
-from pellucid.training.config import configure
+from pellucid.training.config import Input, Learning, Machine, configure
 
 
 def demo(*, out: Path = Path("demo"), seed: int = 0) -> int:
@@ -31,12 +35,27 @@ def demo(*, out: Path = Path("demo"), seed: int = 0) -> int:
     return _train(configure(data, recipe="demo", seed=seed, runs=out / "runs"))
 
 
-@wraps(configure)
 def train(*arguments: Any, **settings: Any) -> int:
     return _train(configure(*arguments, **settings))
 
 
-train.__name__ = "train"
+def _shown_as(verb: Callable[..., int], function: Callable[..., Any]) -> None:
+    """Give `verb` the flags and the help of `function`; where that takes a mapping, a flag for each of its fields."""
+    records = {"input": Input, "augmentation": Augmentation, "learning": Learning, "machine": Machine}
+    fields: dict[str, Any] = {"options": dict[str, float] | None}
+    fields |= {
+        # No defaults are shown: what is not said comes from the recipe.
+        name: Annotated[record | None, Parameter(group=Group(name.capitalize(), sort_key=10), show_default=False)]
+        for name, record in records.items()
+    }
+    asked = signature(function)
+    flags = [flag.replace(annotation=fields.get(name, flag.annotation)) for name, flag in asked.parameters.items()]
+    verb.__doc__ = function.__doc__
+    verb.__annotations__ = function.__annotations__ | fields
+    verb.__signature__ = asked.replace(parameters=flags)  # type: ignore[attr-defined]
+
+
+_shown_as(train, configure)
 
 
 def resume(run: Path, /) -> int:

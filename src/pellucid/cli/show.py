@@ -1,12 +1,15 @@
 """Consoles and the events of a training, as the verbs show them."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from rich.console import Console, RenderableType
 
-from pellucid.runs.events import Event, Started, Stopped
-from pellucid.runs.run_folder import RunFolder
+if TYPE_CHECKING:
+    from pellucid.runs.events import Event, Stopped
+    from pellucid.runs.run_folder import RunFolder
 
 
 def out() -> Console:
@@ -23,11 +26,25 @@ def say(renderable: RenderableType) -> None:
     out().print(renderable)
 
 
-def follow(events: Iterator[Event]) -> tuple[RunFolder, Stopped | None]:
+@contextmanager
+def counting(words: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar on stderr while images are worked through; to be told (done, total). Nothing where nobody looks."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = aside()
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(words, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def follow(events: "Iterator[Event]") -> "tuple[RunFolder, Stopped | None]":
     """Show a training as it happens; returns its run folder and how it ended."""
     from pathlib import Path
 
     from pellucid.reports.live_table import LiveTable
+    from pellucid.runs.events import Started, Stopped
+    from pellucid.runs.run_folder import RunFolder
 
     run, end = None, None
     with LiveTable(aside()) as table:

@@ -17,7 +17,7 @@ from pydantic import Field, model_validator
 
 from pellucid.images.preprocessing import INTERPOLATIONS, Pixels, Preprocessing, centred, resized
 from pellucid.images.preprocessing import crop as crop_centre
-from pellucid.records import Record
+from pellucid.records import Described
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,27 +25,36 @@ if TYPE_CHECKING:
 Box = tuple[int, int, int, int]  # left, top, right, bottom
 
 
-class Augmentation(Record):
-    """What is varied, and how much. `flip`, `vertical_flip`, `erasing`, `blur` and `jpeg` are probabilities.
-
-    `crop`: random-resized cuts a part of `scale` of the area and of an aspect of `ratio`, and resizes it; random cuts
-    at the resolution that preprocessing asks for (native, where it asks for none: nothing is then resampled); centre
-    cuts as in validation. `mixup` and `cutmix` are the alpha of their Beta distribution, 0 for neither.
-    """
+class Augmentation(Described):
+    """What is varied, and how much."""
 
     crop: Literal["random-resized", "random", "centre"] = "random-resized"
+    """random-resized: a part of the image, resized; random: a part at the resolution that --input.resize leaves
+    (native: nothing is resampled); centre: as in validation."""
     scale: tuple[float, float] = (0.35, 1.0)
-    ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    """random-resized: the part's share of the area."""
+    ratio: tuple[float, float] = (0.75, 1.3333333333333333)
+    """random-resized: the part's width over its height."""
     flip: float = Field(default=0.5, ge=0, le=1)
+    """Probability of left for right."""
     vertical_flip: float = Field(default=0.0, ge=0, le=1)
+    """Probability of upside down."""
     policy: Literal["none", "randaugment", "trivialaugment"] = "none"
+    """Colour and geometry by one of torchvision's policies."""
     erasing: float = Field(default=0.0, ge=0, le=1)
+    """Probability that a rectangle is erased."""
     blur: float = Field(default=0.0, ge=0, le=1)
-    blur_sigma: tuple[float, float] = (0.1, 2.0)  # pixels
+    """Probability of a Gaussian blur."""
+    blur_sigma: tuple[float, float] = (0.1, 2.0)
+    """The blur's standard deviation in pixels, from and to."""
     jpeg: float = Field(default=0.0, ge=0, le=1)
+    """Probability that the image is compressed once more."""
     jpeg_quality: tuple[int, int] = (50, 95)
+    """The quality it is compressed with, from and to."""
     mixup: float = Field(default=0.0, ge=0)
+    """Alpha of MixUp's Beta distribution; 0: no MixUp."""
     cutmix: float = Field(default=0.0, ge=0)
+    """Alpha of CutMix's Beta distribution; 0: no CutMix."""
 
     @model_validator(mode="after")
     def _ranges(self) -> Self:

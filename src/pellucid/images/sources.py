@@ -203,13 +203,13 @@ def _from_names(root: Path, source: Source) -> Samples:
         samples.append(Sample(path, source.map.get(label, label)))
     if unmatched:
         raise UserError(
-            f"{counted(len(unmatched), 'file name', ('does', 'do'))} not match --label-from {source.label_from!r}",
+            f"{counted(len(unmatched), 'file name', verb=('does', 'do'))} not match --label-from {source.label_from!r}",
             listed(unmatched),
             hint="change the pattern, or move those files away",
         )
     if unknown:
         raise UserError(
-            f"--map does not say what {counted(len(unknown), 'label', ('means', 'mean'))}",
+            f"--map does not say what {counted(len(unknown), 'label', verb=('means', 'mean'))}",
             listed([f"{label} ({counted(count, 'image')})" for label, count in sorted(unknown.items())]),
             hint=f"it knows {', '.join(sorted(source.map))}",
         )
@@ -350,7 +350,7 @@ def _grouped(samples: Samples, pattern: re.Pattern[str]) -> tuple[Sample, ...]:
         grouped.append(Sample(sample.path, sample.label, sample.part, found["group"]))
     if unmatched:
         raise UserError(
-            f"{counted(len(unmatched), 'path', ('does', 'do'))} not match --group-from {pattern.pattern!r}",
+            f"{counted(len(unmatched), 'path', verb=('does', 'do'))} not match --group-from {pattern.pattern!r}",
             listed(unmatched),
             hint="change the pattern so that it finds a group in every path",
         )

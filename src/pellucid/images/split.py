@@ -90,7 +90,7 @@ def split(
     rule += ", groups together" if any(sample.group for sample in samples) else ""
     notes = list(_twin_notes(samples, hashes))
     if left := len(chosen) - len(used):
-        notes.append(f"{counted(left, 'image', ('is', 'are'))} in no part, since less than all was asked for")
+        notes.append(f"{counted(left, 'image', verb=('is', 'are'))} in no part, since less than all was asked for")
     return _made(samples, hashes, {index: chosen[index] for index in used}, rule=rule, seed=seed, notes=notes)
 
 
@@ -280,7 +280,7 @@ def _targets(counts: Counter[str], amounts: dict[Part, _Amount], *, per_class: b
     if short := {name: lack for name, lack in left.items() if lack < 0}:
         if not per_class and asked > total:
             raise UserError(
-                f"{counted(asked, 'image', ('was', 'were'))} asked for; there are {total:,}", hint="ask for fewer"
+                f"{counted(asked, 'image', verb=('was', 'were'))} asked for; there are {total:,}", hint="ask for fewer"
             )
         if per_class:
             lines = [f"{name}: {counts[name]} images, {counts[name] - lack} asked for" for name, lack in short.items()]
@@ -312,7 +312,7 @@ def _proportional(count: int, counts: Counter[str]) -> dict[str, int]:
 def _ready_made(samples: Samples, hashes: list[str], seed: int) -> Split:
     if homeless := [sample.path.name for sample in samples if not sample.part]:
         raise UserError(
-            f"{counted(len(homeless), 'image', ('has', 'have'))} no part, while others have one",
+            f"{counted(len(homeless), 'image', verb=('has', 'have'))} no part, while others have one",
             listed(homeless),
             hint="name a part for each",
         )
@@ -336,7 +336,7 @@ def _ready_made(samples: Samples, hashes: list[str], seed: int) -> Split:
         where[hashes[index]].add(part)
     if across := sum(len(parts) > 1 for parts in where.values()):
         notes.append(
-            f"{counted(across, 'image', ('lies', 'lie'))} in more than one of the parts that the data came with, "
+            f"{counted(across, 'image', verb=('lies', 'lie'))} in more than one of the parts that the data came with, "
             "which flatters the result"
         )
     return _made(samples, hashes, chosen, rule=rule, seed=seed, notes=notes)
@@ -349,7 +349,7 @@ def _twin_notes(samples: Samples, hashes: Sequence[str]) -> Iterable[str]:
     if twins := len(hashes) - len(labels):
         yield f"{twins:,} images are exact copies of others" if twins > 1 else "1 image is an exact copy of another"
     if torn := sum(len(names) > 1 for names in labels.values()):
-        yield f"{counted(torn, 'image', ('lies', 'lie'))} in two classes at once: one of the labels is wrong"
+        yield f"{counted(torn, 'image', verb=('lies', 'lie'))} in two classes at once: one of the labels is wrong"
 
 
 def _made(

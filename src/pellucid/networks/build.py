@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from pellucid.architectures.catalog import architecture
-from pellucid.architectures.geometry import check_end_point, check_settings, walk
+from pellucid.architectures.geometry import check_dropout, check_end_point, check_settings, walk
 from pellucid.architectures.layers import (
     Architecture,
     Chain,
@@ -155,6 +155,7 @@ def _check_options(name: str, options: dict[str, Any], known: tuple[str, ...]) -
             right = nearest(option, known)
             hint = f"did you mean {right}?" if right else f"it has {', '.join(known)}"
             raise UserError(f"{name} has no option {option!r}", hint=hint)
+    check_dropout(options.get("dropout"))
 
 
 class _Unit(nn.Sequential):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from numpy import ndarray
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
@@ -105,8 +106,10 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def _as_tensors(values: Mapping[str, Any]) -> dict[str, Tensor]:
-    found = {name: value for name, value in values.items() if not isinstance(value, str | int | float | dict)}
-    return {name.removeprefix("module."): torch.as_tensor(value) for name, value in found.items()}
+    """The tensors and arrays among `values`; a checkpoint often holds an epoch, a name or nothing beside them."""
+    found = {str(name): torch.as_tensor(value) for name, value in values.items() if isinstance(value, Tensor | ndarray)}
+    parallel = all(name.startswith("module.") for name in found)  # saved out of torch's DataParallel
+    return {name.removeprefix("module.") if parallel else name: value for name, value in found.items()}
 
 
 def _wanted(net: Network, state: Mapping[str, Tensor], *, until: str | None, head: bool) -> list[str]:

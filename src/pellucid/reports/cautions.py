@@ -3,9 +3,10 @@
 from collections import Counter
 from collections.abc import Iterator
 
+from pellucid.errors import counted
 from pellucid.images.split import Split
 from pellucid.reports.history import History
-from pellucid.reports.words import bounds, count, listed_words, percent
+from pellucid.reports.words import bounds, listed_words, percent
 from pellucid.uses.evaluate import Evaluation
 
 FEW = 10  # images of a class below which its own figures say little
@@ -32,7 +33,7 @@ def of_evaluation(evaluation: Evaluation) -> Iterator[str]:
     if evaluation.left_out:
         reasons = Counter(left_out.reason for left_out in evaluation.left_out)
         listed = "; ".join(f"{n} x {reason}" for reason, n in reasons.most_common(3))
-        yield f"{count(len(evaluation.left_out), 'image')} could not be measured and count nowhere: {listed}."
+        yield f"{counted(len(evaluation.left_out), 'image')} could not be measured and count nowhere: {listed}."
 
 
 def _of_accuracy(evaluation: Evaluation, supports: dict[str, int]) -> Iterator[str]:
@@ -41,7 +42,7 @@ def _of_accuracy(evaluation: Evaluation, supports: dict[str, int]) -> Iterator[s
         return
     if accuracy.high - accuracy.low > 2 * WIDE:
         yield (
-            f"{count(accuracy.n, 'image')} can pin the accuracy down no further than {bounds(accuracy)} %. "
+            f"{counted(accuracy.n, 'image')} can pin the accuracy down no further than {bounds(accuracy)} %. "
             "Four times as many images would halve that interval."
         )
     commonest = max(supports, key=lambda name: supports[name])
@@ -65,7 +66,7 @@ def of_no_evaluation(history: History) -> Iterator[str]:
     if history.best:
         yield (
             "The model that was kept has not been evaluated. The figure is from the validation images, which also "
-            f"chose the best of {count(len(history.laps), 'epoch')}: it flatters."
+            f"chose the best of {counted(len(history.laps), 'epoch')}: it flatters."
         )
     else:
         yield "Nothing has been measured yet."
@@ -94,7 +95,8 @@ def of_training(history: History) -> Iterator[str]:
         yield "Training had not come to its end when this was written: it was still running, or it was killed."
     elif history.stopped.why == "interrupted":
         epochs = history.started.epochs if history.started else history.stopped.epoch
-        yield f"Training was interrupted after {history.stopped.epoch} of {count(epochs, 'epoch')}; it may improve yet."
+        done = f"{history.stopped.epoch} of {counted(epochs, 'epoch')}"
+        yield f"Training was interrupted after {done}; it may improve yet."
     best, last = history.best, history.laps[-1] if history.laps else None
     if not (best and last):
         return

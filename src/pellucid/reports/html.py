@@ -10,6 +10,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from pellucid.errors import counted
 from pellucid.images.split import Split
 from pellucid.intervals import Measured
 from pellucid.records import read_text, write
@@ -153,7 +154,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals |= {"palette": palette, "sentences": sentences, "words": words}
+    environment.globals |= {"counted": counted, "palette": palette, "sentences": sentences, "words": words}
     return environment
 
 

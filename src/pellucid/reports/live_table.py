@@ -15,7 +15,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from pellucid.reports.words import bounds, count, duration, percent, rate, short_number
+from pellucid.errors import counted
+from pellucid.reports.words import bounds, duration, percent, rate, short_number
 from pellucid.runs.events import Epoch, Event, Failed, Preparing, Progress, Saved, Started, Stopped, Validated
 
 REFRESH = 0.1  # seconds between two pictures of the moving line
@@ -100,10 +101,10 @@ class LiveTable:
     def _started(self, event: Started) -> None:
         self.epochs = event.epochs
         self._move(Text(""), now=True)
-        validation = count(event.validation_images, "image") if event.validation_images else "none"
+        validation = counted(event.validation_images, "image") if event.validation_images else "none"
         trained = "" if event.trained_parameters == event.parameters else f" ({event.trained_parameters:,} trained)"
-        epochs = f"{count(event.epochs - event.epoch, 'epoch')}{f' left of {event.epochs}' if event.epoch else ''}"
-        self._print(f"training on {count(event.train_images, 'image')}, validating on {validation}; {epochs}")
+        epochs = f"{counted(event.epochs - event.epoch, 'epoch')}{f' left of {event.epochs}' if event.epoch else ''}"
+        self._print(f"training on {counted(event.train_images, 'image')}, validating on {validation}; {epochs}")
         self._print(f"{short_number(event.parameters)} parameters{trained}, {event.device}, {event.precision}")
         self._print(f"in {event.run}")
         if self.live:
@@ -206,10 +207,11 @@ def _bar_line(before: str, done: int, total: int, after: str) -> RenderableType:
 
 
 def _end_words(event: Stopped, best: Validated | None) -> str:
+    epochs, time = counted(event.epoch, "epoch"), duration(event.seconds)
     how = {
-        "finished": f"finished {count(event.epoch, 'epoch')} in {duration(event.seconds)}",
-        "early": f"stopped early after {count(event.epoch, 'epoch')} in {duration(event.seconds)}: no longer improving",
-        "interrupted": f"interrupted after {count(event.epoch, 'epoch')} and {duration(event.seconds)}",
+        "finished": f"finished {epochs} in {time}",
+        "early": f"stopped early after {epochs} in {time}: no longer improving",
+        "interrupted": f"interrupted after {epochs} and {time}",
     }[event.why]
     if best:
         how += f"\nbest was epoch {best.epoch}: validation accuracy {best.accuracy}"

@@ -20,14 +20,14 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from PIL import Image
 
-from pellucid.errors import UserError
+from pellucid.errors import UserError, counted
 from pellucid.images.decode import Unreadable, open_image
 from pellucid.images.sources import Sample, Samples, read_samples
 from pellucid.images.split import Split, SplitFile
 from pellucid.reports.history import History, history
 from pellucid.reports.palette import CROSS, INK, LIGHT, TICK
 from pellucid.reports.picks import is_right, mistakes, right, spread, spread_by_class
-from pellucid.reports.words import count, percent
+from pellucid.reports.words import percent
 from pellucid.runs.events import Epoch, Event, Validated
 from pellucid.runs.run_folder import RunFolder, open_run
 from pellucid.uses.evaluate import Evaluation
@@ -85,7 +85,7 @@ def image_grid(data: Samples | Split | Sequence[Sample], *, most: int = 24, colu
     classes = sorted({label for _, label in samples})
     shown = spread_by_class(samples, classes, lambda sample: sample[1], most)
     tiles = [Tile(path, label) for path, label in shown]
-    title = f"{len(shown)} of {count(len(samples), 'image')} in {count(len(classes), 'class', 'classes')}"
+    title = f"{len(shown)} of {counted(len(samples), 'image')} in {counted(len(classes), 'class', 'classes')}"
     return _grid(tiles, columns=columns, title=title)
 
 
@@ -121,7 +121,7 @@ def prediction_grid(
         return _judged_grid(predictions, most=most, columns=columns)
     sources = images if images is not None else [prediction.name for prediction in predictions]
     if len(sources) != len(predictions) or (truth is not None and len(truth) != len(predictions)):
-        raise UserError(f"{count(len(predictions), 'prediction')} want as many images, and as many truths if any")
+        raise UserError(f"{counted(len(predictions), 'prediction')} want as many images, and as many truths if any")
     if any(source is None for source in sources):
         raise UserError("these predictions do not name their images", hint="give them: images=[...]")
     truths: Sequence[str | None] = truth if truth is not None else [None] * len(predictions)
@@ -130,7 +130,7 @@ def prediction_grid(
         for p, source, t in zip(predictions, sources, truths, strict=True)
         if source is not None
     ]
-    title = count(len(tiles), "prediction") if len(tiles) <= most else f"{most} of {len(tiles):,} predictions"
+    title = counted(len(tiles), "prediction") if len(tiles) <= most else f"{most} of {len(tiles):,} predictions"
     return _grid(tiles[:most], columns=columns, title=title)
 
 
@@ -143,7 +143,7 @@ def _judged_grid(evaluation: Evaluation, *, most: int, columns: int) -> Figure:
         for judged in (*shown_wrong, *shown_good)
     ]
     title = (
-        f"accuracy {evaluation.accuracy}; here {len(shown_wrong)} of {count(len(wrong), 'mistake')}, "
+        f"accuracy {evaluation.accuracy}; here {len(shown_wrong)} of {counted(len(wrong), 'mistake')}, "
         f"the most confident first, and {len(shown_good)} of {len(good):,} right"
     )
     return _grid(tiles, columns=columns, title=title)

@@ -1,7 +1,8 @@
 """What records say, in sentences for somebody new to classifiers; the terminal and the report share them."""
 
+from pellucid.errors import counted
 from pellucid.intervals import Measured
-from pellucid.reports.words import count, percent
+from pellucid.reports.words import percent
 from pellucid.runs.card import Card
 
 
@@ -13,7 +14,7 @@ def accuracy_in_words(accuracy: Measured) -> str:
     low, high = round(100 * accuracy.low), round(100 * accuracy.high)
     among = f"about {low}" if low == high else f"between {low} and {high}"
     return (
-        f"It was right for {right:,} of {count(accuracy.n, 'image')}. Over many more images like these, "
+        f"It was right for {right:,} of {counted(accuracy.n, 'image')}. Over many more images like these, "
         f"{among} of every 100 would be right (with 95 % confidence)."
     )
 

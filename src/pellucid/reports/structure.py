@@ -8,7 +8,8 @@ from rich.table import Table
 from rich.text import Text
 
 from pellucid.architectures.geometry import LayerRow, Structure
-from pellucid.reports.words import count, short_number
+from pellucid.errors import counted
+from pellucid.reports.words import short_number
 
 COLUMNS = ("layer", "output", "weight", "parameters", "multiply-\nadds", "field/\nstride")
 
@@ -30,11 +31,11 @@ def structure_text(structure: Structure) -> RenderableType:
         table.add_row(layer, _shape(row.output), Text(_what(row)), *numbers, f"{row.field}/{row.stride}")
     table.add_section()
     totals = structure.totals
-    rows = count(len(structure.rows), "layer")
+    rows = counted(len(structure.rows), "layer")
     table.add_row(rows, "", "", f"{totals.parameters:,}", _short(totals.multiply_adds), "", style="bold")
-    images = f"{count(structure.batch, 'image')} of {structure.size} x {structure.size} pixels"
+    images = f"{counted(structure.batch, 'image')} of {structure.size} x {structure.size} pixels"
     return Group(
-        Text(f"{structure.name}: {images}, {count(structure.classes, 'class', 'classes')}", style="bold"),
+        Text(f"{structure.name}: {images}, {counted(structure.classes, 'class', 'classes')}", style="bold"),
         Text(""),
         table,
         Text(""),

@@ -14,12 +14,13 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from pellucid.errors import counted
 from pellucid.images.split import Split
 from pellucid.intervals import Measured
 from pellucid.reports.cautions import of_evaluation, of_split
 from pellucid.reports.confusions import Confused, most_confused
 from pellucid.reports.sentences import decision, preprocessing
-from pellucid.reports.words import bounds, count, percent, short_number
+from pellucid.reports.words import bounds, percent, short_number
 from pellucid.runs.card import Card
 from pellucid.uses.evaluate import Evaluation
 from pellucid.uses.predict import COLUMNS, Failure, Prediction
@@ -53,7 +54,7 @@ class RunRow:
 def evaluation_text(evaluation: Evaluation) -> RenderableType:
     """The accuracy first, then other measures, each class, what is confused with what, and what weakens all this."""
     of = f"{evaluation.part} part of {evaluation.data}" if evaluation.part else evaluation.data
-    where = f"{evaluation.model} on {of}: {count(len(evaluation.classes), 'class', 'classes')}, "
+    where = f"{evaluation.model} on {of}: {counted(len(evaluation.classes), 'class', 'classes')}, "
     return Group(
         Text(f"accuracy {evaluation.accuracy}", style="bold"),
         Text(f"{where}{evaluation.seconds:.1f} s, {evaluation.images_per_second:,.0f} images/s", style="dim"),
@@ -116,7 +117,7 @@ def _rest(pairs: Sequence[Confused]) -> list[RenderableType]:
     if not pairs:
         return []
     images = sum(pair.images for pair in pairs)
-    return [Text(f"and {count(len(pairs), 'more pair')} with {count(images, 'image')}", style="dim")]
+    return [Text(f"and {counted(len(pairs), 'more pair')} with {counted(images, 'image')}", style="dim")]
 
 
 def split_text(split: Split) -> RenderableType:
@@ -132,9 +133,9 @@ def split_text(split: Split) -> RenderableType:
         column.footer = total if isinstance(total, str) else f"{total:,}"
     groups = {file.group for file in split.files if file.group is not None}
     return Group(
-        Text(f"{count(len(split.files), 'image')} in {split.root}", style="bold"),
+        Text(f"{counted(len(split.files), 'image')} in {split.root}", style="bold"),
         Text(f"split {split.rule}, seed {split.seed}", style="dim"),
-        *([Text(f"{count(len(groups), 'group')}, none of them divided", style="dim")] if groups else []),
+        *([Text(f"{counted(len(groups), 'group')}, none of them divided", style="dim")] if groups else []),
         Text(""),
         table,
         *([Text("")] if split.notes else []),

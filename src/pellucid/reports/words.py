@@ -1,13 +1,10 @@
 """Numbers as people read them, the same in the terminal and in the report."""
 
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
-from pellucid.intervals import Measured
-
-
-def count(n: int, thing: str, things: str = "") -> str:
-    """`1 image`, `1,200 images`."""
-    return f"{n:,} {thing if n == 1 else things or thing + 's'}"
+if TYPE_CHECKING:  # words are for quick answers too, and measured figures are records, which take time to import
+    from pellucid.intervals import Measured
 
 
 def percent(share: float | None, digits: int = 1) -> str:
@@ -15,7 +12,7 @@ def percent(share: float | None, digits: int = 1) -> str:
     return "–" if share is None else f"{100 * share:.{digits}f} %"
 
 
-def bounds(measured: Measured, digits: int = 1) -> str:
+def bounds(measured: "Measured", digits: int = 1) -> str:
     """`[85.6, 95.4]` in percent; nothing where there are no bounds."""
     if measured.low is None or measured.high is None:
         return ""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
@@ -13,10 +13,8 @@ from pellucid.errors import UserError
 from pellucid.images.preprocessing import Input
 from pellucid.networks.build import network
 from pellucid.records import write
-from pellucid.runs.card import FORMAT, Card
+from pellucid.runs.card import CARD, Card, read_card
 from pellucid.runs.probe import Logits, replay
-
-CARD = "pellucid_card"
 
 
 @dataclass(frozen=True)
@@ -58,31 +56,6 @@ def load_bundle(path: Path) -> Bundle:
     return Bundle(card, net, path)
 
 
-def read_card(path: Path) -> Card:
-    """The card in the file, without building the network or proving anything."""
-    try:
-        with safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-    except FileNotFoundError as cause:
-        raise UserError(f"{path} is not there", hint="`pellucid runs` lists what has been trained") from cause
-    except (SafetensorError, OSError) as cause:
-        raise UserError(
-            f"{path} is not a .safetensors file, or it is damaged", [str(cause)], hint="use an unchanged copy"
-        ) from cause
-    if CARD not in metadata:
-        raise UserError(
-            f"{path} holds weights but no card, so nothing is known of its classes or preprocessing",
-            hint="`pellucid train DATA --weights FILE` makes a model of it",
-        )
-    card = Card.from_json(metadata[CARD], f"the card in {path}")
-    if card.format != FORMAT:
-        raise UserError(
-            f"{path} is written in format {card.format}; this version of pellucid reads format {FORMAT}",
-            hint="install the version of pellucid that wrote it: its card names it under provenance",
-        )
-    return card
-
-
 def logits_of(net: nn.Module) -> Logits:
     """What a probe wants of `net`: numpy in, numpy out, in evaluation mode; the network's mode is put back after."""
     device = next(net.parameters()).device
@@ -90,7 +63,8 @@ def logits_of(net: nn.Module) -> Logits:
     def logits(inputs: Input) -> Input:
         training = [module for module in net.modules() if module.training]
         net.eval()
-        with torch.inference_mode():
+        # A card is proved in full float32: some GPUs would round to 10 bits within a convolution.
+        with torch.inference_mode(), torch.backends.cudnn.flags(allow_tf32=False):
             given: Input = net(torch.from_numpy(inputs).to(device)).float().cpu().numpy()
         for module in training:
             module.training = True

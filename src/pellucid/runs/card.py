@@ -1,16 +1,20 @@
 """The card that a model carries: what its outputs mean, how images reach it, and the probe that proves both.
 
-Torch-free: bundle.py puts a card into a file and takes it out again.
+Torch-free: bundle.py puts a card into a file, with the weights.
 """
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from safetensors import SafetensorError, safe_open
 
+from pellucid.errors import UserError
 from pellucid.images.preprocessing import Preprocessing
 from pellucid.records import Record
 
+CARD = "pellucid_card"  # the entry of the file's metadata
 FORMAT = 1
 
 
@@ -59,6 +63,31 @@ class Card(Record):
     provenance: dict[str, Any]
     results: tuple[Result, ...]
     probe: Probe
+
+
+def read_card(path: Path) -> Card:
+    """The card in the file, without building the network or proving anything."""
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+    except FileNotFoundError as cause:
+        raise UserError(f"{path} is not there", hint="`pellucid runs` lists what has been trained") from cause
+    except (SafetensorError, OSError) as cause:
+        raise UserError(
+            f"{path} is not a .safetensors file, or it is damaged", [str(cause)], hint="use an unchanged copy"
+        ) from cause
+    if CARD not in metadata:
+        raise UserError(
+            f"{path} holds weights but no card, so nothing is known of its classes or preprocessing",
+            hint="`pellucid train DATA --weights FILE` makes a model of it",
+        )
+    card = Card.from_json(metadata[CARD], f"the card in {path}")
+    if card.format != FORMAT:
+        raise UserError(
+            f"{path} is written in format {card.format}; this version of pellucid reads format {FORMAT}",
+            hint="install the version of pellucid that wrote it: its card names it under provenance",
+        )
+    return card
 
 
 def probabilities(

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from pellucid.errors import UserError
 from pellucid.images.split import Split, read_manifest, write_manifest
 from pellucid.records import read_text, write, write_json
-from pellucid.runs.card import Card
+from pellucid.runs.card import Card, read_card
 from pellucid.runs.events import EVENTS, Event, Preparing, Progress, Started, Stopped
 
 
@@ -63,8 +63,6 @@ class RunFolder:
 
     def card(self) -> Card:
         """The card of the best bundle; the probe is not replayed."""
-        from pellucid.runs.bundle import read_card  # brings torch
-
         return read_card(self.model)
 
     def note(self, event: Event) -> None:

@@ -15,7 +15,7 @@ from pellucid.errors import UserError, nearest
 from pellucid.images.augmentation import Augmentation
 from pellucid.images.preprocessing import Interpolation, Triple
 from pellucid.images.sources import Source
-from pellucid.records import Record, read_text
+from pellucid.records import Described, Record, read_text
 
 Mode = Literal["scratch", "probe", "finetune"]
 Measure = Literal["accuracy", "balanced_accuracy", "loss"]
@@ -33,53 +33,87 @@ class Data(Record):
     skip_unreadable: bool = False
 
 
-class Input(Record):
+class Input(Described):
     """How images reach the network, where it should differ from what the network or its weights want."""
 
-    size: int | None = Field(default=None, ge=8)  # pixels a side
-    resize: int | tuple[int, int] | Literal["native"] | None = None  # native: no resizing, crops at full resolution
+    size: int | None = Field(default=None, ge=8)
+    """Pixels a side that the network sees."""
+    resize: int | tuple[int, int] | Literal["native"] | None = None
+    """The short side before the crop, or height and width; native: no resizing, crops at full resolution."""
     interpolation: Interpolation | None = None
+    """How pixels are computed where images are resized."""
     background: tuple[int, int, int] | None = None
+    """What shows through transparent pixels: red, green and blue, 0 to 255."""
     mean: Triple | None = None
+    """Subtracted from each channel, on the scale of 0 to 1."""
     std: Triple | None = None
+    """What each channel is divided by after that."""
 
 
-class Learning(Record):
+class Learning(Described):
     """How weights are changed. Epochs and rates as everywhere in the field; `batch` counts images."""
 
     epochs: int = Field(default=20, ge=1)
+    """As --epochs."""
     batch: int = Field(default=32, ge=1)
+    """As --batch."""
     optimizer: Literal["sgd", "adamw"] = "adamw"
+    """As --optimizer."""
     rate: float = Field(default=1e-3, gt=0)
-    momentum: float = Field(default=0.9, ge=0, lt=1)  # sgd
-    nesterov: bool = False  # sgd
+    """As --rate."""
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    """sgd: how much of the last step is in the next."""
+    nesterov: bool = False
+    """sgd: look ahead by the momentum."""
     weight_decay: float = Field(default=0.01, ge=0)
-    decay_norms: bool = False  # decay biases and norms too
+    """How strongly weights are pulled to zero."""
+    decay_norms: bool = False
+    """Pull biases and norms to zero as well."""
     schedule: Literal["constant", "step", "cosine", "exponential"] = "cosine"
-    warm_up: float = Field(default=1.0, ge=0)  # epochs of linear increase, before any schedule
-    step_epochs: int = Field(default=7, ge=1)  # step: times step_factor every so many epochs
+    """How the rate falls."""
+    warm_up: float = Field(default=1.0, ge=0)
+    """Epochs of linear increase, before any schedule."""
+    step_epochs: int = Field(default=7, ge=1)
+    """step: every so many epochs."""
     step_factor: float = Field(default=0.1, gt=0)
-    decay_epochs: int = Field(default=8, ge=1)  # exponential: times decay_factor every so many epochs
+    """step: the rate is multiplied by this."""
+    decay_epochs: int = Field(default=8, ge=1)
+    """exponential: every so many epochs."""
     decay_factor: float = Field(default=0.96, gt=0)
+    """exponential: the rate is multiplied by this."""
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
-    class_weights: bool = False  # a class's loss counts in inverse proportion to its images
-    balanced_sampling: bool = False  # every class is drawn equally often
-    clip: float | None = Field(default=None, gt=0)  # largest norm of the gradient
-    accumulate: int = Field(default=1, ge=1)  # batches a step
-    ema: float | None = Field(default=None, gt=0, lt=1)  # decay of the weights' moving average, a step
-    patience: int | None = Field(default=None, ge=1)  # epochs without a better value before stopping early
-    best_by: Measure = "accuracy"  # of the validation part; ties go to the lower loss
-    one_logit: bool = False  # two classes: one output, binary cross-entropy
+    """How much of each label is spread over all classes."""
+    class_weights: bool = False
+    """As --class-weights."""
+    balanced_sampling: bool = False
+    """As --balanced-sampling."""
+    clip: float | None = Field(default=None, gt=0)
+    """The largest norm that a gradient may have."""
+    accumulate: int = Field(default=1, ge=1)
+    """Batches a step."""
+    ema: float | None = Field(default=None, gt=0, lt=1)
+    """Keep a moving average of the weights, with this decay a step."""
+    patience: int | None = Field(default=None, ge=1)
+    """Stop after so many epochs without a better value."""
+    best_by: Measure = "accuracy"
+    """What of the validation part chooses the best weights; ties go to the lower loss."""
+    one_logit: bool = False
+    """As --one-logit."""
 
 
-class Machine(Record):
+class Machine(Described):
     """Where it runs. None of this changes what is learned, save by rounding."""
 
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """As --device."""
     devices: int = Field(default=1, ge=1)
+    """How many GPUs."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    workers: int | None = Field(default=None, ge=0)  # processes that decode; None: chosen and written down
-    threads: int | None = Field(default=None, ge=1)  # torch's; None: its own choice
+    """What is computed with; auto: bfloat16 where the device gains by it."""
+    workers: int | None = Field(default=None, ge=0)
+    """As --workers."""
+    threads: int | None = Field(default=None, ge=1)
+    """Threads that torch computes with; default: its own choice."""
 
 
 class Config(Record):
@@ -233,13 +267,13 @@ def configure(
     options
         The network's own settings, such as --options.width 0.5.
     input
-        How images reach the network, where it should differ from what the weights want.
+        How images reach the network, where it should differ from what the weights want: --input.resize native.
     augmentation
-        Random changes to training images.
+        Random changes to training images: --augmentation.flip 0.
     learning
-        Everything about optimiser and schedule.
+        Everything about optimiser and schedule: --learning.momentum 0.9.
     machine
-        Where it runs.
+        Where it runs: --machine.threads 2.
     """
     base = _recipe(recipe) if recipe else {}
     model = model or base.get("model", "resnet18")
