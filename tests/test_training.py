@@ -1,6 +1,10 @@
 """Training end to end on a few real files: what is learned, kept, frozen, resumed and proved."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +17,7 @@ import pellucid as pl
 from pellucid.errors import UserError
 from pellucid.runs.bundle import load_bundle
 from pellucid.runs.card import CARD
-from pellucid.runs.run_folder import RunFolder
+from pellucid.runs.run_folder import RunFolder, open_run
 from pellucid.training.config import configure
 from pellucid.training.interruption import Interruption
 from pellucid.training.train import resume_events, train_events
@@ -86,6 +90,24 @@ def test_interrupted_and_resumed_is_bit_for_bit_uninterrupted(
     resumed = pl.resume(path)
     assert same(tensors(whole.last), tensors(resumed.last))
     assert same(tensors(whole.checkpoint), tensors(resumed.checkpoint))
+
+
+def test_a_scheduler_that_tells_every_process_to_stop_leaves_a_run_to_go_on_with(photos: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "pellucid", "train", str(photos), "--model", "small", "--mode", "scratch"]
+    flags = ["--epochs", "5000", "--size", "32", "--workers", "1", "--runs", str(tmp_path / "runs")]
+    with subprocess.Popen(
+        [*command, *flags], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, start_new_session=True
+    ) as process:
+        assert process.stderr is not None
+        heard = []
+        for line in process.stderr:
+            heard.append(line)
+            if line.startswith("epoch 2 "):
+                os.killpg(process.pid, signal.SIGTERM)
+    run = next((tmp_path / "runs").iterdir())
+    assert process.returncode == 2, heard
+    assert open_run(run).state() == "interrupted" and f"`pellucid resume {run}` goes on" in heard[-1]
+    assert pl.load(run).classes == ("grainy", "smooth")
 
 
 def test_frozen_layers_and_their_statistics_stay_as_they_were(photos: Path, run: RunFolder, tmp_path: Path) -> None:

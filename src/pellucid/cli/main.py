@@ -93,7 +93,3 @@ def tell(console: Console, error: UserError) -> int:
 
 def _lower(words: str) -> str:
     return words[:1].lower() + words[1:]
-
-
-if __name__ == "__main__":
-    main()

@@ -103,13 +103,11 @@ def report(run: Path, /) -> None:
     run
         The run folder.
     """
-    from rich.text import Text
-
-    from pellucid.cli.show import say
+    from pellucid.cli.show import say_lines
     from pellucid.reports.html import write_report
     from pellucid.runs.run_folder import open_run
 
-    say(Text(str(write_report(open_run(run)))))
+    say_lines(str(write_report(open_run(run))))
 
 
 def _train(config: Any) -> int:
@@ -123,7 +121,7 @@ def _finish(run: RunFolder, end: Any) -> int:
     """Evaluate what was trained on images kept for it, write the report, say where all is."""
     from rich.text import Text
 
-    from pellucid.cli.show import aside, say
+    from pellucid.cli.show import aside, say, say_lines
     from pellucid.reports.html import write_report
     from pellucid.reports.text import evaluation_text
     from pellucid.uses.evaluate import evaluate, write_evaluation
@@ -136,7 +134,7 @@ def _finish(run: RunFolder, end: Any) -> int:
         evaluation = evaluate(run.path)
         write_evaluation(evaluation, run)
         say(evaluation_text(evaluation))
-    say(Text(f"run     {run.path}\nmodel   {run.model}\nreport  {write_report(run)}"))
+    say_lines(f"run     {run.path}\nmodel   {run.model}\nreport  {write_report(run)}")
     return DONE
 
 

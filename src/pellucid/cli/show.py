@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rich.console import Console, RenderableType
+from rich.text import Text
 
 if TYPE_CHECKING:
     from pellucid.runs.events import Event, Stopped
@@ -18,12 +19,17 @@ def out() -> Console:
 
 
 def aside() -> Console:
-    """Progress and remarks: stderr."""
-    return Console(stderr=True, highlight=False)
+    """Progress and remarks: stderr. Where it is no terminal, a line is a line however long."""
+    return Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
 
 
 def say(renderable: RenderableType) -> None:
     out().print(renderable)
+
+
+def say_lines(text: str) -> None:
+    """Lines that are never broken, so that the paths in them can be copied."""
+    out().print(Text(text), soft_wrap=True)
 
 
 @contextmanager

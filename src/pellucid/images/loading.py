@@ -147,8 +147,14 @@ def _collate(items: list[Item] | Unreadable) -> Any:
     return items if isinstance(items, Unreadable) else default_collate(items)
 
 
+def _go_on_once(*_: object) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
 def _start_worker(_: int) -> None:
     torch.set_num_threads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the main process, which then ends its workers
+    # A stop is for the main process, which then ends its workers: Ctrl-C and many job schedulers tell all of a group.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _go_on_once)
     worker = get_worker_info()
     worker.dataset.room //= worker.num_workers
