@@ -139,7 +139,7 @@ def training(epochs: int = 3, run: str = "runs/photos-small", why: str | None = 
     events: list[Event] = [
         Started(
             time=TIME, run=run, epoch=0, epochs=epochs, train_images=60, validation_images=20, parameters=1_234_567,
-            trained_parameters=1026, device="cpu", precision="float32",
+            trained_parameters=1026, device="cpu", precision="float32", workers=1,
         )
     ]  # fmt: skip
     best = max(1, epochs - 1)

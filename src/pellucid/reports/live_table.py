@@ -105,7 +105,8 @@ class LiveTable:
         trained = "" if event.trained_parameters == event.parameters else f" ({event.trained_parameters:,} trained)"
         epochs = f"{counted(event.epochs - event.epoch, 'epoch')}{f' left of {event.epochs}' if event.epoch else ''}"
         self._print(f"training on {counted(event.train_images, 'image')}, validating on {validation}; {epochs}")
-        self._print(f"{short_number(event.parameters)} parameters{trained}, {event.device}, {event.precision}")
+        machine = f"{event.device}, {event.precision}, {_decoding(event.workers)}"
+        self._print(f"{short_number(event.parameters)} parameters{trained}, {machine}")
         self._print(f"in {event.run}")
         if self.live:
             self._print("")
@@ -134,6 +135,10 @@ class LiveTable:
 
 def _moves(console: Console) -> bool:
     return console.is_terminal and not console.is_dumb_terminal
+
+
+def _decoding(workers: int) -> str:
+    return f"{counted(workers, 'process', 'processes')} decoding" if workers else "decoding in the same process"
 
 
 def _aligned(cells: list[str]) -> str:

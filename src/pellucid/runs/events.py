@@ -31,6 +31,7 @@ class Started(Record):
     trained_parameters: int
     device: str
     precision: str
+    workers: int  # processes that decode
 
 
 class Progress(Record):

@@ -355,6 +355,7 @@ class _Trainer:
             trained_parameters=sum(parameter.numel() for parameter in parameters if parameter.requires_grad),
             device=str(job.fabric.device),
             precision=job.precision,
+            workers=job.workers,
         )
 
     def saved(self, file: str, why: str) -> Saved:
