@@ -1,6 +1,8 @@
 """The command line: what is listed, how fast, how errors look, and the verbs that no other test calls."""
 
 import importlib
+import io
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -51,6 +53,7 @@ def test_quick_answers_import_no_torch(arguments: list[str]) -> None:
         ("not-a-number", ["train", "photos", "--epochs", "many"]),
         ("missing-data", ["train", "nowhere", "--model", "small"]),
         ("missing-argument", ["evaluate"]),
+        ("unknown-flag-among-images", ["predict", "photos", "a.jpg", "--formt"]),
         ("missing-model", ["predict", "nowhere", "a.jpg"]),
         ("no-runs", ["runs"]),
         ("not-a-run", ["resume", "photos"]),
@@ -96,15 +99,19 @@ def test_train_evaluate_predict_and_look_back(
     monkeypatch.chdir(tmp_path)
     make_classes(Path("photos"))
     flags = ["--model", "small", "--size", "32", "--epochs", "5", "--batch", "8", "--workers", "0"]
-    code, out, error = told(capsys, "train", "photos", *flags, "--learning.clip", "5")
+    code, out, error = told(capsys, "train", "photos", *flags, "--learning.clip", "5", "--options.width", "0.5")
     assert code == 0
     assert "accuracy" in out and "epoch 5 of 5" in error
     path = next(Path("runs").iterdir())
     assert (path / "report.html").stat().st_size < 5_000_000
-    assert "clip" in (path / "config.toml").read_text()
+    assert "clip = 5.0" in (path / "config.toml").read_text() and "width = 0.5" in (path / "config.toml").read_text()
     assert told(capsys, "runs")[0] == 0
     assert told(capsys, "verify", str(path))[0] == 0
     assert told(capsys, "evaluate", str(path), "photos", "--require", "log_loss=0.0000001")[0] == 3
+    monkeypatch.setattr(sys, "stdin", io.StringIO("photos/smooth/000.png\nphotos/grainy/000.png\n"))
+    code, out, _ = told(capsys, "predict", str(path), "-", "--format", "json")
+    assert code == 0
+    assert [json.loads(line)["name"] for line in out.splitlines()] == ["photos/smooth/000.png", "photos/grainy/000.png"]
     Path("photos/smooth/cut.png").write_bytes(b"\x89PNG")
     code, out, _ = told(capsys, "predict", str(path), "photos/smooth", "--format", "csv")
     assert code == 2

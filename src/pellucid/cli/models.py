@@ -5,7 +5,9 @@ import sys
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from cyclopts import Parameter
 
 from pellucid.errors import DONE, REQUIREMENT_NOT_MET, USER_FAULT, UserError
 
@@ -168,7 +170,7 @@ def evaluate(
 
 def predict(
     model: Path,
-    images: list[str],
+    images: Annotated[list[str], Parameter(allow_leading_hyphen=True)],
     /,
     *,
     format: Literal["text", "json", "csv"] = "text",
@@ -196,6 +198,8 @@ def predict(
 
     if not images:
         raise UserError("there is nothing to predict", hint="name files, folders or globs, or - for standard input")
+    if unknown := [name for name in images if name.startswith("--") and not Path(name).exists()]:
+        raise UserError(f"unknown option: {unknown[0]}", hint="`pellucid predict --help` lists what there is")
     classifier = load(model)
     if header := prediction_header(format):
         print(header)

@@ -33,7 +33,8 @@ def of_evaluation(evaluation: Evaluation) -> Iterator[str]:
     if evaluation.left_out:
         reasons = Counter(left_out.reason for left_out in evaluation.left_out)
         listed = "; ".join(f"{n} x {reason}" for reason, n in reasons.most_common(3))
-        yield f"{counted(len(evaluation.left_out), 'image')} could not be measured and count nowhere: {listed}."
+        counting = counted(len(evaluation.left_out), "image was", "images were")
+        yield f"{counting} left out of the measurement: {listed}."
 
 
 def _of_accuracy(evaluation: Evaluation, supports: dict[str, int]) -> Iterator[str]:
