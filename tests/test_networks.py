@@ -19,7 +19,7 @@ from tests.shared import shared
 @pytest.mark.parametrize("name", pl.architectures())
 def test_the_tables_shape_column_is_what_geometry_finds(name: str) -> None:
     table = ARCHITECTURES[name]
-    found = {end_point: str(after) for end_point, _, _, after in walk(table, size=table.size, classes=1000)}
+    found = {step.name: str(step.after) for step in walk(table, size=table.size, classes=1000)}
     assert found == {end_point: said for end_point, _, said in table.rows}
 
 
@@ -43,8 +43,8 @@ def test_end_points_have_the_shapes_the_table_says_and_stop_where_asked(name: st
             list(net.end_points(torch.zeros(2, 3, 64, 64), last="conv3" if name == "small" else "conv3_x"))[-1] in found
         )
         assert torch.equal(found["Logits"], net(torch.zeros(2, 3, 64, 64)))
-    for end_point, _, _, after in walk(ARCHITECTURES[name], size=64, classes=7):
-        assert tuple(found[end_point].shape) == (2, *after.shape)
+    for step in walk(ARCHITECTURES[name], size=64, classes=7):
+        assert tuple(found[step.name].shape) == (2, *step.after.shape)
     assert torch.allclose(found["Predictions"].sum(dim=1), torch.ones(2))
 
 

@@ -1,13 +1,24 @@
 """Every network that is defined here, by name."""
 
+from pellucid.architectures.inception_resnet import INCEPTION_RESNET_V2
+from pellucid.architectures.inception_v1 import INCEPTION_V1
+from pellucid.architectures.inception_v2 import INCEPTION_V2
+from pellucid.architectures.inception_v3 import INCEPTION_V3
+from pellucid.architectures.inception_v4 import INCEPTION_V4
 from pellucid.architectures.layers import Architecture
-from pellucid.architectures.resnet import RESNET18
+from pellucid.architectures.resnet import RESNET18, RESNET34, RESNET50, RESNET101, RESNET152
 from pellucid.architectures.small import SMALL, SMALL_TUTORIAL
-from pellucid.architectures.vgg import VGG11, VGG11_BN
+from pellucid.architectures.vgg import VGGS
 from pellucid.errors import UserError, nearest
 
 ARCHITECTURES: dict[str, Architecture] = {
-    table.name: table for table in (SMALL, SMALL_TUTORIAL, VGG11, VGG11_BN, RESNET18)
+    table.name: table
+    for table in (
+        *(SMALL, SMALL_TUTORIAL),
+        *VGGS,
+        *(RESNET18, RESNET34, RESNET50, RESNET101, RESNET152),
+        *(INCEPTION_V1, INCEPTION_V2, INCEPTION_V3, INCEPTION_V4, INCEPTION_RESNET_V2),
+    )
 }
 
 

@@ -1,14 +1,16 @@
 """Count a table: output shapes, parameters, multiply-adds, receptive fields. Needs nothing but the table."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from math import prod
+from math import ceil, prod
 
 from pellucid.architectures.catalog import architecture
 from pellucid.architectures.layers import (
+    MOST_PER_CHANNEL,
     Architecture,
+    Branches,
     Chain,
     Conv,
+    Conventions,
     Dropout,
     Flatten,
     GlobalPool,
@@ -18,6 +20,8 @@ from pellucid.architectures.layers import (
     Probabilities,
     Relu,
     Residual,
+    Separable,
+    filled,
     made_concrete,
 )
 from pellucid.errors import UserError, nearest
@@ -30,14 +34,16 @@ LARGEST_SIZE = 4096  # pixels a side: where the search for the smallest size tha
 class Map:
     """What flows between two layers. `height` and `width` are 0 once it is a vector.
 
-    `stride` is how many input pixels one step is, `field` how many a side one cell has seen.
+    `stride` is how many input pixels one cell is from the next, `field` how many a cell has seen, down and across, and
+    `start` where the first cell's field begins; negative where that lies in the padding.
     """
 
     channels: int
     height: int
     width: int
     stride: int = 1
-    field: int = 1
+    field: tuple[int, int] = (1, 1)
+    start: tuple[int, int] = (0, 0)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -50,7 +56,10 @@ class Map:
 
 @dataclass(frozen=True)
 class LayerRow:
-    """One layer. Shapes are torch's; multiply-adds are for one image; field and stride in input pixels."""
+    """One layer. Shapes are torch's, the output's with the batch; multiply-adds are for one image.
+
+    `field` and `stride` are in input pixels; `memory` is what the output takes, in bytes of float32.
+    """
 
     name: str
     kind: str
@@ -60,14 +69,29 @@ class LayerRow:
     norm: tuple[int, ...]
     parameters: int
     multiply_adds: int
-    field: int
+    field: tuple[int, int]
     stride: int
+    memory: int
+
+    @property
+    def end_point(self) -> str:
+        return self.name.partition("/")[0]
 
 
 @dataclass(frozen=True)
 class Totals:
     parameters: int
     multiply_adds: int
+    memory: int
+
+    @classmethod
+    def of(cls, rows: "tuple[LayerRow, ...] | list[LayerRow]") -> "Totals":
+        """The sums of the rows."""
+        return cls(
+            parameters=sum(row.parameters for row in rows),
+            multiply_adds=sum(row.multiply_adds for row in rows),
+            memory=sum(row.memory for row in rows),
+        )
 
 
 @dataclass(frozen=True)
@@ -81,6 +105,24 @@ class Structure:
     rows: tuple[LayerRow, ...]
     totals: Totals
 
+    def end_points(self) -> dict[str, tuple[LayerRow, ...]]:
+        """The rows of each end point, in order."""
+        found: dict[str, list[LayerRow]] = {}
+        for row in self.rows:
+            found.setdefault(row.end_point, []).append(row)
+        return {name: tuple(rows) for name, rows in found.items()}
+
+
+@dataclass(frozen=True)
+class Step:
+    """One end point as it is built: its layer, the end point it starts from, what enters it and what leaves it."""
+
+    name: str
+    source: str
+    layer: Layer
+    before: Map
+    after: Map
+
 
 class _TooSmall(Exception):
     """A map became smaller than the window that slides over it."""
@@ -93,6 +135,8 @@ def structure(
     batch: int = 1,
     classes: int = 1000,
     width: float = 1.0,
+    auxiliary: bool = False,
+    conventions: str = "torch",
     until: str | None = None,
 ) -> Structure:
     """Count the network `name` for `batch` images of `size` pixels a side; `until` is the last end point counted.
@@ -101,41 +145,88 @@ def structure(
     """
     table = architecture(name)
     size = table.size if size is None else size
-    check_settings(table, classes=classes, width=width, size=size)
     if batch < 1:
         raise UserError(f"batch is at least 1, not {batch}")
+    steps = walk(table, size=size, classes=classes, width=width, auxiliary=auxiliary, conventions=conventions)
     if until is not None:
-        check_end_point(table.name, table.end_points, until)
+        check_end_point(table.name, tuple(step.name for step in steps), until)
     rows = []
-    for end_point, layer, before, _ in walk(table, size=size, classes=classes, width=width):
-        rows += [replace(row, output=(batch, *row.output)) for row in _measure(end_point, layer, before)[0]]
-        if end_point == until:
+    for step in steps:
+        norms = chosen_conventions(table, conventions)
+        for row in _measure(step.name, step.layer, step.before, norms)[0]:
+            rows.append(replace(row, output=(batch, *row.output), memory=batch * row.memory))
+        if step.name == until:
             break
-    totals = Totals(
-        parameters=sum(row.parameters for row in rows), multiply_adds=sum(row.multiply_adds for row in rows)
-    )
-    return Structure(name=name, size=size, batch=batch, classes=classes, rows=tuple(rows), totals=totals)
+    return Structure(name=name, size=size, batch=batch, classes=classes, rows=tuple(rows), totals=Totals.of(rows))
 
 
 def walk(
-    table: Architecture, *, size: int, classes: int, width: float = 1.0, dropout: float | None = None
-) -> Iterator[tuple[str, Layer, Map, Map]]:
-    """Each end point with its concrete layer, the map that enters and the map that leaves."""
-    before = Map(3, size, size)
-    for end_point, layer in made_concrete(table, classes=classes, width=width, dropout=dropout):
+    table: Architecture,
+    *,
+    size: int,
+    classes: int,
+    width: float = 1.0,
+    dropout: float | None = None,
+    auxiliary: bool = False,
+    conventions: str = "torch",
+) -> tuple[Step, ...]:
+    """Each end point in order, with its concrete layer and the maps that enter and leave; heads only if asked for."""
+    check_settings(table, classes=classes, width=width, size=size, auxiliary=auxiliary)
+    try:
+        return _walked(
+            table,
+            size=size,
+            classes=classes,
+            width=width,
+            dropout=dropout,
+            auxiliary=auxiliary,
+            conventions=chosen_conventions(table, conventions),
+        )
+    except _TooSmall as cause:
+        smallest = _smallest(table, auxiliary=auxiliary, conventions=conventions)
+        raise UserError(
+            f"{table.name} cannot take images of {size} x {size} pixels: nothing is left at {cause}",
+            hint=f"the smallest size that works is {smallest}"
+            + (f", or {_smallest(table, auxiliary=False, conventions=conventions)} without auxiliary" * auxiliary),
+        ) from cause
+
+
+def _walked(
+    table: Architecture,
+    *,
+    size: int,
+    classes: int,
+    width: float,
+    dropout: float | None,
+    auxiliary: bool,
+    conventions: Conventions,
+) -> tuple[Step, ...]:
+    heads = {head.name for head in table.heads}
+    maps = {"": Map(3, size, size)}
+    steps = []
+    made = made_concrete(table, classes=classes, width=width, dropout=dropout, conventions=conventions)
+    for end_point, source, layer in made:
+        if end_point in heads and not auxiliary:
+            continue
         try:
-            _, after = _measure(end_point, layer, before)
+            maps[end_point] = _measure(end_point, layer, maps[source], conventions)[1]
         except _TooSmall as cause:
-            raise UserError(
-                f"{table.name} cannot take images of {size} x {size} pixels: nothing is left at {end_point}",
-                hint=f"the smallest size that works is {_smallest(table)}",
-            ) from cause
-        yield end_point, layer, before, after
-        before = after
+            raise _TooSmall(end_point) from cause
+        steps.append(Step(end_point, source, layer, maps[source], maps[end_point]))
+    return tuple(steps)
 
 
-def check_settings(table: Architecture, *, classes: int, width: float, size: int) -> None:
-    """Refuse numbers that make no network."""
+def chosen_conventions(table: Architecture, name: str) -> Conventions:
+    """The table's conventions called `name`: torch or tensorflow."""
+    if name not in ("torch", "tensorflow"):
+        raise UserError(f"there are no conventions {name!r}", hint="there are torch and tensorflow")
+    return table.torch if name == "torch" else table.tensorflow
+
+
+def check_settings(table: Architecture, *, classes: int, width: float, size: int, auxiliary: bool = False) -> None:
+    """Refuse what makes no network."""
+    if auxiliary and not table.heads:
+        raise UserError(f"{table.name} has no auxiliary head", hint="the Inceptions have, but for V2")
     if classes < 1:
         raise UserError(f"{table.name} needs at least 1 class, not {classes}")
     if not 0 < width <= WIDEST:
@@ -162,45 +253,58 @@ def check_end_point(network: str, known: tuple[str, ...], name: str) -> None:
         )
 
 
-def _smallest(table: Architecture) -> int:
+def _smallest(table: Architecture, *, auxiliary: bool, conventions: str) -> int:
+    chosen = chosen_conventions(table, conventions)
     for size in range(1, LARGEST_SIZE):
-        here = Map(3, size, size)
         try:
-            for end_point, layer in made_concrete(table, classes=2, width=1.0, dropout=None):
-                _, here = _measure(end_point, layer, here)
+            _walked(table, size=size, classes=2, width=1.0, dropout=None, auxiliary=auxiliary, conventions=chosen)
         except _TooSmall:
             continue
         return size
     raise AssertionError(f"{table.name} works at no size")
 
 
-def _measure(name: str, layer: Layer, before: Map) -> tuple[list[LayerRow], Map]:
+def _measure(name: str, layer: Layer, before: Map, conventions: Conventions) -> tuple[list[LayerRow], Map]:
     """The rows of `layer` and all within it, and the map that leaves."""
     match layer:
         case Chain(steps=steps):
-            return _in_turn(name, steps, before)
-        case Residual(steps=steps, shortcut=shortcut):
-            rows, after = _in_turn(name, steps, before)
+            return _in_turn(name, steps, before, conventions)
+        case Branches(paths=paths):
+            measured = [_measure(f"{name}/{part}", step, before, conventions) for part, step in paths]
+            return [row for rows, _ in measured for row in rows], _joined([after for _, after in measured])
+        case Residual(shortcut=shortcut):
+            rows, after = _in_turn(name, filled(layer, before.channels).steps, before, conventions)
+            beside = before
             if shortcut is not None:
-                beside, _ = _measure(f"{name}/shortcut", shortcut, before)
-                rows += beside
-            return rows, after
-        case Conv(out=out, kernel=kernel, bias=bias, norm=norm):
-            after = _slide(before, kernel, layer.stride, layer.pad, out)
+                more, beside = _measure(f"{name}/shortcut", shortcut, before, conventions)
+                rows += more
+            return rows, replace(_joined([after, beside]), channels=after.channels)
+        case Conv(out=int(out), bias=bias, norm=norm):
+            kernel = fitting(layer, before)
+            after = _slide(before, kernel, layer.stride, layer.pad, out, same=layer.same)
             weight = (out, before.channels, *kernel)
-            row = _row(name, "convolution", after, weight, bias=bias, norm=norm)
-            return [row], after
-        case Pool(kind=kind, kernel=kernel):
-            after = _slide(before, (kernel, kernel), layer.stride, (layer.pad, layer.pad), before.channels)
+            return [_row(name, "convolution", after, weight, bias=bias, norm=norm, scaled=conventions.scaled)], after
+        case Separable(out=out, kernel=kernel, stride=stride, pad=pad):
+            between = before.channels * per_channel(layer, before.channels)
+            apart = _slide(before, kernel, stride, pad, between, same=layer.same)
+            after = replace(apart, channels=out)
+            depthwise = _row(f"{name}/depthwise", "depthwise convolution", apart, (between, 1, *kernel))
+            return [depthwise, _row(f"{name}/pointwise", "convolution", after, (out, between, 1, 1), bias=True)], after
+        case Pool(kind=kind, kernel=side):
+            window, pad = (side, side), (layer.pad, layer.pad)
+            after = _slide(before, window, layer.stride, pad, before.channels, same=layer.same, beyond=layer.ceil)
             return [_row(name, f"{kind} pooling", after)], after
-        case GlobalPool():
-            seen = before.field + (max(before.height, before.width) - 1) * before.stride
-            after = replace(before, height=1, width=1, field=seen)
+        case GlobalPool(cells=cells):
+            after = replace(before, height=cells, width=cells, field=_all_of(before))
             return [_row(name, "global average pooling", after)], after
-        case Flatten(cells=cells):
-            area = before.height * before.width if cells is None else cells * cells
-            seen = before.field + (max(before.height, before.width) - 1) * before.stride
-            after = Map(before.channels * area, 0, 0, before.stride, seen)
+        case Flatten():
+            after = replace(
+                before,
+                channels=before.channels * before.height * before.width,
+                height=0,
+                width=0,
+                field=_all_of(before),
+            )
             return [_row(name, "flatten", after)], after
         case Linear(out=int(out)):
             after = replace(before, channels=out)
@@ -210,26 +314,99 @@ def _measure(name: str, layer: Layer, before: Map) -> tuple[list[LayerRow], Map]
     raise AssertionError(f"{layer} is left open")
 
 
-def _in_turn(name: str, steps: tuple[tuple[str, Layer], ...], before: Map) -> tuple[list[LayerRow], Map]:
+def measured(layer: Layer, before: Map, conventions: Conventions) -> Map:
+    """What leaves `layer`, whatever its name."""
+    return _measure("", layer, before, conventions)[1]
+
+
+def fitting(layer: Conv, before: Map) -> tuple[int, int]:
+    """The kernel of `layer`: no larger than its map where it is to fit, as TF-Slim cuts it."""
+    height, width = layer.kernel
+    return (min(height, before.height), min(width, before.width)) if layer.fits else (height, width)
+
+
+def per_channel(layer: Separable, channels: int) -> int:
+    """How many maps a separable convolution makes of each channel before it mixes them."""
+    return max(1, min(layer.out // channels, MOST_PER_CHANNEL))
+
+
+def _in_turn(
+    name: str, steps: tuple[tuple[str, Layer], ...], before: Map, conventions: Conventions
+) -> tuple[list[LayerRow], Map]:
     rows: list[LayerRow] = []
     for part, step in steps:
-        more, before = _measure(f"{name}/{part}", step, before)
+        more, before = _measure(f"{name}/{part}", step, before, conventions)
         rows += more
     return rows, before
 
 
-def _slide(before: Map, kernel: tuple[int, int], stride: int, pad: tuple[int, int], channels: int) -> Map:
+def _joined(maps: list[Map]) -> Map:
+    """Maps of one size side by side: a cell has seen what any of them has."""
+    down, across = (
+        (min(one.start[axis] for one in maps), max(one.start[axis] + one.field[axis] for one in maps))
+        for axis in (0, 1)
+    )
+    return replace(
+        maps[0],
+        channels=sum(one.channels for one in maps),
+        start=(down[0], across[0]),
+        field=(down[1] - down[0], across[1] - across[0]),
+    )
+
+
+def _all_of(before: Map) -> tuple[int, int]:
+    """The field of a cell that has seen every cell of `before`."""
+    down, across = before.field
+    return (
+        down + (max(before.height, 1) - 1) * before.stride,
+        across + (max(before.width, 1) - 1) * before.stride,
+    )
+
+
+def _slide(
+    before: Map,
+    kernel: tuple[int, int],
+    stride: int,
+    pad: tuple[int, int],
+    channels: int,
+    *,
+    same: bool,
+    beyond: bool = False,
+) -> Map:
     """The map after a window has slid over `before`."""
-    sides = zip((before.height, before.width), pad, kernel, strict=True)
-    height, width = ((side + 2 * p - k) // stride + 1 for side, p, k in sides)
-    if height < 1 or width < 1:
-        raise _TooSmall
-    field = before.field + (max(kernel) - 1) * before.stride
-    return Map(channels, height, width, before.stride * stride, field)
+    sides, starts, fields = [], [], []
+    for axis, side in enumerate((before.height, before.width)):
+        window = kernel[axis]
+        if same:
+            cells, ahead = ceil(side / stride), same_padding(side, window, stride)[0]
+        else:
+            cells, ahead = (side + 2 * pad[axis] - window) // stride + 1, pad[axis]
+            # A window that reaches beyond the edge counts if it begins before it.
+            over = (side + 2 * pad[axis] - window) % stride
+            cells += beyond and over > 0 and cells * stride < side + pad[axis]
+        if cells < 1 or side < 1:
+            raise _TooSmall
+        sides.append(cells)
+        starts.append(before.start[axis] - ahead * before.stride)
+        fields.append(before.field[axis] + (window - 1) * before.stride)
+    return Map(channels, sides[0], sides[1], before.stride * stride, (fields[0], fields[1]), (starts[0], starts[1]))
+
+
+def same_padding(side: int, window: int, stride: int) -> tuple[int, int]:
+    """What TensorFlow's SAME puts before and after `side` cells."""
+    total = max((ceil(side / stride) - 1) * stride + window - side, 0)
+    return total // 2, total - total // 2
 
 
 def _row(
-    name: str, kind: str, after: Map, weight: tuple[int, ...] = (), *, bias: bool = False, norm: bool = False
+    name: str,
+    kind: str,
+    after: Map,
+    weight: tuple[int, ...] = (),
+    *,
+    bias: bool = False,
+    norm: bool = False,
+    scaled: bool = True,
 ) -> LayerRow:
     out = weight[:1]
     cells = after.height * after.width or 1
@@ -240,8 +417,9 @@ def _row(
         weight=weight,
         bias=out if bias else (),
         norm=out if norm else (),
-        parameters=(prod(weight) if weight else 0) + sum(out) * (bias + 2 * norm),
+        parameters=(prod(weight) if weight else 0) + sum(out) * (bias + (1 + scaled) * norm),
         multiply_adds=prod(weight) * cells if weight else 0,
         field=after.field,
         stride=after.stride,
+        memory=4 * prod(after.shape),
     )

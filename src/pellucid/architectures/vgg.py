@@ -9,6 +9,7 @@ from pellucid.architectures.layers import (
     Chain,
     Dropout,
     Flatten,
+    GlobalPool,
     Linear,
     Pool,
     Probabilities,
@@ -48,7 +49,7 @@ def vgg(name: str, depths: tuple[int, int, int, int, int], *, norm: bool) -> Arc
             ("pool4",     HALVE,                                                                "14x14x512"),
             ("conv5",     stage(5, five, 512, norm=norm),                                       "14x14x512"),
             ("pool5",     HALVE,                                                                "7x7x512"),
-            ("fc6",       chain(flatten=Flatten(cells=7), linear=Linear(4096), relu=Relu()),    "4096"),
+            ("fc6",       chain(pool=GlobalPool(7), flatten=Flatten(), linear=Linear(4096), relu=Relu()),"4096"),
             ("fc7",       chain(dropout=Dropout(), linear=Linear(4096), relu=Relu()),           "4096"),
             ("PreLogits", Dropout(),                                                            "4096"),
             ("Logits",    Linear("classes"),                                                    "1000"),
@@ -57,5 +58,8 @@ def vgg(name: str, depths: tuple[int, int, int, int, int], *, norm: bool) -> Arc
     )  # fmt: skip
 
 
-VGG11 = vgg("vgg11", (1, 1, 2, 2, 2), norm=False)
-VGG11_BN = vgg("vgg11_bn", (1, 1, 2, 2, 2), norm=True)
+# Columns A, B, D and E.
+DEPTHS = {"vgg11": (1, 1, 2, 2, 2), "vgg13": (2, 2, 2, 2, 2), "vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}
+VGGS = tuple(
+    vgg(f"{name}_bn" if norm else name, depths, norm=norm) for name, depths in DEPTHS.items() for norm in (False, True)
+)

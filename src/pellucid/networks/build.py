@@ -5,17 +5,29 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from pellucid.architectures.catalog import architecture
-from pellucid.architectures.geometry import check_dropout, check_end_point, check_settings, walk
+from pellucid.architectures.geometry import (
+    Map,
+    check_dropout,
+    check_end_point,
+    chosen_conventions,
+    fitting,
+    measured,
+    per_channel,
+    same_padding,
+    walk,
+)
 from pellucid.architectures.layers import (
     Architecture,
+    Branches,
     Chain,
     Conv,
+    Conventions,
     Dropout,
     Flatten,
     GlobalPool,
@@ -25,10 +37,13 @@ from pellucid.architectures.layers import (
     Probabilities,
     Relu,
     Residual,
+    Separable,
+    filled,
 )
 from pellucid.errors import UserError, nearest
 
 TIMM = "timm/"
+Holder = TypeVar("Holder", bound=nn.Sequential)
 
 
 @dataclass(frozen=True)
@@ -92,35 +107,53 @@ class TableNetwork(Network):
     """A network built from its table: one module an end point, in order."""
 
     def __init__(
-        self, table: Architecture, classes: int, *, size: int, width: float = 1.0, dropout: float | None = None
+        self,
+        table: Architecture,
+        classes: int,
+        *,
+        size: int,
+        width: float = 1.0,
+        dropout: float | None = None,
+        auxiliary: bool = False,
+        conventions: str = "torch",
     ) -> None:
         super().__init__()
-        check_settings(table, classes=classes, width=width, size=size)
-        self.name, self.classes, self.size = table.name, classes, size
+        self.name, self.classes, self.size, self.family = table.name, classes, size, table.family
         self.options = {"size": size, "width": width, "dropout": dropout}
-        self.end_point_names = table.end_points
-        self.family = table.family
-        for end_point, layer, before, _ in walk(table, size=size, classes=classes, width=width, dropout=dropout):
-            cells = (before.height, before.width)
-            module, _ = _build(layer, before.channels, cells, epsilon=table.epsilon)
-            self.add_module(end_point, module)
+        self.options |= {"auxiliary": auxiliary, "conventions": conventions}
+        steps = walk(
+            table,
+            size=size,
+            classes=classes,
+            width=width,
+            dropout=dropout,
+            auxiliary=auxiliary,
+            conventions=conventions,
+        )
+        self.end_point_names = tuple(step.name for step in steps)
+        self.head_names = tuple(head.name for head in table.heads if auxiliary)
+        self._sources = {step.name: step.source for step in steps}
+        norms = chosen_conventions(table, conventions)
+        for step in steps:
+            self.add_module(step.name, _build(step.layer, step.before, norms)[0])
         _initialise(self)
 
     def forward(self, images: Tensor) -> Tensor:
         x = images
         for name in self.end_point_names[:-1]:
-            x = getattr(self, name)(x)
+            if name not in self.head_names:
+                x = getattr(self, name)(x)
         return x
 
     def end_points(self, images: Tensor, last: str | None = None) -> dict[str, Tensor]:
         if last is not None:
             check_end_point(self.name, self.end_point_names, last)
-        found: dict[str, Tensor] = {}
-        x = images
+        found = {"": images}
         for name in self.end_point_names:
-            found[name] = x = getattr(self, name)(x)
+            found[name] = getattr(self, name)(found[self._sources[name]])
             if name == last:
                 break
+        del found[""]
         return found
 
     def divided(self, end_point: str) -> Divided:
@@ -130,13 +163,14 @@ class TableNetwork(Network):
         return Divided(tuple(chain(*parts[:at])), parts[at], tuple(chain(*parts[at + 1 :])))
 
     def head_modules(self) -> list[nn.Module]:
-        return [self.Logits]
+        return [self.Logits, *(list(getattr(self, name).children())[-1] for name in self.head_names)]
 
 
 def network(name: str, classes: int, *, size: int | None = None, **options: Any) -> Network:
     """The network `name` for `classes` outputs, with random weights from torch's current seed.
 
-    `options`: width (a factor on channels) and dropout for the networks defined here, dropout for timm/NAME.
+    `options`: width (a factor on channels), dropout, auxiliary (build the auxiliary heads) and conventions ("torch" or
+    "tensorflow": how maps are padded, averaged and normalised) for the networks defined here, dropout for timm/NAME.
     Raises UserError for unknown names and options, and for a size that is too small.
     """
     if name.startswith(TIMM):
@@ -145,7 +179,7 @@ def network(name: str, classes: int, *, size: int | None = None, **options: Any)
         _check_options(name, options, ("dropout",))
         return TimmNetwork(name, classes, size=size, **options)
     table = architecture(name)
-    _check_options(name, options, ("width", "dropout"))
+    _check_options(name, options, ("width", "dropout", "auxiliary", "conventions"))
     return TableNetwork(table, classes, size=table.size if size is None else size, **options)
 
 
@@ -159,14 +193,47 @@ def _check_options(name: str, options: dict[str, Any], known: tuple[str, ...]) -
 
 
 class _Unit(nn.Sequential):
-    """Steps whose result the input, or its projection, is added to; then ReLU."""
+    """Steps whose result, scaled, is added to the input or its projection; then ReLU where there is one."""
+
+    scale: float
+    relu: bool
 
     def forward(self, x: Tensor) -> Tensor:
         y = x
         for name, step in self.named_children():
             if name != "shortcut":
                 y = step(y)
-        return torch.relu(y + (self.shortcut(x) if hasattr(self, "shortcut") else x))
+        y = (self.shortcut(x) if hasattr(self, "shortcut") else x) + (y if self.scale == 1 else self.scale * y)
+        return torch.relu(y) if self.relu else y
+
+
+class _Joined(nn.Sequential):
+    """Branches from one input; their maps side by side."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([branch(x) for branch in self], dim=1)
+
+
+class _SameConv(nn.Conv2d):
+    """Padded with zeros as TensorFlow's SAME: at stride 2, one row or column more at the far side."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        kernel, stride = (self.kernel_size[0], self.kernel_size[1]), self.stride[0]
+        return super().forward(nn.functional.pad(x, _same(x, kernel, stride)))
+
+
+class _SameMaxPool(nn.MaxPool2d):
+    """Padded as TensorFlow's SAME, with what no maximum takes."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        pad = _same(x, (self.kernel_size, self.kernel_size), self.stride)
+        return super().forward(nn.functional.pad(x, pad, value=float("-inf")))
+
+
+def _same(x: Tensor, kernel: tuple[int, int], stride: int) -> tuple[int, ...]:
+    """left, right, top, bottom"""
+    down, across = (same_padding(x.shape[axis - 2], kernel[axis], stride) for axis in (0, 1))
+    return (*across, *down)
 
 
 class _Logistic(nn.Module):
@@ -176,53 +243,86 @@ class _Logistic(nn.Module):
         return x.sigmoid() if x.shape[1] == 1 else x.softmax(dim=1)
 
 
-def _build(layer: Layer, channels: int, cells: tuple[int, int], *, epsilon: float) -> tuple[nn.Module, int]:
-    """The module for `layer` on maps of `channels`, and the channels that leave it."""
+def _build(layer: Layer, before: Map, conventions: Conventions) -> tuple[nn.Module, Map]:
+    """The module for `layer` on maps such as `before`, and the map that leaves it."""
+    after = measured(layer, before, conventions)
     match layer:
         case Chain(steps=steps):
-            return _steps(nn.Sequential(), steps, channels, cells, epsilon)
-        case Residual(steps=steps, shortcut=shortcut):
-            unit, out = _steps(_Unit(), steps, channels, cells, epsilon)
+            return _steps(nn.Sequential(), steps, before, conventions), after
+        case Branches(paths=paths):
+            joined = _Joined()
+            for name, branch in paths:
+                joined.add_module(name, _build(branch, before, conventions)[0])
+            return joined, after
+        case Residual(shortcut=shortcut, scale=scale, relu=relu):
+            unit = _steps(_Unit(), filled(layer, before.channels).steps, before, conventions)
+            unit.scale, unit.relu = scale, relu
             if shortcut is not None:
-                unit.add_module("shortcut", _build(shortcut, channels, cells, epsilon=epsilon)[0])
-            return unit, out
-        case Conv(out=out):
+                unit.add_module("shortcut", _build(shortcut, before, conventions)[0])
+            return unit, after
+        case Conv(out=int(out)):
+            kernel = fitting(layer, before)
             parts: OrderedDict[str, nn.Module] = OrderedDict()
-            parts["conv"] = nn.Conv2d(channels, out, layer.kernel, layer.stride, layer.pad, bias=layer.bias)
+            parts["conv"] = _convolution(before.channels, out, kernel, layer, bias=layer.bias)
             if layer.norm:
-                parts["norm"] = nn.BatchNorm2d(out, eps=epsilon)
+                parts["norm"] = _norm(out, conventions)
             if layer.relu:
                 parts["relu"] = nn.ReLU(inplace=True)
-            return nn.Sequential(parts), out
-        case Pool(kind=kind):
-            pool = {"max": nn.MaxPool2d, "average": nn.AvgPool2d}[kind]
-            return pool(layer.kernel, layer.stride, layer.pad), channels
-        case GlobalPool():
-            return nn.AdaptiveAvgPool2d(1), channels
-        case Flatten(cells=None):
-            return nn.Flatten(), channels * max(1, cells[0]) * max(1, cells[1])
-        case Flatten(cells=int(side)):
-            return nn.Sequential(nn.AdaptiveAvgPool2d(side), nn.Flatten()), channels * side * side
+            return nn.Sequential(parts), after
+        case Separable(out=out, kernel=kernel):
+            between = before.channels * per_channel(layer, before.channels)
+            parts = OrderedDict()
+            parts["depthwise"] = _convolution(
+                before.channels, between, kernel, layer, bias=False, groups=before.channels
+            )
+            parts["pointwise"] = nn.Conv2d(between, out, 1)
+            parts["relu"] = nn.ReLU(inplace=True)
+            return nn.Sequential(parts), after
+        case Pool():
+            return _pool(layer), after
+        case GlobalPool(cells=cells):
+            return nn.AdaptiveAvgPool2d(cells), after
+        case Flatten():
+            return nn.Flatten(), after
         case Linear(out=int(out)):
-            return nn.Linear(channels, out), out
+            return nn.Linear(before.channels, out), after
         case Relu():
-            return nn.ReLU(inplace=True), channels
+            return nn.ReLU(inplace=True), after
         case Dropout(rate=float(rate)):
-            return nn.Dropout(rate), channels
+            return nn.Dropout(rate), after
         case Probabilities():
-            return _Logistic(), channels
+            return _Logistic(), after
     raise AssertionError(f"{layer} is left open")
 
 
-def _steps(
-    holder: nn.Sequential, steps: tuple[tuple[str, Layer], ...], channels: int, cells: tuple[int, int], epsilon: float
-) -> tuple[nn.Module, int]:
+def _steps(holder: Holder, steps: tuple[tuple[str, Layer], ...], before: Map, conventions: Conventions) -> Holder:
     for name, step in steps:
-        module, channels = _build(step, channels, cells, epsilon=epsilon)
+        module, before = _build(step, before, conventions)
         holder.add_module(name, module)
-        # Vectors and pooled maps have one cell; within a chain that is all that a later step asks.
-        cells = (1, 1) if isinstance(step, GlobalPool | Flatten) else cells
-    return holder, channels
+    return holder
+
+
+def _convolution(
+    channels: int, out: int, kernel: tuple[int, int], layer: Conv | Separable, *, bias: bool, groups: int = 1
+) -> nn.Conv2d:
+    if layer.same and layer.stride > 1:
+        return _SameConv(channels, out, kernel, layer.stride, groups=groups, bias=bias)
+    return nn.Conv2d(channels, out, kernel, layer.stride, layer.pad, groups=groups, bias=bias)
+
+
+def _norm(channels: int, conventions: Conventions) -> nn.BatchNorm2d:
+    norm = nn.BatchNorm2d(channels, eps=conventions.epsilon, affine=conventions.scaled)
+    if not conventions.scaled:  # a shift without a scale
+        norm.bias = nn.Parameter(torch.zeros(channels))
+    return norm
+
+
+def _pool(layer: Pool) -> nn.Module:
+    if layer.kind == "average":
+        return nn.AvgPool2d(layer.kernel, layer.stride, layer.pad, count_include_pad=layer.counted)
+    if layer.same and layer.stride > 1:
+        return _SameMaxPool(layer.kernel, layer.stride)
+    return nn.MaxPool2d(layer.kernel, layer.stride, layer.pad, ceil_mode=layer.ceil)
 
 
 def _initialise(net: nn.Module) -> None:
@@ -234,7 +334,8 @@ def _initialise(net: nn.Module) -> None:
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
             case nn.BatchNorm2d():
-                nn.init.ones_(module.weight)
+                if module.weight is not None:
+                    nn.init.ones_(module.weight)
                 nn.init.zeros_(module.bias)
             case nn.Linear():
                 nn.init.normal_(module.weight, 0, 0.01)

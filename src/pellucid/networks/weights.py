@@ -2,21 +2,27 @@
 
 import pickle
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import cached_property
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import torch
-from numpy import ndarray
+from numpy import load, ndarray
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
 from pellucid.errors import UserError, listed
-from pellucid.networks.build import TIMM, Network, held, units
+from pellucid.networks.build import Network, TableNetwork, held, units
+from pellucid.networks.names import HEADS, NAMES
 
+SCALE = ".norm.weight"
+SCOPE = re.compile(r"Inception(V\d|ResnetV2)/.*")  # what a saved model or a user may write before it is left out
+SLOTS = ("/Adam", "/Adam_1", "/RMSProp", "/RMSProp_1", "/Momentum", "/ExponentialMovingAverage", "/local_step")
 COUNTER = "num_batches_tracked"  # of batch norms: nothing is computed with it, and older files lack it
 
 
@@ -40,22 +46,22 @@ def load_weights(
 ) -> LoadReport:
     """Load `source`, a file or a mapping of name to array, into `net`; half precision becomes float32.
 
-    `layout` says whose names they are: "pellucid", "torchvision", "timm", or "auto" for the first in which all is
-    found. `until` is the last end point that the weights reach; what comes after stays random. Without `head`, the
-    last linear layer stays random. Raises UserError naming the first tensor without a partner.
+    `layout` says whose names they are: "pellucid", "torchvision", "timm", "tf-slim", or "auto" for the first in which
+    all is found. `until` is the last end point that the weights reach; what comes after stays random. Without
+    `head`, the last linear layer stays random. Raises UserError naming the first tensor without a partner.
     """
     where = str(source) if isinstance(source, Path | str) else "these weights"
-    tensors = read_tensors(Path(source)) if isinstance(source, Path | str) else _as_tensors(source)
+    given = read_tensors(Path(source)) if isinstance(source, Path | str) else _as_tensors(source)
     state = net.state_dict()
     wanted = _wanted(net, state, until=until, head=head)
     layouts = _layouts(net) if layout == "auto" else (_known_layout(net, layout),)
-    tried = {name: _partners(net, wanted, name) for name in layouts}
-    fitting = [name for name, partners in tried.items() if not _misfits(state, tensors, partners)]
-    if not fitting:
-        raise _no_partner(net, where, state, tensors, tried)
-    partners = tried[fitting[0]]
-    whole = set(_partners(net, list(state), fitting[0]).values())
-    surplus = [name for name in tensors if name not in whole and not name.endswith(COUNTER)]
+    tried = {name: _Fit(net, state, wanted, name, _in_our_order(given, name)) for name in layouts}
+    fitting = next((fit for fit in tried.values() if not fit.misfits()), None)
+    if fitting is None:
+        raise _no_partner(where, min(tried.values(), key=lambda fit: len(fit.misfits())))
+    tensors, partners = fitting.tensors, fitting.partners
+    whole = set(_partners(net, list(state), fitting.layout).values())
+    surplus = [name for name in tensors if name not in whole and not name.endswith(COUNTER) and not _of_head(net, name)]
     if surplus and until is None:
         raise UserError(
             f"{where} holds more than {net.name} has: {surplus[0]}",
@@ -66,9 +72,11 @@ def load_weights(
         for ours, theirs in partners.items():
             if theirs in tensors:
                 state[ours].copy_(tensors[theirs].reshape(state[ours].shape))
+            elif ours.endswith(SCALE):
+                state[ours].fill_(1)
     used = set(partners.values())
     return LoadReport(
-        layout=fitting[0],
+        layout=fitting.layout,
         loaded=tuple(partners),
         left_random=tuple(name for name in state if name not in partners and not name.endswith(COUNTER)),
         left_out=tuple(name for name in tensors if name not in used and not name.endswith(COUNTER)),
@@ -79,6 +87,8 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     """The tensors in a .safetensors, or in a .pth, .pt or .th read weights-only: nothing is ever unpickled."""
     if not path.is_file():
         raise UserError(f"{path} is not there", hint="--weights takes a .safetensors or .pth file, or imagenet")
+    if path.suffix == ".npz":
+        return _as_tensors(_arrays(path))
     if path.suffix == ".safetensors":
         try:
             return load_file(path)
@@ -105,6 +115,15 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     return found
 
 
+def _arrays(path: Path) -> dict[str, ndarray]:
+    """The arrays of an .npz; of TF-Slim's reference files, the weights alone."""
+    try:
+        with load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file}
+    except (OSError, ValueError, BadZipFile) as cause:
+        raise UserError(f"{path} is not an .npz of plain arrays, or it is damaged", [str(cause)]) from cause
+
+
 def _as_tensors(values: Mapping[str, Any]) -> dict[str, Tensor]:
     """The tensors and arrays among `values`; a checkpoint often holds an epoch, a name or nothing beside them."""
     found = {str(name): torch.as_tensor(value) for name, value in values.items() if isinstance(value, Tensor | ndarray)}
@@ -122,9 +141,9 @@ def _wanted(net: Network, state: Mapping[str, Tensor], *, until: str | None, hea
 
 
 def _layouts(net: Network) -> tuple[str, ...]:
-    if net.name.startswith(TIMM):
-        return ("timm", "pellucid")
-    return ("pellucid", "torchvision", "timm") if net.family in NAMES else ("pellucid",)
+    if isinstance(net, TableNetwork):
+        return ("pellucid", *NAMES.get(net.family, ()))
+    return ("timm", "pellucid")
 
 
 def _known_layout(net: Network, layout: str) -> str:
@@ -138,55 +157,60 @@ def _partners(net: Network, wanted: list[str], layout: str) -> dict[str, str]:
     """Our name to theirs, for every tensor that is wanted."""
     if layout == "pellucid":
         return {name: name for name in wanted}
-    if net.name.startswith(TIMM):
+    if not isinstance(net, TableNetwork):
         return {name: name.removeprefix("model.") for name in wanted}
-    names = dict(NAMES[net.family](list(net.state_dict()), layout))
+    shapes = {name: tuple(tensor.shape) for name, tensor in net.state_dict().items()}
+    names = dict(NAMES[net.family][layout](shapes, layout))
     return {name: names[name] for name in wanted}
 
 
-def _resnet(ours: list[str], _layout: str) -> Iterator[tuple[str, str]]:
-    """torchvision's names; timm has the same. conv3_x.unit_2.conv1.norm.weight is layer2.1.bn1.weight."""
-    for name in ours:
-        theirs = re.sub(r"^conv(\d)_x\.unit_(\d+)\.", lambda at: f"layer{int(at[1]) - 1}.{int(at[2]) - 1}.", name)
-        theirs = theirs.replace("shortcut.conv", "downsample.0").replace("shortcut.norm", "downsample.1")
-        theirs = re.sub(r"conv(\d)\.conv\.", r"conv\1.", theirs)
-        theirs = re.sub(r"conv(\d)\.norm\.", r"bn\1.", theirs)
-        yield name, theirs.replace("Logits.", "fc.")
+def _of_head(net: Network, name: str) -> bool:
+    """Whether a tensor belongs to an auxiliary head that `net` was built without."""
+    return isinstance(net, TableNetwork) and not net.head_names and HEADS.match(name) is not None
 
 
-def _vgg(ours: list[str], layout: str) -> Iterator[tuple[str, str]]:
-    """One numbered list of convolution, norm, ReLU and pooling; timm writes the first linear layers as convolutions."""
-    linear = {
-        "torchvision": ("classifier.0.", "classifier.3.", "classifier.6."),
-        "timm": ("pre_logits.fc1.", "pre_logits.fc2.", "head.fc."),
-    }[layout]
-    heads = dict(zip(("fc6.linear.", "fc7.linear.", "Logits."), linear, strict=True))
-    normed = any(".norm." in name for name in ours)
-    place, stage, number = -1, "", -1
-    convolution = ""
-    for name in ours:
-        if found := next((head for head in heads if name.startswith(head)), None):
-            yield name, heads[found] + name.removeprefix(found)
+def _in_our_order(tensors: Mapping[str, Tensor], layout: str) -> Mapping[str, Tensor]:
+    """The tensors with their axes as torch has them. TensorFlow's convolutions are (height, width, in, out)."""
+    if layout != "tf-slim":
+        return tensors
+    found = {}
+    for name, tensor in tensors.items():
+        scoped = SCOPE.search(name)
+        if not scoped or name.endswith(SLOTS):
             continue
-        here, part, kind, leaf = name.split(".")
-        if (here, part) != (stage, convolution):
-            # The first comes at 0; then over ReLU, norm where there is one, and the pooling between stages.
-            number = 0 if place < 0 else place + 2 + normed + (here != stage)
-            place, stage, convolution = number, here, part
-        yield name, f"features.{number + (kind == 'norm')}.{leaf}"
+        if name.endswith("depthwise_weights"):
+            tensor = tensor.permute(2, 3, 0, 1).flatten(0, 1).unsqueeze(1)
+        elif tensor.ndim == 4:
+            tensor = tensor.permute(3, 2, 0, 1)
+        elif tensor.ndim == 2:
+            tensor = tensor.T
+        found[scoped[0].removesuffix(":0")] = tensor
+    return found
 
 
-NAMES = {"resnet": _resnet, "vgg": _vgg}
+@dataclass(frozen=True)
+class _Fit:
+    """How well `tensors` are what `net` wants, by the names of one layout."""
 
+    net: Network
+    state: Mapping[str, Tensor]
+    wanted: list[str]
+    layout: str
+    tensors: Mapping[str, Tensor]
 
-def _misfits(state: Mapping[str, Tensor], tensors: Mapping[str, Tensor], partners: Mapping[str, str]) -> list[str]:
-    """Our names whose partner is not there, or has another shape."""
-    return [
-        ours
-        for ours, theirs in partners.items()
-        if not (theirs in tensors and _alike(state[ours], tensors[theirs]))
-        and not (ours.endswith(COUNTER) and theirs not in tensors)
-    ]
+    @cached_property
+    def partners(self) -> dict[str, str]:
+        return _partners(self.net, self.wanted, self.layout)
+
+    def misfits(self) -> list[str]:
+        """Our names whose partner is not there, or has another shape."""
+        return [ours for ours, theirs in self.partners.items() if not self._fits(ours, theirs)]
+
+    def _fits(self, ours: str, theirs: str) -> bool:
+        if theirs in self.tensors:
+            return _alike(self.state[ours], self.tensors[theirs])
+        # TF-Slim's batch norms have no scale: then it is one.
+        return ours.endswith(COUNTER) or (self.layout == "tf-slim" and ours.endswith(SCALE))
 
 
 def _alike(ours: Tensor, theirs: Tensor) -> bool:
@@ -194,28 +218,22 @@ def _alike(ours: Tensor, theirs: Tensor) -> bool:
     return ours.shape == theirs.shape or (ours.ndim == 2 and theirs.ndim == 4 and ours.shape == theirs.flatten(1).shape)
 
 
-def _no_partner(
-    net: Network,
-    where: str,
-    state: Mapping[str, Tensor],
-    tensors: Mapping[str, Tensor],
-    tried: Mapping[str, Mapping[str, str]],
-) -> UserError:
-    """Name the first tensor that has no partner, in the layout that fits most."""
-    misfits = {layout: _misfits(state, tensors, partners) for layout, partners in tried.items()}
-    layout = min(misfits, key=lambda name: len(misfits[name]))
-    partners, first = tried[layout], misfits[layout][0]
-    theirs = partners[first]
-    if theirs in tensors:
-        problem = f"{theirs} is {_shape(tensors[theirs])}, and {first} is {_shape(state[first])}"
+def _no_partner(where: str, fit: _Fit) -> UserError:
+    """Name the first tensor that has no partner, with the nearest names, in the layout that fits most."""
+    misfits = fit.misfits()
+    first = misfits[0]
+    theirs = fit.partners[first]
+    if theirs in fit.tensors:
+        problem = f"{theirs} is {_shape(fit.tensors[theirs])}, and {first} is {_shape(fit.state[first])}"
     else:
-        near = get_close_matches(theirs, tensors, n=3)
-        problem = f"{theirs} ({_shape(state[first])}) is not there" + (f"; near are {', '.join(near)}" if near else "")
-    several = len(misfits[layout])
-    reached = _reached(net, partners, misfits[layout])
+        near = get_close_matches(theirs, fit.tensors, n=3)
+        problem = f"{theirs} ({_shape(fit.state[first])}) is not there" + (
+            f"; near are {', '.join(near)}" if near else ""
+        )
+    reached = _reached(fit.net, fit.partners, misfits)
     return UserError(
-        f"{where} does not fit {net.name} by the names of {layout}",
-        listed([problem, *([f"and {several - 1} more like it"] if several > 1 else [])]),
+        f"{where} does not fit {fit.net.name} by the names of {fit.layout}",
+        listed([problem, *([f"and {len(misfits) - 1} more like it"] if len(misfits) > 1 else [])]),
         hint=f"the file is whole up to {reached}: --until {reached} takes it"
         if reached
         else "is it another network's?",

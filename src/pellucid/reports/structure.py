@@ -28,7 +28,7 @@ def structure_text(structure: Structure) -> RenderableType:
         block = inside
         layer = Text(f"  {last}" if inside else last)
         numbers = f"{row.parameters:,}" if row.parameters else "", _short(row.multiply_adds)
-        table.add_row(layer, _shape(row.output), Text(_what(row)), *numbers, f"{row.field}/{row.stride}")
+        table.add_row(layer, _shape(row.output), Text(_what(row)), *numbers, f"{_field(row.field)}/{row.stride}")
     table.add_section()
     totals = structure.totals
     rows = counted(len(structure.rows), "layer")
@@ -49,6 +49,11 @@ def _what(row: LayerRow) -> str:
     if not row.weight:
         return row.kind.replace("global average", "global")
     return _shape(row.weight) + (" b" if row.bias else "") + (" n" if row.norm else "")
+
+
+def _field(field: tuple[int, int]) -> str:
+    down, across = field
+    return f"{down}" if down == across else f"{down}x{across}"
 
 
 def _shape(shape: Sequence[int]) -> str:

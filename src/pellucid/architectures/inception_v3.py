@@ -1,0 +1,115 @@
+"""Inception V3 (Szegedy et al. 2015, arXiv:1512.00567, table 1). Start here to understand the Inceptions.
+
+The idea: each block looks at its input through several windows at once and joins what they see. Large windows are
+factored into small ones (two 3x3 for a 5x5, a 1x7 and a 7x1 for a 7x7), which see as much for fewer multiply-adds.
+"""
+
+from pellucid.architectures.layers import (
+    Architecture,
+    Branches,
+    Conventions,
+    Dropout,
+    Flatten,
+    GlobalPool,
+    Head,
+    Linear,
+    Pool,
+    Probabilities,
+    branches,
+    chain,
+    conv,
+    fan,
+)
+
+AVERAGE = Pool("average", 3, 1, pad=1)
+SHRINK = Pool("max", 3, stride=2)
+
+
+def block_a(pool: int) -> Branches:
+    """Figure 5: 1x1, 5x5, a 5x5 factored into two 3x3, and an average."""
+    return branches(
+        (conv(64, 1),),
+        (conv(48, 1), conv(64, 5)),
+        (conv(64, 1), conv(96, 3), conv(96, 3)),
+        (AVERAGE, conv(pool, 1)),
+    )
+
+
+def block_b(mid: int) -> Branches:
+    """Figure 6 with n = 7: a 7x7 factored into 1x7 and 7x1, once and twice; the earlier blocks have a smaller `mid`."""
+    return branches(
+        (conv(192, 1),),
+        (conv(mid, 1), conv(mid, (1, 7)), conv(192, (7, 1))),
+        (conv(mid, 1), conv(mid, (7, 1)), conv(mid, (1, 7)), conv(mid, (7, 1)), conv(192, (1, 7))),
+        (AVERAGE, conv(192, 1)),
+    )
+
+
+def block_c() -> Branches:
+    """Figure 7: on the smallest maps the factors stand side by side, for more channels rather than larger windows."""
+    wide, high = conv(384, (1, 3)), conv(384, (3, 1))
+    return branches(
+        (conv(320, 1),),
+        (conv(384, 1), fan(wide, high, first=1)),
+        (conv(448, 1), conv(384, 3), fan(wide, high, first=2)),
+        (AVERAGE, conv(192, 1)),
+    )
+
+
+# Figure 10: convolutions and a pooling halve the maps side by side, so that nothing is squeezed through a bottleneck.
+REDUCE_A = branches(
+    (conv(384, 3, stride=2, pad=0),),
+    (conv(64, 1), conv(96, 3), conv(96, 3, stride=2, pad=0)),
+    (SHRINK,),
+)
+REDUCE_B = branches(
+    (conv(192, 1), conv(320, 3, stride=2, pad=0)),
+    (conv(192, 1), conv(192, (1, 7)), conv(192, (7, 1)), conv(192, 3, stride=2, pad=0)),
+    (SHRINK,),
+)
+
+# A second classifier on Mixed_6e, whose loss keeps gradients alive (figure 8). For small images its kernel shrinks.
+HEAD = chain(
+    AvgPool_1a_5x5=Pool("average", 5, stride=3),
+    Conv2d_1b_1x1=conv(128, 1),
+    Conv2d_2a_5x5=conv(768, 5, pad=0, fits=True),
+    pool=GlobalPool(),
+    flatten=Flatten(),
+    Conv2d_2b_1x1=Linear("classes"),
+)
+
+INCEPTION_V3 = Architecture(
+    name="inception_v3",
+    family="inception_v3",
+    source="Szegedy et al. 2015, arXiv:1512.00567",
+    size=299,
+    dropout=0.2,
+    torch=Conventions(epsilon=1e-3),
+    tensorflow=Conventions(epsilon=1e-3, same=True, counted=False, scaled=False),
+    published=("torchvision", "timm"),
+    heads=(Head("AuxLogits", "Mixed_6e", HEAD),),
+    rows=(
+        # end point        layer                                              output at 299 px
+        ("Conv2d_1a_3x3",  conv(32, 3, stride=2, pad=0),                      "149x149x32"),
+        ("Conv2d_2a_3x3",  conv(32, 3, pad=0),                                "147x147x32"),
+        ("Conv2d_2b_3x3",  conv(64, 3),                                       "147x147x64"),
+        ("MaxPool_3a_3x3", SHRINK,                                            "73x73x64"),
+        ("Conv2d_3b_1x1",  conv(80, 1),                                       "73x73x80"),
+        ("Conv2d_4a_3x3",  conv(192, 3, pad=0),                               "71x71x192"),
+        ("MaxPool_5a_3x3", SHRINK,                                            "35x35x192"),
+        ("Mixed_5b",       block_a(pool=32),                                  "35x35x256"),
+        ("Mixed_5c",       block_a(pool=64),                                  "35x35x288"),
+        ("Mixed_5d",       block_a(pool=64),                                  "35x35x288"),
+        ("Mixed_6a",       REDUCE_A,                                          "17x17x768"),
+        ("Mixed_6b",       block_b(mid=128),                                  "17x17x768"),
+        ("Mixed_6c",       block_b(mid=160),                                  "17x17x768"),
+        ("Mixed_6d",       block_b(mid=160),                                  "17x17x768"),
+        ("Mixed_6e",       block_b(mid=192),                                  "17x17x768"),
+        ("Mixed_7a",       REDUCE_B,                                          "8x8x1280"),
+        ("Mixed_7b",       block_c(),                                         "8x8x2048"),
+        ("Mixed_7c",       block_c(),                                         "8x8x2048"),
+        ("PreLogits",      chain(pool=GlobalPool(), flatten=Flatten(), dropout=Dropout()), "2048"),
+        ("Logits",         Linear("classes"),                                 "1000"),
+        ("Predictions",    Probabilities(),                                   "1000"),
+    ),
+)  # fmt: skip
