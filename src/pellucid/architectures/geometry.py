@@ -342,6 +342,7 @@ def _in_turn(
 
 def _joined(maps: list[Map]) -> Map:
     """Maps of one size side by side: a cell has seen what any of them has."""
+    assert len({(one.height, one.width) for one in maps}) == 1, "branches that end in maps of different sizes"
     down, across = (
         (min(one.start[axis] for one in maps), max(one.start[axis] + one.field[axis] for one in maps))
         for axis in (0, 1)

@@ -41,7 +41,7 @@ def halved(three: tuple[int, int], double: tuple[int, int]) -> Branches:
     return branches(
         (conv(three[0], 1), conv(three[1], 3, stride=2)),
         (conv(double[0], 1), conv(double[1], 3), conv(double[1], 3, stride=2)),
-        (HALVE,),
+        (Pool("max", 3, stride=2, pad=1),),
     )
 
 
