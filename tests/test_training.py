@@ -18,7 +18,7 @@ from pellucid.errors import UserError
 from pellucid.runs.bundle import load_bundle
 from pellucid.runs.card import CARD
 from pellucid.runs.run_folder import RunFolder, open_run
-from pellucid.training.config import configure
+from pellucid.training.config import configure, recipes
 from pellucid.training.interruption import Interruption
 from pellucid.training.train import resume_events, train_events
 from tests.golden import check
@@ -232,3 +232,26 @@ def test_resume_refuses_what_is_finished_or_changed(run: RunFolder, tmp_path: Pa
         list(resume_events(run.path))
     with pytest.raises(UserError, match="is not there"):
         pl.resume(tmp_path / "nothing")
+
+
+def test_auxiliary_heads_learn_as_much_as_their_loss_counts(photos: Path, tmp_path: Path) -> None:
+    options = {"auxiliary": True, "width": 0.1}
+    settings = {"model": "inception_v1", "size": 40, "epochs": 1, "batch": 8, "workers": 0, "optimizer": "sgd"}
+
+    def moved(weight: float) -> float:
+        learning = {"auxiliary_weight": weight, "weight_decay": 0.0, "momentum": 0.0}
+        asked = configure(
+            photos, **settings, mode="scratch", options=options, learning=learning, runs=tmp_path / f"{weight}"
+        )
+        events = list(train_events(asked))
+        started = next(event for event in events if event.event == "started")
+        assert (started.heads, started.head_weight) == (2, weight)
+        run = open_run(next((tmp_path / f"{weight}").iterdir()))
+        return float(tensors(run.last)["AuxLogits_1.fc2.bias"].abs().sum())
+
+    assert moved(0.0) == 0 < moved(0.3)
+
+
+@pytest.mark.parametrize("name", [name for name in recipes() if name != "demo"])
+def test_every_recipe_is_a_configuration(photos: Path, name: str) -> None:
+    assert configure(photos, recipe=name).learning.epochs > 1

@@ -10,7 +10,7 @@ from cyclopts import Group, Parameter
 from pellucid.errors import DONE, USER_FAULT
 from pellucid.images.augmentation import Augmentation
 from pellucid.runs.run_folder import RunFolder
-from pellucid.training.config import Input, Learning, Machine, configure
+from pellucid.training.config import Input, Learning, Machine, Option, configure
 
 
 def demo(*, out: Path = Path("demo"), seed: int = 0) -> int:
@@ -42,7 +42,7 @@ def train(*arguments: Any, **settings: Any) -> int:
 def _shown_as(verb: Callable[..., int], function: Callable[..., Any]) -> None:
     """Give `verb` the flags and the help of `function`; where that takes a mapping, a flag for each of its fields."""
     records = {"input": Input, "augmentation": Augmentation, "learning": Learning, "machine": Machine}
-    fields: dict[str, Any] = {"options": dict[str, float] | None}
+    fields: dict[str, Any] = {"options": dict[str, Option] | None}
     fields |= {
         # No defaults are shown: what is not said comes from the recipe.
         name: Annotated[record | None, Parameter(group=Group(name.capitalize(), sort_key=10), show_default=False)]

@@ -85,10 +85,18 @@ class Network(nn.Module, ABC):
     classes: int
     size: int
     end_point_names: tuple[str, ...]
+    head_names: tuple[str, ...] = ()
 
     def forward(self, images: Tensor) -> Tensor:
         """float32 (N, 3, H, W) to logits (N, classes)."""
         return self.end_points(images, last="Logits")["Logits"]
+
+    def with_heads(self, images: Tensor) -> tuple[Tensor, ...]:
+        """The logits, and those of each auxiliary head: what training minimises a loss of."""
+        if not self.head_names:
+            return (self(images),)
+        found = self.end_points(images, last="Logits")
+        return found["Logits"], *(found[name] for name in self.head_names)
 
     @abstractmethod
     def end_points(self, images: Tensor, last: str | None = None) -> dict[str, Tensor]:
@@ -116,11 +124,19 @@ class TableNetwork(Network):
         dropout: float | None = None,
         auxiliary: bool = False,
         conventions: str = "torch",
+        initialisation: str = "he",
+        norm_decay: float = 0.9,
     ) -> None:
         super().__init__()
+        if initialisation not in INITIALISATIONS:
+            known = ", ".join(INITIALISATIONS)
+            raise UserError(f"there is no initialisation {initialisation!r}", hint=f"there are {known}")
+        if not 0 <= norm_decay < 1:
+            raise UserError(f"norm_decay is at least 0 and below 1, not {norm_decay:g}", hint="0.9 is common")
         self.name, self.classes, self.size, self.family = table.name, classes, size, table.family
         self.options = {"size": size, "width": width, "dropout": dropout}
         self.options |= {"auxiliary": auxiliary, "conventions": conventions}
+        self.options |= {"initialisation": initialisation, "norm_decay": norm_decay}
         steps = walk(
             table,
             size=size,
@@ -136,7 +152,10 @@ class TableNetwork(Network):
         norms = chosen_conventions(table, conventions)
         for step in steps:
             self.add_module(step.name, _build(step.layer, step.before, norms)[0])
-        _initialise(self)
+        for module in self.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.momentum = 1 - norm_decay
+        INITIALISATIONS[initialisation](self)
 
     def forward(self, images: Tensor) -> Tensor:
         x = images
@@ -169,8 +188,9 @@ class TableNetwork(Network):
 def network(name: str, classes: int, *, size: int | None = None, **options: Any) -> Network:
     """The network `name` for `classes` outputs, with random weights from torch's current seed.
 
-    `options`: width (a factor on channels), dropout, auxiliary (build the auxiliary heads) and conventions ("torch" or
-    "tensorflow": how maps are padded, averaged and normalised) for the networks defined here, dropout for timm/NAME.
+    `options` of the networks defined here: width (a factor on channels), dropout, auxiliary (build the auxiliary
+    heads), conventions ("torch" or "tensorflow": how maps are padded, averaged and normalised), initialisation ("he" or
+    "tf-slim") and norm_decay (how much of the running statistics a batch leaves). timm/NAME has dropout alone.
     Raises UserError for unknown names and options, and for a size that is too small.
     """
     if name.startswith(TIMM):
@@ -179,7 +199,8 @@ def network(name: str, classes: int, *, size: int | None = None, **options: Any)
         _check_options(name, options, ("dropout",))
         return TimmNetwork(name, classes, size=size, **options)
     table = architecture(name)
-    _check_options(name, options, ("width", "dropout", "auxiliary", "conventions"))
+    known = ("width", "dropout", "auxiliary", "conventions", "initialisation", "norm_decay")
+    _check_options(name, options, known)
     return TableNetwork(table, classes, size=table.size if size is None else size, **options)
 
 
@@ -325,7 +346,7 @@ def _pool(layer: Pool) -> nn.Module:
     return nn.MaxPool2d(layer.kernel, layer.stride, layer.pad, ceil_mode=layer.ceil)
 
 
-def _initialise(net: nn.Module) -> None:
+def _he(net: nn.Module) -> None:
     """He's normal, fan-out, for convolutions (arXiv:1502.01852); norms one and zero; linear layers N(0, 0.01)."""
     for module in net.modules():
         match module:
@@ -340,3 +361,19 @@ def _initialise(net: nn.Module) -> None:
             case nn.Linear():
                 nn.init.normal_(module.weight, 0, 0.01)
                 nn.init.zeros_(module.bias)
+
+
+def _tf_slim(net: nn.Module) -> None:
+    """TF-Slim's argument scope: normal cut at two deviations of 0.1, in auxiliary heads 0.01 and at last 0.001."""
+    for name, module in net.named_modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            head = name.startswith("AuxLogits")
+            spread = 0.001 if head and isinstance(module, nn.Linear) else 0.01 if head and "2a" in name else 0.1
+            nn.init.trunc_normal_(module.weight, std=spread, a=-2 * spread, b=2 * spread)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.BatchNorm2d):
+            module.reset_running_stats()
+
+
+INITIALISATIONS = {"he": _he, "tf-slim": _tf_slim}

@@ -107,6 +107,9 @@ class LiveTable:
         self._print(f"training on {counted(event.train_images, 'image')}, validating on {validation}; {epochs}")
         machine = f"{event.device}, {event.precision}, {_decoding(event.workers)}"
         self._print(f"{short_number(event.parameters)} parameters{trained}, {machine}")
+        if event.heads:
+            each = " each" if event.heads > 1 else ""
+            self._print(f"{counted(event.heads, 'auxiliary head')}, whose loss counts {event.head_weight:g}{each}")
         self._print(f"in {event.run}")
         if self.live:
             self._print("")

@@ -32,6 +32,8 @@ class Started(Record):
     device: str
     precision: str
     workers: int  # processes that decode
+    heads: int = 0  # auxiliary classifiers
+    head_weight: float = 0.0  # how much the loss of each counts
 
 
 class Progress(Record):

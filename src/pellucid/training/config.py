@@ -18,6 +18,7 @@ from pellucid.images.sources import Source
 from pellucid.records import Described, Record, read_text
 
 Mode = Literal["scratch", "probe", "finetune"]
+Option = bool | float | str
 Measure = Literal["accuracy", "balanced_accuracy", "loss"]
 
 
@@ -99,6 +100,8 @@ class Learning(Described):
     """What of the validation part chooses the best weights; ties go to the lower loss."""
     one_logit: bool = False
     """As --one-logit."""
+    auxiliary_weight: float = Field(default=0.3, ge=0)
+    """How much the loss of each auxiliary head counts."""
 
 
 class Machine(Described):
@@ -125,7 +128,7 @@ class Config(Record):
     layout: str = "auto"
     until: str | None = None  # the weights end at this end point
     train_from: str | None = None
-    options: dict[str, float] = Field(default_factory=dict)  # width, dropout, ...: as the architecture takes them
+    options: dict[str, Option] = Field(default_factory=dict)  # width, dropout, ...: as the architecture takes them
     seed: int = Field(default=0, ge=0)
     runs: str = "runs"  # where run folders are made
     data: Data
@@ -182,7 +185,7 @@ def configure(
     device: Literal["auto", "cpu", "cuda", "mps"] | None = None,
     workers: int | None = None,
     runs: str | Path = "runs",
-    options: Mapping[str, float] | None = None,
+    options: Mapping[str, Option] | None = None,
     input: Input | Mapping[str, Any] | None = None,
     augmentation: Augmentation | Mapping[str, Any] | None = None,
     learning: Learning | Mapping[str, Any] | None = None,
@@ -265,7 +268,7 @@ def configure(
     runs
         The folder in which the run's own folder is made.
     options
-        The network's own settings, such as --options.width 0.5.
+        The network's own settings: --options.width 0.5, --options.auxiliary true.
     input
         How images reach the network, where it should differ from what the weights want: --input.resize native.
     augmentation
