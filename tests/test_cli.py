@@ -118,3 +118,19 @@ def test_train_evaluate_predict_and_look_back(
     lines = out.splitlines()
     assert lines[0].startswith("name,best,probability") and len(lines) == 18
     assert "cut.png" in lines[-1] and lines[-1].endswith("not an image")
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("resnet50", ["resnet50", "--batch", "10", "--classes", "1"]),
+        ("inception_v3-all", ["inception_v3", "--all", "--auxiliary"]),
+        ("compared", ["resnet18", "--compare", "resnet50"]),
+        ("end-points", ["inception_v4", "--end-points"]),
+    ],
+)
+def test_structure_fits_a_terminal(capsys: pytest.CaptureFixture[str], name: str, arguments: list[str]) -> None:
+    code, out, _ = told(capsys, "structure", *arguments)
+    assert code == 0
+    assert max(len(line.rstrip()) for line in out.splitlines()) <= 92
+    check(f"structure/{name}", "\n".join(line.rstrip() for line in out.splitlines()))

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pellucid.architectures.catalog import architectures
-    from pellucid.architectures.geometry import structure
     from pellucid.errors import UserError
     from pellucid.images.sources import read_samples
     from pellucid.images.split import split
     from pellucid.networks.build import network
     from pellucid.networks.weights import load_weights
+    from pellucid.reports.drawn import structure
     from pellucid.reports.html import write_report
     from pellucid.reports.pictures import show
     from pellucid.training.train import resume, train, train_events
@@ -31,7 +31,7 @@ _HOMES = {
     "resume": "training.train",
     "show": "reports.pictures",
     "split": "images.split",
-    "structure": "architectures.geometry",
+    "structure": "reports.drawn",
     "train": "training.train",
     "train_events": "training.train",
     "write_report": "reports.html",

@@ -1,6 +1,10 @@
 """Count a table: output shapes, parameters, multiply-adds, receptive fields. Needs nothing but the table."""
 
-from dataclasses import dataclass, replace
+import csv
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from math import ceil, prod
 
 from pellucid.architectures.catalog import architecture
@@ -85,7 +89,7 @@ class Totals:
     memory: int
 
     @classmethod
-    def of(cls, rows: "tuple[LayerRow, ...] | list[LayerRow]") -> "Totals":
+    def of(cls, rows: Sequence[LayerRow]) -> "Totals":
         """The sums of the rows."""
         return cls(
             parameters=sum(row.parameters for row in rows),
@@ -95,8 +99,20 @@ class Totals:
 
 
 @dataclass(frozen=True)
+class EndPoint:
+    """What leaves an end point, and the sums of the rows that lead to it."""
+
+    name: str
+    output: tuple[int, ...]
+    field: tuple[int, int]
+    stride: int
+    layers: int
+    totals: Totals
+
+
+@dataclass(frozen=True)
 class Structure:
-    """A network, layer by layer, in the order of execution; `totals` are the sums of the rows."""
+    """A network, layer by layer, in the order of execution; `totals` are the sums of the rows, `ends` by end point."""
 
     name: str
     size: int
@@ -105,12 +121,35 @@ class Structure:
     rows: tuple[LayerRow, ...]
     totals: Totals
 
-    def end_points(self) -> dict[str, tuple[LayerRow, ...]]:
-        """The rows of each end point, in order."""
-        found: dict[str, list[LayerRow]] = {}
+    ends: tuple["EndPoint", ...]
+
+    def to_json(self) -> str:
+        """Everything as one JSON object."""
+        return json.dumps(asdict(self))
+
+    def to_csv(self) -> str:
+        """A line a layer, under a heading; shapes as 64x3x7x7."""
+        out = io.StringIO()
+        lines = csv.DictWriter(out, [field.name for field in fields(LayerRow)], lineterminator="\n")
+        lines.writeheader()
         for row in self.rows:
-            found.setdefault(row.end_point, []).append(row)
-        return {name: tuple(rows) for name, rows in found.items()}
+            values = asdict(row)
+            lines.writerow(
+                {
+                    name: "x".join(map(str, value)) if isinstance(value, tuple) else value
+                    for name, value in values.items()
+                }
+            )
+        return out.getvalue()
+
+    def __str__(self) -> str:
+        """A line a layer, as the ResNet tutorial prints it: name, output, weight, and bias or norm shapes."""
+        return "\n".join(
+            " ".join(
+                [row.name, str(list(row.output)), *(str(list(s)) for s in (row.weight, row.bias or row.norm) if s)]
+            )
+            for row in self.rows
+        )
 
 
 @dataclass(frozen=True)
@@ -150,14 +189,25 @@ def structure(
     steps = walk(table, size=size, classes=classes, width=width, auxiliary=auxiliary, conventions=conventions)
     if until is not None:
         check_end_point(table.name, tuple(step.name for step in steps), until)
-    rows = []
+    rows: list[LayerRow] = []
+    ends = []
     for step in steps:
-        norms = chosen_conventions(table, conventions)
-        for row in _measure(step.name, step.layer, step.before, norms)[0]:
-            rows.append(replace(row, output=(batch, *row.output), memory=batch * row.memory))
+        measured_rows, after = _measure(step.name, step.layer, step.before, chosen_conventions(table, conventions))
+        inside = [replace(row, output=(batch, *row.output), memory=batch * row.memory) for row in measured_rows]
+        output = (batch, *after.shape)
+        ends.append(EndPoint(step.name, output, after.field, after.stride, len(inside), Totals.of(inside)))
+        rows += inside
         if step.name == until:
             break
-    return Structure(name=name, size=size, batch=batch, classes=classes, rows=tuple(rows), totals=Totals.of(rows))
+    return Structure(
+        name=name,
+        size=size,
+        batch=batch,
+        classes=classes,
+        rows=tuple(rows),
+        totals=Totals.of(rows),
+        ends=tuple(ends),
+    )
 
 
 def walk(

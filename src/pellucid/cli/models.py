@@ -1,9 +1,7 @@
 """The verbs about networks and trained models: models, structure, evaluate, predict, verify."""
 
-import json
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -34,40 +32,77 @@ def structure(
     *,
     size: int | None = None,
     batch: int = 1,
-    classes: int = 1000,
+    classes: int | None = None,
     width: float = 1.0,
+    auxiliary: bool = False,
+    conventions: Literal["torch", "tensorflow"] = "torch",
     until: str | None = None,
-    format: Literal["text", "json"] = "text",
+    all: Annotated[bool, Parameter(negative=())] = False,
+    end_points: Annotated[bool, Parameter(negative=())] = False,
+    compare: str | None = None,
+    format: Literal["text", "json", "csv", "html"] = "text",
+    out: Path | None = None,
 ) -> None:
     """Every layer of a network: name, output, weights, parameters, receptive field.
 
     Parameters
     ----------
     net
-        A network of `pellucid models`.
+        A network of `pellucid models`, timm/NAME, a run folder or a bundle.
     size
         Pixels a side; default: what the network was designed for.
     batch
         Images at once, the first number of every output shape.
     classes
-        Outputs of the last layer.
+        Outputs of the last layer; default: 1000, or those of the bundle.
     width
         A factor on every convolution's channels.
+    auxiliary
+        With its auxiliary heads.
+    conventions
+        How maps are padded and averaged: as torch or as TensorFlow does.
     until
         The last end point to show.
+    all
+        Every layer, with each end point's sums; else a row an end point.
+    end_points
+        The names of the end points alone, a line each.
+    compare
+        Another network, side by side with this one.
     format
-        text or json.
+        text, json, csv (a line a layer) or html (one page with the network drawn, that opens offline).
+    out
+        The file to write instead of showing it.
     """
-    from pellucid.architectures.geometry import structure as measure
-    from pellucid.cli.show import out
+    from pellucid.reports.drawn import structure as measure
 
-    found = measure(net, size=size, batch=batch, classes=classes, width=width, until=until)
-    if format == "json":
-        print(json.dumps(asdict(found)))
+    given: dict[str, Any] = {"size": size, "batch": batch, "classes": classes, "width": width, "auxiliary": auxiliary}
+    given |= {"conventions": conventions, "until": until}
+    found = measure(net, **given)
+    if end_points:
+        print("\n".join(end.name for end in found.ends))
+        return
+    if format != "text" or out is not None:
+        if format == "html":
+            from pellucid.images.demo import sample_photo
+
+            written = found.to_html(sample_photo())
+        else:
+            written = {"json": found.to_json, "csv": found.to_csv, "text": found.__str__}[format]()
+        if out is None:
+            print(written, end="" if written.endswith("\n") else "\n")
+        else:
+            from pellucid.records import write
+
+            write(out, written)
+        return
+    from pellucid.cli.show import say
+    from pellucid.reports.structure import comparison_text, structure_text
+
+    if compare is not None:
+        say(comparison_text(found, measure(compare, **given)))
     else:
-        from pellucid.reports.structure import structure_text
-
-        out().print(structure_text(found))
+        say(structure_text(found, every_layer=all))
 
 
 def evaluate(

@@ -98,6 +98,12 @@ def build_demo(
     return folder / TABLE
 
 
+def sample_photo() -> Image.Image | None:
+    """A photograph to show things on, where scikit-image is installed."""
+    path = _packaged(PHOTOGRAPHS["chelsea"][0])
+    return Image.open(path).convert("RGB") if path.is_file() else None
+
+
 def _locate() -> dict[str, tuple[Path, ...]]:
     """The files of each scene, found without importing the packages."""
     found = {scene: tuple(_packaged(name) for name in names) for scene, names in PHOTOGRAPHS.items()}

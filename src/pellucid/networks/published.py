@@ -2,13 +2,18 @@
 
 from torch import Tensor
 
+from pellucid.architectures.catalog import architecture
 from pellucid.errors import UserError
 from pellucid.images.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
-from pellucid.networks.build import TIMM, Network
+from pellucid.networks.build import TIMM, Network, TableNetwork
 from pellucid.networks.fetching import fetch
 
 WHITE = (255, 255, 255)
 RESIZE_OVER_CROP = 256 / 224
+TORCHVISION_NAMES = {"inception_v1": "googlenet"}
+# Ported from TensorFlow: with these weights torchvision turns what its record asks for back into -1 to 1.
+PORTED = ("inception_v1", "inception_v3")
+HALF = (0.5, 0.5, 0.5)
 
 
 def default_preprocessing(name: str, *, size: int) -> Preprocessing:
@@ -36,6 +41,10 @@ def published_weights(net: Network) -> tuple[dict[str, Tensor], Preprocessing]:
         from pellucid.networks.backbone import preprocessing_of, published_tensors  # brings timm
 
         return published_tensors(net.name, size=net.options["size"]), preprocessing_of(net.name)
+    if isinstance(net, TableNetwork) and architecture(net.name).published == ("timm",):
+        from pellucid.networks.backbone import preprocessing_of, published_tensors
+
+        return published_tensors(f"{TIMM}{net.name}", size=None), preprocessing_of(f"{TIMM}{net.name}")
     return _torchvision(net)
 
 
@@ -43,19 +52,20 @@ def _torchvision(net: Network) -> tuple[dict[str, Tensor], Preprocessing]:
     from torchvision.models import get_model_weights  # 16 s, and only for this
 
     try:
-        record = get_model_weights(net.name).DEFAULT
+        record = get_model_weights(TORCHVISION_NAMES.get(net.name, net.name)).DEFAULT
     except ValueError as cause:
         raise UserError(
             f"nobody publishes weights for {net.name}",
             hint="--mode scratch starts from random weights, --weights FILE takes a file",
         ) from cause
     wanted = record.transforms()
+    ported = net.name in PORTED
     preprocessing = Preprocessing(
         resize=wanted.resize_size[0],
         interpolation=wanted.interpolation.value,
         size=wanted.crop_size[0],
         background=WHITE,
-        mean=tuple(wanted.mean),
-        std=tuple(wanted.std),
+        mean=HALF if ported else tuple(wanted.mean),
+        std=HALF if ported else tuple(wanted.std),
     )
     return fetch(record.url, net.name), preprocessing

@@ -112,7 +112,7 @@ def render(
         "card": card,
         "provenance": origin(provenance, course, split),
     }
-    page: str = _environment().get_template("report.html").render(values)
+    page: str = environment().get_template("report.html").render(values)
     return page
 
 
@@ -145,8 +145,9 @@ def _charts(course: History, split: Split) -> list[Any]:
     ]
 
 
-def _environment() -> Environment:
-    environment = Environment(
+def environment() -> Environment:
+    """What every page's template is filled with."""
+    made = Environment(
         loader=PackageLoader("pellucid.reports"),
         autoescape=True,
         undefined=StrictUndefined,
@@ -154,8 +155,8 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals |= {"counted": counted, "palette": palette, "sentences": sentences, "words": words}
-    return environment
+    made.globals |= {"counted": counted, "palette": palette, "sentences": sentences, "words": words}
+    return made
 
 
 def _unbroken(value: Any) -> Any:

@@ -1,47 +1,121 @@
 """A counted network as a table for the terminal, 80 columns wide. Apart from text.py, so that it answers at once."""
 
 from collections.abc import Sequence
+from itertools import islice
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from pellucid.architectures.geometry import LayerRow, Structure
+from pellucid.architectures.geometry import EndPoint, LayerRow, Structure, Totals
 from pellucid.errors import counted
 from pellucid.reports.words import short_number
 
-COLUMNS = ("layer", "output", "weight", "parameters", "multiply-\nadds", "field/\nstride")
+LAYERS = ("layer", "output", "weight", "parameters", "multiply-\nadds", "field/\nstride")
+ENDS = ("end point", "output", "layers", "parameters", "multiply-\nadds", "memory\nMB", "field/\nstride")
 
 
-def structure_text(structure: Structure) -> RenderableType:
-    """A row a layer and the totals. Layers of a block stand indented under its name."""
-    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
-    for index, name in enumerate(COLUMNS):
-        words = index in (0, 2)
-        table.add_column(Text(name), justify="left" if words else "right", overflow="fold", no_wrap=index > 0)
-    block = ""
-    for row in structure.rows:
-        inside, _, last = row.name.rpartition("/")
-        if inside and inside != block:
-            table.add_row(Text(inside))
-        block = inside
-        layer = Text(f"  {last}" if inside else last)
-        numbers = f"{row.parameters:,}" if row.parameters else "", _short(row.multiply_adds)
-        table.add_row(layer, _shape(row.output), Text(_what(row)), *numbers, f"{_field(row.field)}/{row.stride}")
-    table.add_section()
-    totals = structure.totals
-    rows = counted(len(structure.rows), "layer")
-    table.add_row(rows, "", "", f"{totals.parameters:,}", _short(totals.multiply_adds), "", style="bold")
+def structure_text(structure: Structure, *, every_layer: bool = False) -> RenderableType:
+    """A row an end point and the totals; or a row a layer, indented under its block, with each end point's sums."""
     images = f"{counted(structure.batch, 'image')} of {structure.size} x {structure.size} pixels"
+    notes = ["multiply-adds are for one image"]
+    if every_layer:
+        notes[0] += "; b: with bias, n: with batch norm"
+    if any(end.stride for end in structure.ends):
+        notes.append("field/stride: input pixels a side that a cell has seen, and from cell to cell")
+    if not every_layer:
+        notes.append("memory is what the layers' outputs take in float32; --all shows every layer")
     return Group(
         Text(f"{structure.name}: {images}, {counted(structure.classes, 'class', 'classes')}", style="bold"),
         Text(""),
-        table,
+        _layers(structure) if every_layer else _ends(structure),
         Text(""),
-        Text("b: with bias, n: with batch norm; multiply-adds are for one image", style="dim"),
-        Text("field/stride: input pixels a side that a cell has seen, and from cell to cell", style="dim"),
+        *(Text(note, style="dim") for note in notes),
     )
+
+
+def _ends(structure: Structure) -> Table:
+    table = _table(ENDS, words=(0,))
+    for end in structure.ends:
+        table.add_row(Text(end.name), _shape(end.output), f"{end.layers}", *_sums(end.totals), _seen(end))
+    table.add_section()
+    table.add_row("all", "", f"{len(structure.rows)}", *_sums(structure.totals), "", style="bold")
+    return table
+
+
+def _layers(structure: Structure) -> Table:
+    table = _table(LAYERS, words=(0, 2))
+    rows = iter(structure.rows)
+    for end in structure.ends:
+        block = ""
+        for row in islice(rows, end.layers):
+            inside, _, last = row.name.rpartition("/")
+            if inside and inside != block:
+                table.add_row(Text(inside))
+            block = inside
+            layer = Text(f"  {last}" if inside else last)
+            numbers = f"{row.parameters:,}" if row.parameters else "", _short(row.multiply_adds)
+            table.add_row(layer, _shape(row.output), Text(_what(row)), *numbers, _seen(row))
+        if end.layers > 1:
+            sums = f"{end.totals.parameters:,}", _short(end.totals.multiply_adds)
+            table.add_row(f"{end.name} in all", _shape(end.output), "", *sums, _seen(end), style="bold")
+    table.add_section()
+    totals = structure.totals
+    layers = counted(len(structure.rows), "layer")
+    table.add_row(layers, "", "", f"{totals.parameters:,}", _short(totals.multiply_adds), "", style="bold")
+    return table
+
+
+def _table(columns: Sequence[str], *, words: Sequence[int]) -> Table:
+    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    for index, name in enumerate(columns):
+        table.add_column(Text(name), justify="left" if index in words else "right", overflow="fold", no_wrap=index > 0)
+    return table
+
+
+def _sums(totals: Totals) -> tuple[str, str, str]:
+    parameters = f"{totals.parameters:,}" if totals.parameters else ""
+    return parameters, _short(totals.multiply_adds), f"{totals.memory / 1e6:.1f}"
+
+
+def comparison_text(one: Structure, other: Structure) -> RenderableType:
+    """Two networks, end point by end point in the order of the first: what each has, and the difference in cost."""
+    columns = [f"{name}\n{what}" for what in ("output", "M mult-adds") for name in (one.name, other.name)]
+    table = _table(("end point", *columns, "difference"), words=(0,))
+    names = list(dict.fromkeys(end.name for structure in (one, other) for end in structure.ends))
+    left, right = ({end.name: end for end in structure.ends} for structure in (one, other))
+    for name in names:
+        ends = left.get(name), right.get(name)
+        costs = [end.totals.multiply_adds if end else 0 for end in ends]
+        shapes = [_shape(end.output) if end else "–" for end in ends]
+        table.add_row(Text(name), *shapes, *(_millions(cost) for cost in costs), _signed(costs[1] - costs[0]))
+    table.add_section()
+    costs = [one.totals.multiply_adds, other.totals.multiply_adds]
+    table.add_row("all", "", "", *(_millions(cost) for cost in costs), _signed(costs[1] - costs[0]), style="bold")
+    first, second = one.totals, other.totals
+    lines = [
+        _versus(other.name, one.name, "parameters", second.parameters, first.parameters),
+        _versus(other.name, one.name, "multiply-adds", second.multiply_adds, first.multiply_adds),
+        _versus(other.name, one.name, "activation memory", second.memory, first.memory),
+    ]
+    return Group(table, Text(""), *(Text(line) for line in lines))
+
+
+def _versus(name: str, than: str, what: str, number: int, base: int) -> str:
+    return f"{name} has {number / base:.2f} times the {what} of {than}: {short_number(number)} to {short_number(base)}"
+
+
+def _millions(number: int) -> str:
+    return f"{number / 1e6:,.1f}" if number else ""
+
+
+def _signed(number: int) -> str:
+    return f"{number / 1e6:+,.1f}" if number else ""
+
+
+def _seen(row: LayerRow | EndPoint) -> str:
+    return f"{_field(row.field)}/{row.stride}" if row.stride else ""
 
 
 def _what(row: LayerRow) -> str:

@@ -1,0 +1,148 @@
+"""A network drawn as SVG: a box a layer, branches side by side as in the papers' figures, from top to bottom."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from markupsafe import Markup, escape
+
+from pellucid.architectures.geometry import LayerRow
+
+WIDTH, HEIGHT, APART, BELOW, RAIL = 152, 44, 14, 18, 12  # of boxes and between them, in SVG units
+SIDE_BY_SIDE = ("Branch_", "Fan_", "mixed")  # what a joint of branches, or its branches, are called
+
+STYLES = {
+    "convolution": "conv",
+    "depthwise convolution": "conv",
+    "grouped convolution": "conv",
+    "linear": "linear",
+    "max pooling": "pool",
+    "average pooling": "pool",
+    "global average pooling": "pool",
+}
+
+
+@dataclass
+class _Node:
+    """A named part: a layer, or parts in order."""
+
+    name: str
+    row: LayerRow | None = None
+    parts: "dict[str, _Node]" = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Picture:
+    """SVG within `width` x `height`; what enters and leaves does so in the middle, at `middle`."""
+
+    width: float
+    height: float
+    body: str
+
+    @property
+    def middle(self) -> float:
+        return self.width / 2
+
+
+def drawn(rows: Sequence[LayerRow]) -> Markup:
+    """The rows of one end point as one SVG."""
+    root = _Node("")
+    for row in rows:
+        node = root
+        for part in row.name.split("/"):
+            node = node.parts.setdefault(part, _Node(part))
+        node.row = row
+    while len(root.parts) == 1 and (only := next(iter(root.parts.values()))).parts:
+        root = only
+    picture = _picture(root)
+    size = f'width="{picture.width + 4:g}" height="{picture.height + 4:g}"'
+    box = f'viewBox="-2 -2 {picture.width + 4:g} {picture.height + 4:g}"'
+    return Markup(
+        f'<svg xmlns="http://www.w3.org/2000/svg" class="drawing" {size} {box} role="img">{picture.body}</svg>'
+    )
+
+
+def _picture(node: _Node) -> _Picture:
+    if node.row is not None and not node.parts:
+        return _box(node.row)
+    parts = list(node.parts.values())
+    if len(parts) > 1 and all(part.name.startswith("Branch_") for part in parts):
+        return _beside([_picture(part) for part in parts])
+    if node.name.startswith("Fan_"):
+        return _beside([_picture(part) for part in parts])
+    if "shortcut" in node.parts:
+        steps = [part for part in parts if part.name != "shortcut"]
+        return _beside([_below([_picture(part) for part in steps]), _picture(node.parts["shortcut"])], sign="+")
+    if node.name.startswith(("unit_", "block", "Block")):
+        return _beside([_below([_picture(part) for part in parts]), _Picture(8, 0, "")], sign="+")
+    return _below([_picture(part) for part in parts])
+
+
+def _box(row: LayerRow) -> _Picture:
+    name = row.name.rpartition("/")[2]
+    words = _words(row)
+    parts = [f"{row.name}: {row.kind}, output {'x'.join(map(str, row.output))}"]
+    if row.weight:
+        parts.append(f"weight {'x'.join(map(str, row.weight))}, {row.parameters:,} parameters")
+    if row.multiply_adds:
+        parts.append(f"{row.multiply_adds:,} multiply-adds")
+    if row.field != (0, 0):
+        parts.append(f"sees {row.field[0]} x {row.field[1]} pixels of the input")
+    seen = f' data-field="{row.field[0]} {row.field[1]}"' if row.field != (0, 0) else ""
+    return _Picture(
+        WIDTH,
+        HEIGHT,
+        f'<g class="box {STYLES.get(row.kind, "other")}" tabindex="0"{seen}><title>{escape("; ".join(parts))}</title>'
+        f'<rect width="{WIDTH}" height="{HEIGHT}" rx="6"/>'
+        f'<text x="{WIDTH / 2}" y="18" class="name">{escape(_cut(name, 20))}</text>'
+        f'<text x="{WIDTH / 2}" y="34">{escape(_cut(words, 25))}</text></g>',
+    )
+
+
+def _words(row: LayerRow) -> str:
+    shape = row.output[1:]
+    cells = f"{shape[1]} x {shape[2]} x {shape[0]}" if len(shape) == 3 else " x ".join(map(str, shape))
+    return f"→ {cells}" if cells else row.kind
+
+
+def _cut(words: str, most: int) -> str:
+    return words if len(words) <= most else f"{words[: most - 1]}…"
+
+
+def _below(pictures: Sequence[_Picture]) -> _Picture:
+    """One under the other, joined by lines."""
+    width, top, body = max(picture.width for picture in pictures), 0.0, ""
+    for index, picture in enumerate(pictures):
+        if index:
+            body += _line(width / 2, top, width / 2, top + BELOW, arrow=True)
+            top += BELOW
+        body += _at(picture, width / 2 - picture.middle, top)
+        top += picture.height
+    return _Picture(width, top, body)
+
+
+def _beside(pictures: Sequence[_Picture], *, sign: str = "") -> _Picture:
+    """Side by side between two rails: what comes in goes to each, what leaves is joined, or added."""
+    width = sum(picture.width for picture in pictures) + APART * (len(pictures) - 1)
+    height = max(picture.height for picture in pictures)
+    left, middles, body = 0.0, [], ""
+    for picture in pictures:
+        middle = left + picture.middle
+        middles.append(middle)
+        body += _line(middle, 0, middle, RAIL, arrow=picture.height > 0) + _at(picture, left, RAIL)
+        body += _line(middle, RAIL + picture.height, middle, 2 * RAIL + height)
+        left += picture.width + APART
+    bottom = height + 2 * RAIL
+    body += _line(middles[0], 0, middles[-1], 0) + _line(middles[0], bottom, middles[-1], bottom)
+    if sign:
+        body += f'<circle cx="{width / 2:g}" cy="{bottom:g}" r="8" class="sum"/>'
+        body += f'<text x="{width / 2:g}" y="{bottom + 4:g}" class="name">{sign}</text>'
+    return _Picture(width, bottom, body)
+
+
+def _at(picture: _Picture, left: float, top: float) -> str:
+    return f'<g transform="translate({left:g} {top:g})">{picture.body}</g>' if picture.body else ""
+
+
+def _line(x1: float, y1: float, x2: float, y2: float, *, arrow: bool = False) -> str:
+    head = f'<path d="M{x2 - 3:g} {y2 - 5:g}L{x2:g} {y2:g}L{x2 + 3:g} {y2 - 5:g}"/>' if arrow else ""
+    return f'<path d="M{x1:g} {y1:g}L{x2:g} {y2:g}"/>{head}'

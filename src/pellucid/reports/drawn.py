@@ -1,0 +1,57 @@
+"""`structure` with its page: the network drawn, foldable, searchable, in one file that opens offline."""
+
+from base64 import b64encode
+from dataclasses import astuple, dataclass
+from functools import wraps
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+
+import pellucid.uses.structure as counting
+from pellucid.architectures.geometry import EndPoint, LayerRow, Structure, Totals
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+
+@dataclass(frozen=True)
+class Drawn(Structure):
+    """A structure that can show itself."""
+
+    def to_html(self, photo: "Image.Image | None" = None) -> str:
+        """One page: every end point drawn, with its costs as bars; receptive fields are shown over `photo`."""
+        from pellucid.reports.drawing import drawn
+        from pellucid.reports.html import environment
+
+        rows = iter(self.rows)
+        blocks = []
+        for end in self.ends:
+            inside = [next(rows) for _ in range(end.layers)]
+            blocks.append(Block(end, drawn(inside), tuple(inside)))
+        template = environment().get_template("structure.html")
+        most = Totals(*(max(values) for values in zip(*(astuple(end.totals) for end in self.ends), strict=True)))
+        return template.render(
+            structure=self, blocks=blocks, most=most, photo=None if photo is None else _data(photo, self.size)
+        )
+
+
+@dataclass(frozen=True)
+class Block:
+    """An end point as the page shows it."""
+
+    end: EndPoint
+    drawing: str
+    rows: tuple[LayerRow, ...]
+
+
+@wraps(counting.structure)
+def structure(*arguments: Any, **settings: Any) -> Drawn:
+    return Drawn(**vars(counting.structure(*arguments, **settings)))
+
+
+def _data(photo: "Image.Image", size: int) -> str:
+    """The middle of `photo`, as large as the network's input, as a data address."""
+    side = min(photo.size)
+    left, top = (photo.width - side) // 2, (photo.height - side) // 2
+    out = BytesIO()
+    photo.crop((left, top, left + side, top + side)).resize((size, size)).save(out, "JPEG", quality=85)
+    return f"data:image/jpeg;base64,{b64encode(out.getvalue()).decode()}"

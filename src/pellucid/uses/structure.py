@@ -1,0 +1,60 @@
+"""`structure` of anything: tables are counted without torch, everything else is run once and watched."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pellucid.architectures import geometry
+from pellucid.architectures.catalog import ARCHITECTURES, architecture
+from pellucid.architectures.geometry import Structure
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def structure(
+    net: "str | Path | nn.Module",
+    *,
+    size: int | None = None,
+    batch: int = 1,
+    classes: int | None = None,
+    width: float = 1.0,
+    auxiliary: bool = False,
+    conventions: str = "torch",
+    until: str | None = None,
+) -> Structure:
+    """Count a network for `batch` images of `size` pixels a side, layer by layer; `until` is the last end point shown.
+
+    `net` is a name of `architectures()`, which needs no torch, or timm/NAME, a run folder, a bundle, or any module that
+    takes images (N, 3, size, size). The defaults: the design size (224 for a module), 1000 classes or the bundle's.
+    Raises UserError for unknown names, nonsense numbers, and a size that is too small (and says which works).
+    """
+    if isinstance(net, str) and net in ARCHITECTURES:
+        return geometry.structure(
+            net,
+            size=size,
+            batch=batch,
+            classes=1000 if classes is None else classes,
+            width=width,
+            auxiliary=auxiliary,
+            conventions=conventions,
+            until=until,
+        )
+    if isinstance(net, str | Path) and Path(net).exists():
+        return _of_bundle(Path(net), size=size, batch=batch, until=until)
+    if isinstance(net, Path) or (isinstance(net, str) and not net.startswith("timm/")):
+        architecture(str(net))  # refuses, with the nearest name
+    from pellucid.networks.trace import traced  # brings torch
+
+    assert not isinstance(net, Path)
+    return traced(net, size=size, batch=batch, classes=classes, until=until)
+
+
+def _of_bundle(path: Path, *, size: int | None, batch: int, until: str | None) -> Structure:
+    from pellucid.runs.card import read_card
+    from pellucid.runs.run_folder import open_run
+
+    card = open_run(path).card() if path.is_dir() else read_card(path)
+    classes = 1 if card.one_logit else len(card.classes)
+    options = {name: card.options[name] for name in ("width", "auxiliary", "conventions") if name in card.options}
+    size = size or card.options.get("size") or card.preprocessing.size
+    return structure(card.architecture, size=size, batch=batch, classes=classes, until=until, **options)

@@ -1,0 +1,114 @@
+"""The structure report: the tutorial's table, sums that add up, other people's modules, and the page."""
+
+import csv
+import io
+import json
+from html.parser import HTMLParser
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+import pellucid as pl
+from pellucid.errors import UserError
+from tests.golden import check
+
+
+def test_the_resnet_tutorials_table_comes_out_row_for_row() -> None:
+    """Output, weight and norm shapes of a ResNet-50 on 10 images with one logit; the first three worked out by hand."""
+    lines = str(pl.structure("resnet50", batch=10, size=224, classes=1)).splitlines()
+    shapes = [line.split(" ", 1)[1] for line in lines]
+    assert shapes[0] == "[10, 64, 112, 112] [64, 3, 7, 7] [64]"
+    assert shapes[1] == "[10, 64, 56, 56]"  # 3x3 maximum at stride 2
+    assert shapes[2] == "[10, 64, 56, 56] [64, 64, 1, 1] [64]"
+    assert "Logits [10, 1] [1, 2048] [1]" in lines
+    check("structure/resnet50-tutorial", "\n".join(lines))
+
+
+@pytest.mark.parametrize("name", pl.architectures())
+def test_sums_add_up(name: str) -> None:
+    found = pl.structure(name, batch=3)
+    for measure in ("parameters", "multiply_adds", "memory"):
+        total = getattr(found.totals, measure)
+        assert total == sum(getattr(row, measure) for row in found.rows)
+        assert total == sum(getattr(end.totals, measure) for end in found.ends)
+    assert sum(end.layers for end in found.ends) == len(found.rows)
+    assert all(row.output[0] == 3 for row in found.rows)
+
+
+def test_json_and_csv_hold_every_layer() -> None:
+    found = pl.structure("inception_v1", auxiliary=True)
+    assert [row["name"] for row in json.loads(found.to_json())["rows"]] == [row.name for row in found.rows]
+    lines = list(csv.DictReader(io.StringIO(found.to_csv())))
+    assert sum(int(line["parameters"]) for line in lines) == 13_004_888
+    assert lines[0]["weight"] == "64x3x7x7"
+
+
+def test_a_traced_network_is_counted_as_its_table_is() -> None:
+    net = pl.network("resnet18", 5, size=64)
+    counted, watched = pl.structure("resnet18", size=64, classes=5), pl.structure(net)
+    assert watched.totals.parameters == counted.totals.parameters
+    assert watched.totals.multiply_adds == counted.totals.multiply_adds
+    convolutions = [row.output for row in counted.rows if row.kind == "convolution"]
+    assert [row.output for row in watched.rows if row.kind == "convolution"] == convolutions
+
+
+@pytest.mark.parametrize("name", ["mobilenetv2_100", "vit_tiny_patch16_224"])
+def test_timm_networks_are_watched(name: str) -> None:
+    net = pl.network(f"timm/{name}", 10)
+    found = pl.structure(f"timm/{name}", classes=10, batch=2)
+    assert found.totals.parameters == sum(parameter.numel() for parameter in net.parameters())
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        net.eval()(torch.zeros(1, 3, 224, 224))
+    assert 2 * found.totals.multiply_adds == counter.get_total_flops()
+    assert found.ends[0].name == net.end_point_names[0]
+    assert all(row.output[0] == 2 for row in found.rows if row.output)
+
+
+class Twice(nn.Module):
+    """Uses one layer twice, and mixes by itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 3, 3, padding=1)
+        self.scale = nn.Parameter(torch.ones(3, 3))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.conv(self.conv(x)).mean(dim=(2, 3)) @ self.scale
+
+
+def test_a_module_of_the_users_is_watched_and_shared_weights_count_once() -> None:
+    module = Twice().train()
+    found = pl.structure(module, size=8)
+    assert [row.kind for row in found.rows] == ["convolution", "convolution", "Twice"]
+    assert [row.parameters for row in found.rows] == [84, 0, 9]
+    assert [row.multiply_adds for row in found.rows] == [81 * 64, 81 * 64, 9]
+    assert module.training
+    with pytest.raises(UserError, match="cannot be run on images of 8 x 8 pixels"):
+        pl.structure(nn.Linear(7, 2), size=8)
+
+
+class Texts(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.addresses: list[str] = []
+        self.boxes = 0
+
+    def handle_starttag(self, _: str, attributes: list[tuple[str, str | None]]) -> None:
+        given = dict(attributes)
+        self.boxes += (given.get("class") or "").startswith("box")
+        self.addresses += [given[name] or "" for name in ("src", "href") if name in given]
+
+
+def test_the_page_draws_every_layer_and_loads_nothing() -> None:
+    from PIL import Image
+
+    found = pl.structure("inception_v3", auxiliary=True)
+    page = Texts()
+    page.feed(found.to_html(Image.new("RGB", (400, 300))))
+    assert page.boxes == len(found.rows)
+    assert page.addresses and all(address.startswith("data:image/jpeg") for address in page.addresses)
+    page = Texts()
+    page.feed(found.to_html())
+    assert not page.addresses
