@@ -17,12 +17,14 @@ if TYPE_CHECKING:
     from pellucid.reports.html import write_report
     from pellucid.reports.pictures import show
     from pellucid.training.train import resume, train, train_events
+    from pellucid.uses.bench import bench
     from pellucid.uses.evaluate import evaluate
     from pellucid.uses.predict import load
 
 _HOMES = {
     "UserError": "errors",
     "architectures": "architectures.catalog",
+    "bench": "uses.bench",
     "evaluate": "uses.evaluate",
     "load": "uses.predict",
     "load_weights": "networks.weights",
@@ -40,6 +42,7 @@ _HOMES = {
 __all__ = [
     "UserError",
     "architectures",
+    "bench",
     "evaluate",
     "load",
     "load_weights",

@@ -25,6 +25,7 @@ VERBS = {
     "demo": ("runs", "The whole story on an embedded data set, in about a minute."),
     "models": ("models", "What can be trained, with parameters, multiply-adds and published weights."),
     "structure": ("models", "Every layer of a network: name, output, weights, parameters, receptive field."),
+    "bench": ("models", "Time NET a batch at a time, against other libraries in the same run."),
     "split": ("data", "Divide DATA into train, validation and test; twins and groups stay together."),
     "train": ("runs", "Train a classifier on DATA."),
     "resume": ("runs", "Go on with a run that was interrupted, to the same weights as if it had not been."),

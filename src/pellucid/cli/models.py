@@ -105,6 +105,69 @@ def structure(
         say(structure_text(found, every_layer=all))
 
 
+def bench(
+    net: str,
+    /,
+    *,
+    batch: int = 32,
+    size: int | None = None,
+    burn_in: int = 10,
+    steps: int = 100,
+    backward: Annotated[bool, Parameter(negative=())] = False,
+    against: str | None = None,
+    threads: int | None = None,
+    format: Literal["text", "json"] = "text",
+) -> None:
+    """Time NET a batch at a time, against other libraries in the same run.
+
+    Parameters
+    ----------
+    net
+        A network of `pellucid models`, or timm/NAME.
+    batch
+        Images a batch.
+    size
+        Pixels a side; default: what the network was designed for.
+    burn_in
+        Batches before those that count.
+    steps
+        Batches that count.
+    backward
+        Forward and backward, in training mode.
+    against
+        Whose network of that name takes turns with ours: torchvision,timm.
+    threads
+        Threads to compute with; default: torch's own choice.
+    format
+        text or json (every batch's seconds).
+    """
+    from pellucid.cli.show import aside, say
+    from pellucid.reports.timing import bench_text, step_line
+    from pellucid.uses.bench import bench as measure
+
+    lines = aside()
+
+    def tell(library: str, step: int, seconds: float) -> None:
+        if step >= 0 and step % 10 == 0:
+            lines.print(step_line(library, step, seconds))
+
+    timed = measure(
+        net,
+        batch=batch,
+        size=size,
+        burn_in=burn_in,
+        steps=steps,
+        direction="backward" if backward else "forward",
+        against=tuple(name.strip() for name in against.split(",") if name.strip()) if against else (),
+        threads=threads,
+        progress=tell,
+    )
+    if format == "json":
+        print(timed.model_dump_json())
+    else:
+        say(bench_text(timed))
+
+
 def evaluate(
     model: Path,
     data: Path | None = None,

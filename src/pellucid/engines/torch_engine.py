@@ -8,17 +8,23 @@ import torch
 
 from pellucid.errors import UserError
 from pellucid.images.preprocessing import Input
+from pellucid.networks.quick import keep_memory, quick
 from pellucid.runs.bundle import Bundle
 from pellucid.runs.card import Card
+from pellucid.runs.probe import replay
 
 
 class TorchEngine:
-    """Holds the network on one device, in evaluation mode and channels-last."""
+    """Holds the network on one device, made quick; the probe is replayed on it once more, since that changes it."""
 
     def __init__(self, bundle: Bundle, *, device: str = "auto") -> None:
         self.card: Card = bundle.card
         self.device = choose_device(device)
-        self._network = bundle.network.eval().to(self.device, memory_format=torch.channels_last)
+        if self.device.type == "cpu":
+            keep_memory()
+        self._network = quick(bundle.network).to(self.device)
+        with torch.backends.cudnn.flags(allow_tf32=False):
+            replay(bundle.card, self.logits, str(bundle.path))
 
     def logits(self, inputs: Input) -> npt.NDArray[np.float32]:
         """float32 (N, 3, size, size), as preprocessing.prepare makes them, to (N, classes); (N, 1) for one logit."""

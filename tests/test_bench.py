@@ -1,0 +1,86 @@
+"""The timing harness, and the quick network that it times: the same numbers, in turn with other libraries."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+import pellucid as pl
+from pellucid.errors import UserError
+from pellucid.networks.quick import quick
+from pellucid.uses.bench import Bench, Timing
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("resnet18", {}),
+        ("vgg11_bn", {}),
+        ("inception_v3", {"auxiliary": True}),
+        ("inception_v2", {"conventions": "tensorflow"}),
+        ("inception_resnet_v2", {"width": 0.2}),
+        ("timm/mobilenetv2_100", {}),
+    ],
+)
+def test_a_quick_network_computes_the_same(name: str, options: dict[str, Any]) -> None:
+    torch.manual_seed(1)
+    net = pl.network(name, 5, size=139 if "inception" in name else 64, **options)
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            assert module.running_mean is not None and module.running_var is not None
+            module.running_mean.normal_(0, 0.1)
+            module.running_var.uniform_(0.5, 2)
+    images = torch.randn(2, 3, net.size or 64, net.size or 64)
+    before = {key: value.clone() for key, value in net.state_dict().items()}
+    with torch.inference_mode():
+        expected = net.eval()(images)
+        found = quick(net)(images)
+    assert (found - expected).abs().max() <= 1e-5 * expected.abs().max()
+    assert all(torch.equal(value, before[key]) for key, value in net.state_dict().items())  # a copy
+
+
+def test_batches_take_turns_and_are_told() -> None:
+    told: list[tuple[str, int]] = []
+    timed = pl.bench(
+        "resnet18",
+        batch=2,
+        size=32,
+        burn_in=1,
+        steps=3,
+        against=("torchvision",),
+        threads=1,
+        progress=lambda library, step, _: told.append((library, step)),
+    )
+    assert told == [(library, step) for step in range(-1, 3) for library in ("pellucid", "torchvision")]
+    assert [len(timing.seconds) for timing in timed.timings] == [3, 3]
+    # Two images of 32 pixels: each layer's map is a seventh of that at 224, but for the first, by rounding.
+    assert timed.operations == 2 * 2 * pl.structure("resnet18", size=32).totals.multiply_adds
+    assert 0 < timed.share_of_peak(timed.ours) < 1.2
+    assert timed.threads == 1
+
+
+def test_ratios_pair_batches_and_shares_are_of_the_peak() -> None:
+    ours, theirs = (0.5, 1.0, 2.0), (1.0, 2.0, 4.0)
+    timed = Bench(
+        name="x", batch=4, size=8, direction="backward", threads=1, operations=10, peak=60.0,
+        timings=(Timing(library="pellucid", seconds=ours), Timing(library="timm", seconds=theirs)),
+    )  # fmt: skip
+    assert timed.ratio(timed.timings[1]) == (2.0, 2.0, 2.0)
+    assert timed.share_of_peak(timed.ours) == pytest.approx(10 * 3 / 1.0 / 60)
+    assert (timed.ours.mean, timed.ours.median) == (pytest.approx(3.5 / 3), 1.0)
+
+
+@pytest.mark.parametrize(
+    ("wish", "said"),
+    [
+        ({"against": ("torchvison",)}, "did you mean torchvision"),
+        ({"batch": 0}, "at least 1"),
+        ({"net": "resnet19"}, "there is no network"),
+        ({"net": "inception_v2", "against": ("timm",), "size": 64}, "timm has no network"),
+    ],
+)
+def test_what_cannot_be_timed_is_told(wish: dict[str, Any], said: str) -> None:
+    with pytest.raises(UserError) as caught:
+        pl.bench(wish.pop("net", "resnet18"), steps=1, burn_in=0, **({"batch": 1, "size": 32} | wish))
+    assert said in str(caught.value)
