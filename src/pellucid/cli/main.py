@@ -26,6 +26,7 @@ VERBS = {
     "models": ("models", "What can be trained, with parameters, multiply-adds and published weights."),
     "structure": ("models", "Every layer of a network: name, output, weights, parameters, receptive field."),
     "bench": ("models", "Time NET a batch at a time, against other libraries in the same run."),
+    "parity": ("models", "Compare NET with another implementation: where they first differ, and what it looks like."),
     "split": ("data", "Divide DATA into train, validation and test; twins and groups stay together."),
     "train": ("runs", "Train a classifier on DATA."),
     "resume": ("runs", "Go on with a run that was interrupted, to the same weights as if it had not been."),

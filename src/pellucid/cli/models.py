@@ -1,7 +1,9 @@
 """The verbs about networks and trained models: models, structure, evaluate, predict, verify."""
 
+import json
 import sys
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -166,6 +168,69 @@ def bench(
         print(timed.model_dump_json())
     else:
         say(bench_text(timed))
+
+
+def parity(
+    net: str,
+    /,
+    *,
+    against: str,
+    weights: Path | None = None,
+    layout: str = "auto",
+    image: Path | None = None,
+    size: int | None = None,
+    width: float = 1.0,
+    conventions: Literal["torch", "tensorflow"] | None = None,
+    seed: int = 0,
+    format: Literal["text", "json"] = "text",
+) -> int:
+    """Compare NET with another implementation: where they first differ, and what it looks like.
+
+    The exit code is 3 where they differ.
+
+    Parameters
+    ----------
+    net
+        A network of `pellucid models`.
+    against
+        torchvision, timm, or an .npz that holds `input` and `end_points/NAME` (and `weights/NAME`), as arrays.
+    weights
+        The weights for both; default: random ones, or those in the .npz.
+    layout
+        Whose names the tensors in the weights file have.
+    image
+        What both see; default: noise, or the input in the .npz.
+    size
+        Pixels a side; default: what the network was designed for, or the input's.
+    width
+        A factor on every convolution's channels.
+    conventions
+        torch or tensorflow; default: torch, and tensorflow against an .npz.
+    seed
+        Decides random weights and noise.
+    format
+        text or json.
+    """
+    from pellucid.cli.show import say
+    from pellucid.reports.parity import parity_text
+    from pellucid.uses.parity import compare
+
+    found = compare(
+        net,
+        against=against,
+        weights=weights,
+        layout=layout,
+        image=image,
+        size=size,
+        width=width,
+        conventions=conventions,
+        seed=seed,
+    )
+    if format == "json":
+        print(json.dumps({"first": asdict(found.first) if found.first else None} | asdict(found)))
+    else:
+        say(parity_text(net, against, found))
+    return REQUIREMENT_NOT_MET if found.first else DONE
 
 
 def evaluate(

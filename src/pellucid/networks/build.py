@@ -148,7 +148,7 @@ class TableNetwork(Network):
         )
         self.end_point_names = tuple(step.name for step in steps)
         self.head_names = tuple(head.name for head in table.heads if auxiliary)
-        self._sources = {step.name: step.source for step in steps}
+        self.sources = {step.name: step.source for step in steps}
         norms = chosen_conventions(table, conventions)
         for step in steps:
             self.add_module(step.name, _build(step.layer, step.before, norms)[0])
@@ -169,7 +169,7 @@ class TableNetwork(Network):
             check_end_point(self.name, self.end_point_names, last)
         found = {"": images}
         for name in self.end_point_names:
-            found[name] = getattr(self, name)(found[self._sources[name]])
+            found[name] = getattr(self, name)(found[self.sources[name]])
             if name == last:
                 break
         del found[""]
@@ -235,7 +235,7 @@ class _Joined(nn.Sequential):
         return torch.cat([branch(x) for branch in self], dim=1)
 
 
-class _SameConv(nn.Conv2d):
+class SameConv(nn.Conv2d):
     """Padded with zeros as TensorFlow's SAME: at stride 2, one row or column more at the far side."""
 
     def forward(self, x: Tensor) -> Tensor:
@@ -243,7 +243,7 @@ class _SameConv(nn.Conv2d):
         return super().forward(nn.functional.pad(x, _same(x, kernel, stride)))
 
 
-class _SameMaxPool(nn.MaxPool2d):
+class SameMaxPool(nn.MaxPool2d):
     """Padded as TensorFlow's SAME, with what no maximum takes."""
 
     def forward(self, x: Tensor) -> Tensor:
@@ -327,7 +327,7 @@ def _convolution(
     channels: int, out: int, kernel: tuple[int, int], layer: Conv | Separable, *, bias: bool, groups: int = 1
 ) -> nn.Conv2d:
     if layer.same and layer.stride > 1:
-        return _SameConv(channels, out, kernel, layer.stride, groups=groups, bias=bias)
+        return SameConv(channels, out, kernel, layer.stride, groups=groups, bias=bias)
     return nn.Conv2d(channels, out, kernel, layer.stride, layer.pad, groups=groups, bias=bias)
 
 
@@ -342,7 +342,7 @@ def _pool(layer: Pool) -> nn.Module:
     if layer.kind == "average":
         return nn.AvgPool2d(layer.kernel, layer.stride, layer.pad, count_include_pad=layer.counted)
     if layer.same and layer.stride > 1:
-        return _SameMaxPool(layer.kernel, layer.stride)
+        return SameMaxPool(layer.kernel, layer.stride)
     return nn.MaxPool2d(layer.kernel, layer.stride, layer.pad, ceil_mode=layer.ceil)
 
 

@@ -16,7 +16,6 @@ from pellucid.uses.structure import structure
 Direction = Literal["forward", "backward"]
 LIBRARIES = ("pellucid", "torchvision", "timm")
 PRODUCT = 2048  # rows of the square matrices whose product is the machine's peak
-ELSEWHERE: dict[str, dict[str, str]] = {"torchvision": {"inception_v1": "googlenet"}, "timm": {}}
 
 
 class Timing(Record):
@@ -222,19 +221,7 @@ def _batch(library: str, settings: dict[str, Any]) -> Callable[[], object]:
 
 def _network(library: str, name: str, size: int) -> Any:
     """The network called `name`, of our table or the library's own, with random weights."""
-    if library == "pellucid":
-        from pellucid.networks.build import network
+    from pellucid.networks.build import network
+    from pellucid.networks.originals import original
 
-        return network(name, 1000, size=size)
-    theirs = ELSEWHERE[library].get(name, name).removeprefix("timm/")
-    try:
-        if library == "torchvision":
-            import torchvision
-
-            bare = {"init_weights": False} if theirs in ("googlenet", "inception_v3") else {}
-            return torchvision.models.get_model(theirs, **bare)
-        import timm
-
-        return timm.create_model(theirs)
-    except (ValueError, RuntimeError) as cause:
-        raise UserError(f"{library} has no network {theirs!r}", hint="leave it out of --against") from cause
+    return network(name, 1000, size=size) if library == "pellucid" else original(library, name)

@@ -1,0 +1,112 @@
+"""Other libraries' networks of the same name, and what flows at our end points when they compute."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pellucid.errors import UserError
+from pellucid.networks.build import TableNetwork
+
+LIBRARIES = ("torchvision", "timm")
+ELSEWHERE: Mapping[str, Mapping[str, str]] = {"torchvision": {"inception_v1": "googlenet"}, "timm": {}}
+
+RESNET = {"pool1": "maxpool", **{f"conv{i}_x": f"layer{i - 1}" for i in range(2, 6)}, "Logits": "fc"}
+# torchvision counts blocks from a where the paper, and TF-Slim, keep that letter for the pooling before.
+V1_BLOCKS = {
+    f"Mixed_{place}": f"inception{place[0]}{chr(ord(place[1]) - 1)}"
+    for place in ("3b", "3c", "4b", "4c", "4d", "4e", "4f", "5b", "5c")
+}
+# Our end points, and the module whose output each is.
+ENDS: Mapping[tuple[str, str], Mapping[str, str]] = {
+    ("torchvision", "resnet"): RESNET | {"conv1": "relu"},
+    ("timm", "resnet"): RESNET | {"conv1": "act1"},
+    ("torchvision", "inception_v1"): {
+        **{"Conv2d_1a_7x7": "conv1", "MaxPool_2a_3x3": "maxpool1", "Conv2d_2b_1x1": "conv2", "Conv2d_2c_3x3": "conv3"},
+        **{"MaxPool_3a_3x3": "maxpool2", "MaxPool_4a_3x3": "maxpool3", "MaxPool_5a_2x2": "maxpool4", "Logits": "fc"},
+        **V1_BLOCKS,
+    },
+    ("torchvision", "inception_v3"): {"MaxPool_3a_3x3": "maxpool1", "MaxPool_5a_3x3": "maxpool2", "Logits": "fc"},
+    ("timm", "inception_v3"): {"MaxPool_3a_3x3": "Pool1", "MaxPool_5a_3x3": "Pool2", "Logits": "fc"},
+    ("timm", "inception_v4"): {"Logits": "last_linear"},
+    ("timm", "inception_resnet_v2"): {
+        **{"Conv2d_1a_3x3": "conv2d_1a", "Conv2d_2a_3x3": "conv2d_2a", "Conv2d_2b_3x3": "conv2d_2b"},
+        **{"MaxPool_3a_3x3": "maxpool_3a", "Conv2d_3b_1x1": "conv2d_3b", "Conv2d_4a_3x3": "conv2d_4a"},
+        **{"MaxPool_5a_3x3": "maxpool_5a", "Mixed_5b": "mixed_5b", "Mixed_6a": "mixed_6a", "PreAuxLogits": "repeat_1"},
+        **{"Mixed_7a": "mixed_7a", "Conv2d_7b_1x1": "conv2d_7b", "Logits": "classif"},
+    },
+}
+
+
+def original(library: str, name: str, *, classes: int = 1000) -> nn.Module:
+    """The library's own network of that name, with random weights; UserError where it has none."""
+    if library not in LIBRARIES:
+        raise UserError(f"there is no library {library!r} to compare with", hint=f"there are {', '.join(LIBRARIES)}")
+    theirs = ELSEWHERE[library].get(name, name).removeprefix("timm/")
+    try:
+        if library == "torchvision":
+            import torchvision
+
+            bare: dict[str, Any] = {"num_classes": classes}
+            if theirs in ("googlenet", "inception_v3"):
+                bare |= {"init_weights": False, "aux_logits": True, "transform_input": False}
+            made: nn.Module = torchvision.models.get_model(theirs, **bare)
+            return made
+        import timm
+
+        model: nn.Module = timm.create_model(theirs, num_classes=classes)
+        return model
+    except (ValueError, RuntimeError) as cause:
+        raise UserError(f"{library} has no network {theirs!r}", hint="it may have another name there") from cause
+
+
+def with_statistics(net: nn.Module) -> nn.Module:
+    """`net` with random scales, shifts and statistics in its batch norms, so that a wrong one would show."""
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d) and module.running_mean is not None and module.running_var is not None:
+            module.running_mean.normal_(0, 0.1)
+            module.running_var.uniform_(0.5, 2)
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+            nn.init.normal_(module.bias, 0, 0.1)
+    return net
+
+
+def end_points_of(library: str, theirs: nn.Module, ours: TableNetwork, images: Tensor) -> dict[str, Tensor]:
+    """What flows in `theirs` at the end points of `ours`, as far as both have them."""
+    found: dict[str, Tensor] = {}
+    handles = []
+    modules = dict(theirs.named_modules())
+    for name, place in _places(library, theirs, ours):
+        if place in modules:
+            handles.append(modules[place].register_forward_hook(_keep(found, name)))
+    try:
+        with torch.no_grad():
+            theirs.eval()(images)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return {name: found[name] for name in ours.end_point_names if name in found}
+
+
+def _keep(found: dict[str, Tensor], name: str) -> Any:
+    def keep(_module: nn.Module, _given: object, made: Tensor) -> None:
+        found.setdefault(name, made.clone())  # what is called again later, such as a shared ReLU, came first here
+
+    return keep
+
+
+def _places(library: str, theirs: nn.Module, ours: TableNetwork) -> Iterator[tuple[str, str]]:
+    """Our end points, and the paths of their modules. Blocks of Inception V3 are called alike; others are numbered."""
+    known = ENDS.get((library, ours.family), {})
+    if ours.family == "vgg":
+        features = list(getattr(theirs, "features").children())  # noqa: B009 - a module says nothing of its parts
+        pools = [index for index, part in enumerate(features) if isinstance(part, nn.MaxPool2d)]
+        for stage, index in enumerate(pools, start=1):
+            yield f"conv{stage}", f"features.{index - 1}"
+            yield f"pool{stage}", f"features.{index}"
+        yield "Logits", "classifier.6" if library == "torchvision" else "head.fc"
+        return
+    for index, name in enumerate(ours.end_point_names):
+        numbered = f"features.{index}" if ours.family == "inception_v4" else name
+        yield name, known.get(name, numbered)
