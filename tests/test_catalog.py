@@ -340,7 +340,9 @@ def test_tf_slims_initialisation_is_a_normal_cut_at_two_deviations() -> None:
     net = pl.network("inception_v3", 10, auxiliary=True, initialisation="tf-slim", norm_decay=0.9997)
     # Cut at two deviations, a normal keeps 0.88 of its deviation (Johnson, Kotz & Balakrishnan, chapter 13).
     for name, spread in (("Mixed_5d", 0.1), ("AuxLogits.Conv2d_2a_5x5", 0.01), ("AuxLogits.Conv2d_2b_1x1", 0.001)):
-        weights = torch.cat([p.flatten() for n, p in net.named_parameters() if n.startswith(name) and p.ndim > 1])
+        weights = torch.cat(
+            [p.detach().flatten() for n, p in net.named_parameters() if n.startswith(name) and p.ndim > 1]
+        )
         assert float(weights.abs().max()) <= 2 * spread
         assert float(weights.std()) == pytest.approx(0.8796 * spread, rel=0.02)
     norms = [module for module in net.modules() if isinstance(module, nn.BatchNorm2d)]

@@ -35,5 +35,5 @@ def architecture(name: str) -> Architecture:
     raise UserError(
         f"there is no network {name!r}",
         [f"did you mean {right}?"] if right else [],
-        hint=f"there are {', '.join(ARCHITECTURES)}, and timm/NAME for any network of timm",
+        hint="`pellucid models` lists them; timm/NAME is any network of timm",
     )
