@@ -17,6 +17,7 @@ from pellucid.architectures.geometry import Map, measured, walk
 from pellucid.architectures.layers import Branches, Chain, Conv, Conventions, Layer, Pool, Residual
 from pellucid.errors import UserError
 from pellucid.networks.build import _build
+from pellucid.networks.published import default_preprocessing
 from tests.golden import check
 from tests.shared import shared
 
@@ -347,3 +348,71 @@ def test_tf_slims_initialisation_is_a_normal_cut_at_two_deviations() -> None:
         assert float(weights.std()) == pytest.approx(0.8796 * spread, rel=0.02)
     norms = [module for module in net.modules() if isinstance(module, nn.BatchNorm2d)]
     assert all(norm.momentum == pytest.approx(0.0003) and norm.eps == 0.001 for norm in norms)
+
+
+@pytest.mark.parametrize(("name", "last"), [("inception_v3", "Mixed_6e"), ("resnet50", "conv4_x"), ("vgg13", "pool3")])
+def test_a_network_may_end_early_and_is_then_pooled_and_classified(name: str, last: str) -> None:
+    torch.manual_seed(0)
+    net = pl.network(name, 3, size=96, width=0.2, last=last).eval()
+    whole = pl.network(name, 3, size=96, width=0.2).eval()
+    names = whole.end_point_names
+    assert net.end_point_names == (*names[: names.index(last) + 1], "PreLogits", "Logits", "Predictions")
+    pl.load_weights(net, whole.state_dict(), layout="pellucid", until=last, head=False)
+    images = torch.randn(2, 3, 96, 96)
+    with torch.inference_mode():
+        found, expected = net.end_points(images), whole.end_points(images, last=last)
+    assert torch.equal(found[last], expected[last])
+    assert torch.allclose(found["PreLogits"], expected[last].mean(dim=(2, 3)), atol=1e-6)
+    counted = pl.structure(name, size=96, width=0.2, classes=3, last=last)
+    assert counted.totals.parameters == sum(parameter.numel() for parameter in net.parameters())
+
+
+def test_a_network_cannot_end_where_there_is_no_map() -> None:
+    with pytest.raises(UserError) as caught:
+        pl.network("vgg11", 3, last="fc6")
+    check("networks/no-map", str(caught.value))
+
+
+def test_weights_that_end_early_give_a_probe_of_what_they_reach() -> None:
+    file = shared("data/weights/inception_v3_imagenet_to_mixed_7a.fp16.safetensors")
+    net = pl.network("inception_v3", 2, last="Mixed_7a")
+    report = pl.load_weights(net, file, until="Mixed_7a", head=False)
+    assert report.left_random == ("Logits.weight", "Logits.bias")
+    assert all(tensor.dtype == torch.float32 for tensor in net.state_dict().values() if tensor.is_floating_point())
+
+
+def test_weights_ported_from_tensorflow_want_minus_one_to_one() -> None:
+    """torchvision turns ImageNet's mean and deviation back to a half for them: the same logits either way."""
+    import torchvision
+
+    torch.manual_seed(2)
+    theirs = torchvision.models.googlenet(num_classes=3, transform_input=True, aux_logits=False, init_weights=False)
+    ours = pl.network("inception_v1", 3).eval()
+    pl.load_weights(ours, theirs.state_dict(), layout="torchvision")
+    wanted = default_preprocessing("inception_v1", size=224)
+    assert (wanted.mean, wanted.std) == ((0.5,) * 3, (0.5,) * 3)
+    raw = torch.rand(1, 3, 224, 224)
+    usual = (raw - torch.tensor([0.485, 0.456, 0.406])[:, None, None]) / torch.tensor([0.229, 0.224, 0.225])[
+        :, None, None
+    ]
+    with torch.inference_mode():
+        assert close(ours((raw - 0.5) / 0.5), theirs.eval()(usual))
+
+
+@pytest.mark.parametrize("name", ["inception_v3", "resnet18"])
+def test_end_points_pass_through_torchs_export(name: str) -> None:
+    net = pl.network(name, 3, size=96, width=0.1).eval()
+    images = torch.randn(1, 3, 96, 96)
+
+    class AtEndPoints(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = net
+
+        def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+            return tuple(self.net.end_points(x).values())
+
+    exported = torch.export.export(AtEndPoints(), (images,)).module()
+    with torch.no_grad():
+        for ours, theirs in zip(net.end_points(images).values(), exported(images), strict=True):
+            assert torch.allclose(ours, theirs, atol=1e-5)

@@ -25,6 +25,7 @@ from pellucid.architectures.layers import (
     Relu,
     Residual,
     Separable,
+    cut,
     filled,
     made_concrete,
 )
@@ -176,13 +177,14 @@ def structure(
     width: float = 1.0,
     auxiliary: bool = False,
     conventions: str = "torch",
+    last: str | None = None,
     until: str | None = None,
 ) -> Structure:
     """Count the network `name` for `batch` images of `size` pixels a side; `until` is the last end point counted.
 
     Raises UserError for unknown names, nonsense numbers, and a size that is too small (and says which works).
     """
-    table = architecture(name)
+    table = cut_after(architecture(name), last)
     size = table.size if size is None else size
     if batch < 1:
         raise UserError(f"batch is at least 1, not {batch}")
@@ -264,6 +266,18 @@ def _walked(
             raise _TooSmall(end_point) from cause
         steps.append(Step(end_point, source, layer, maps[source], maps[end_point]))
     return tuple(steps)
+
+
+def cut_after(table: Architecture, last: str | None) -> Architecture:
+    """The table, or, with `last`, the network that ends after that end point; UserError for one that is no map."""
+    if last is None:
+        return table
+    check_end_point(table.name, table.end_points, last)
+    made = {step.name: step.after for step in walk(table, size=table.size, classes=2)}
+    if not made[last].height:
+        maps = tuple(name for name, after in made.items() if after.height)
+        raise UserError(f"{table.name} has no map at {last}, so it cannot end there", hint=f"it has {', '.join(maps)}")
+    return cut(table, last)
 
 
 def chosen_conventions(table: Architecture, name: str) -> Conventions:

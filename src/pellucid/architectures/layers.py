@@ -276,6 +276,16 @@ def made_concrete(
         before = name
 
 
+def cut(architecture: Architecture, last: str) -> Architecture:
+    """The network up to the end point `last`, then pooled and classified: for weights that end there."""
+    at = architecture.end_points.index(last)
+    kept = architecture.rows[: at + 1]
+    pooled = chain(pool=GlobalPool(), flatten=Flatten(), dropout=Dropout())
+    tail = tuple(row for row in architecture.rows if row[0] in ("Logits", "Predictions"))
+    heads = tuple(head for head in architecture.heads if head.source in architecture.end_points[: at + 1])
+    return replace(architecture, rows=(*kept, ("PreLogits", pooled, ""), *tail), heads=heads)
+
+
 def _stride_first(unit: Residual) -> Residual:
     """A bottleneck as in the paper: its 1x1 convolution takes the stride, not the 3x3."""
     strides = [step.stride for _, step in unit.steps if isinstance(step, Conv)]

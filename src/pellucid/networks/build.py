@@ -16,6 +16,7 @@ from pellucid.architectures.geometry import (
     check_dropout,
     check_end_point,
     chosen_conventions,
+    cut_after,
     fitting,
     measured,
     per_channel,
@@ -126,6 +127,7 @@ class TableNetwork(Network):
         conventions: str = "torch",
         initialisation: str = "he",
         norm_decay: float = 0.9,
+        last: str | None = None,
     ) -> None:
         super().__init__()
         if initialisation not in INITIALISATIONS:
@@ -136,7 +138,8 @@ class TableNetwork(Network):
         self.name, self.classes, self.size, self.family = table.name, classes, size, table.family
         self.options = {"size": size, "width": width, "dropout": dropout}
         self.options |= {"auxiliary": auxiliary, "conventions": conventions}
-        self.options |= {"initialisation": initialisation, "norm_decay": norm_decay}
+        self.options |= {"initialisation": initialisation, "norm_decay": norm_decay, "last": last}
+        table = cut_after(table, last)
         steps = walk(
             table,
             size=size,
@@ -147,7 +150,7 @@ class TableNetwork(Network):
             conventions=conventions,
         )
         self.end_point_names = tuple(step.name for step in steps)
-        self.head_names = tuple(head.name for head in table.heads if auxiliary)
+        self.head_names = tuple(step.name for step in steps if step.name.startswith("AuxLogits"))
         self.sources = {step.name: step.source for step in steps}
         norms = chosen_conventions(table, conventions)
         for step in steps:
@@ -190,7 +193,8 @@ def network(name: str, classes: int, *, size: int | None = None, **options: Any)
 
     `options` of the networks defined here: width (a factor on channels), dropout, auxiliary (build the auxiliary
     heads), conventions ("torch" or "tensorflow": how maps are padded, averaged and normalised), initialisation ("he" or
-    "tf-slim") and norm_decay (how much of the running statistics a batch leaves). timm/NAME has dropout alone.
+    "tf-slim"), norm_decay (how much of the running statistics a batch leaves) and last (the end point after which the
+    network ends: pooled and classified there). timm/NAME has dropout alone.
     Raises UserError for unknown names and options, and for a size that is too small.
     """
     if name.startswith(TIMM):
@@ -199,7 +203,7 @@ def network(name: str, classes: int, *, size: int | None = None, **options: Any)
         _check_options(name, options, ("dropout",))
         return TimmNetwork(name, classes, size=size, **options)
     table = architecture(name)
-    known = ("width", "dropout", "auxiliary", "conventions", "initialisation", "norm_decay")
+    known = ("width", "dropout", "auxiliary", "conventions", "initialisation", "norm_decay", "last")
     _check_options(name, options, known)
     return TableNetwork(table, classes, size=table.size if size is None else size, **options)
 

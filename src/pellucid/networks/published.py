@@ -11,7 +11,8 @@ from pellucid.networks.fetching import fetch
 WHITE = (255, 255, 255)
 RESIZE_OVER_CROP = 256 / 224
 TORCHVISION_NAMES = {"inception_v1": "googlenet"}
-# Ported from TensorFlow: with these weights torchvision turns what its record asks for back into -1 to 1.
+# Ported from TensorFlow, where an Inception sees -1 to 1; with these weights torchvision turns what its record asks for
+# back into that.
 PORTED = ("inception_v1", "inception_v3")
 HALF = (0.5, 0.5, 0.5)
 
@@ -27,8 +28,8 @@ def default_preprocessing(name: str, *, size: int) -> Preprocessing:
         interpolation="bilinear",
         size=size,
         background=WHITE,
-        mean=IMAGENET_MEAN,
-        std=IMAGENET_STD,
+        mean=HALF if name.startswith("inception") else IMAGENET_MEAN,
+        std=HALF if name.startswith("inception") else IMAGENET_STD,
     )
 
 

@@ -196,6 +196,8 @@ def _network(config: Config, parts: Split) -> Network:
     torch.manual_seed(config.seed)
     classes = 1 if config.learning.one_logit else len(parts.classes)
     options: dict[str, Any] = dict(config.options)
+    if config.mode == "probe" and config.until and not config.model.startswith("timm/"):
+        options.setdefault("last", config.until)  # what comes after the weights' end would be frozen at random
     return network(config.model, classes, size=config.input.size, **options)
 
 

@@ -20,6 +20,7 @@ def structure(
     width: float = 1.0,
     auxiliary: bool = False,
     conventions: str = "torch",
+    last: str | None = None,
     until: str | None = None,
 ) -> Structure:
     """Count a network for `batch` images of `size` pixels a side, layer by layer; `until` is the last end point shown.
@@ -37,6 +38,7 @@ def structure(
             width=width,
             auxiliary=auxiliary,
             conventions=conventions,
+            last=last,
             until=until,
         )
     if isinstance(net, str | Path) and Path(net).exists():
@@ -55,6 +57,8 @@ def _of_bundle(path: Path, *, size: int | None, batch: int, until: str | None) -
 
     card = open_run(path).card() if path.is_dir() else read_card(path)
     classes = 1 if card.one_logit else len(card.classes)
-    options = {name: card.options[name] for name in ("width", "auxiliary", "conventions") if name in card.options}
+    options = {
+        name: card.options[name] for name in ("width", "auxiliary", "conventions", "last") if name in card.options
+    }
     size = size or card.options.get("size") or card.preprocessing.size
     return structure(card.architecture, size=size, batch=batch, classes=classes, until=until, **options)
