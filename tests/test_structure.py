@@ -11,7 +11,9 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import pellucid as pl
+from pellucid.cli.main import run
 from pellucid.errors import UserError
+from pellucid.uses.structure import timed
 from tests.golden import check
 
 
@@ -112,3 +114,17 @@ def test_the_page_draws_every_layer_and_loads_nothing() -> None:
     page = Texts()
     page.feed(found.to_html())
     assert not page.addresses
+
+
+def test_times_are_of_every_layer_and_no_more_than_the_whole() -> None:
+    counted, times = timed("resnet18", size=64, batch=2, classes=3, repeats=5, backward=True)
+    computed = [row.name for row in counted.rows if row.kind != "probabilities"]  # which the logits do not need
+    assert [layer.name for layer in times.layers] == computed
+    assert all(len(layer.forward) == 5 and layer.backward is not None for layer in times.layers)
+    assert 0 < sum(sorted(layer.forward)[2] for layer in times.layers) < 1.5 * times.whole
+    assert times.peak > 1e9
+
+
+def test_backward_is_for_timing(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["structure", "resnet18", "--backward"]) == 2
+    assert "write --time --backward" in capsys.readouterr().err

@@ -42,6 +42,8 @@ def structure(
     all: Annotated[bool, Parameter(negative=())] = False,
     end_points: Annotated[bool, Parameter(negative=())] = False,
     compare: str | None = None,
+    time: Annotated[bool, Parameter(negative=())] = False,
+    backward: Annotated[bool, Parameter(negative=())] = False,
     format: Literal["text", "json", "csv", "html"] = "text",
     out: Path | None = None,
 ) -> None:
@@ -71,6 +73,10 @@ def structure(
         The names of the end points alone, a line each.
     compare
         Another network, side by side with this one.
+    time
+        Run it, and show each end point's milliseconds, and how near it comes to what this machine can do.
+    backward
+        With --time: the gradients too.
     format
         text, json, csv (a line a layer) or html (one page with the network drawn, that opens offline).
     out
@@ -78,8 +84,17 @@ def structure(
     """
     from pellucid.reports.drawn import structure as measure
 
+    if backward and not time:
+        raise UserError("--backward is for --time", hint="write --time --backward")
     given: dict[str, Any] = {"size": size, "batch": batch, "classes": classes, "width": width, "auxiliary": auxiliary}
     given |= {"conventions": conventions, "until": until}
+    if time:
+        from pellucid.cli.show import say
+        from pellucid.reports.structure import times_text
+        from pellucid.uses.structure import timed
+
+        say(times_text(*timed(net, backward=backward, **given)))
+        return
     found = measure(net, **given)
     if end_points:
         print("\n".join(end.name for end in found.ends))

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import islice
+from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
@@ -11,6 +12,9 @@ from rich.text import Text
 from pellucid.architectures.geometry import EndPoint, LayerRow, Structure, Totals
 from pellucid.errors import counted
 from pellucid.reports.words import short_number
+
+if TYPE_CHECKING:
+    from pellucid.networks.timing import LayerTime, Times
 
 LAYERS = ("layer", "output", "weight", "parameters", "multiply-\nadds", "field/\nstride")
 ENDS = ("end point", "output", "layers", "parameters", "multiply-\nadds", "memory\nMB", "field/\nstride")
@@ -77,6 +81,43 @@ def _table(columns: Sequence[str], *, words: Sequence[int]) -> Table:
 def _sums(totals: Totals) -> tuple[str, str, str]:
     parameters = f"{totals.parameters:,}" if totals.parameters else ""
     return parameters, _short(totals.multiply_adds), f"{totals.memory / 1e6:.1f}"
+
+
+def times_text(structure: Structure, times: "Times") -> RenderableType:
+    """A row an end point with its layers' milliseconds, their share of the whole, and how near they are to the peak."""
+    from pellucid.networks.timing import percentile  # brings torch
+
+    backward = any(layer.backward is not None for layer in times.layers)
+    columns = ["end point", "forward\nms", "5 % to 95 %", "share", "GFLOP/s", "of peak", *(["backward\nms"] * backward)]
+    table = _table(columns, words=(0,))
+    by_name: dict[str, list[LayerTime]] = {}
+    for layer in times.layers:
+        by_name.setdefault(layer.name.partition("/")[0], []).append(layer)
+    costs = {end.name: 2 * structure.batch * end.totals.multiply_adds for end in structure.ends}
+    for name, layers in by_name.items():
+        repeats = [sum(moments) for moments in zip(*(layer.forward for layer in layers), strict=True)]
+        low, middle, high = (percentile(repeats, share) for share in (5, 50, 95))
+        speed = costs.get(name, 0) / middle * 1e3
+        numbers = [f"{middle:.2f}", f"{low:.2f} to {high:.2f}", f"{100 * middle / times.whole:.1f} %"]
+        numbers += [f"{speed / 1e9:,.0f}", f"{100 * speed / times.peak:.0f} %"] if speed else ["", ""]
+        if backward:
+            numbers.append(f"{sum(one.backward or 0 for one in layers):.2f}")
+        table.add_row(Text(name), *numbers)
+    return Group(
+        Text(
+            f"{structure.name}: {counted(structure.batch, 'image')} of {structure.size} x {structure.size} pixels",
+            "bold",
+        ),
+        Text(""),
+        table,
+        Text(""),
+        Text(f"the whole network took {times.whole:.1f} ms; what is missing to 100 % is joining, adding and calling"),
+        Text(
+            f"peak: {times.peak / 1e9:,.0f} GFLOP/s in a product of float32 matrices, "
+            f"{counted(times.threads, 'thread')}, in the same run",
+            style="dim",
+        ),
+    )
 
 
 def comparison_text(one: Structure, other: Structure) -> RenderableType:

@@ -1,7 +1,7 @@
 """`structure` of anything: tables are counted without torch, everything else is run once and watched."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pellucid.architectures import geometry
 from pellucid.architectures.catalog import ARCHITECTURES, architecture
@@ -9,6 +9,8 @@ from pellucid.architectures.geometry import Structure
 
 if TYPE_CHECKING:
     from torch import nn
+
+    from pellucid.networks.timing import Times
 
 
 def structure(
@@ -49,6 +51,23 @@ def structure(
 
     assert not isinstance(net, Path)
     return traced(net, size=size, batch=batch, classes=classes, until=until)
+
+
+def timed(
+    net: str, *, size: int | None = None, batch: int = 1, backward: bool = False, repeats: int = 20, **options: Any
+) -> "tuple[Structure, Times]":
+    """The structure of a named network and how long each of its layers takes here; see networks.timing.layer_times."""
+    from pellucid.networks.build import network
+    from pellucid.networks.timing import layer_times
+
+    counted = structure(net, size=size, batch=batch, **options)
+    settings = {
+        name: value for name, value in options.items() if name not in ("classes", "until") and value is not None
+    }
+    made = network(net, counted.classes, size=counted.size, **({} if net.startswith("timm/") else settings))
+    inside = "model." if net.startswith("timm/") else ""
+    layers = [(row.name, inside + row.name.replace("/", ".")) for row in counted.rows]
+    return counted, layer_times(made, layers, size=counted.size, batch=batch, repeats=repeats, backward=backward)
 
 
 def _of_bundle(path: Path, *, size: int | None, batch: int, until: str | None) -> Structure:
