@@ -366,7 +366,7 @@ def test_on_a_terminal_finished_rows_are_written_once() -> None:
     assert moving
     lasting = [line.rstrip() for line in kept if "━" not in line and "╸" not in line]
     golden.check("reports/training-terminal", "\n".join(dict.fromkeys(lasting)))
-    assert "time left: not yet known" in text
+    assert "left: not yet known" in text
     assert "1:01 left" in text
 
 

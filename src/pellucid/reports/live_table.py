@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Self
 
 from rich.console import Console, RenderableType
+from rich.constrain import Constrain
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -133,7 +134,8 @@ class LiveTable:
     def _move(self, line: RenderableType, *, now: bool = False) -> None:
         if self.live and (now or self.clock() - self.drawn >= REFRESH):
             self.drawn = self.clock()
-            self.live.update(line, refresh=True)
+            # Room for the ^C that a terminal writes behind the line: wrapped, it would leave the line behind.
+            self.live.update(Constrain(line, self.console.width - 3), refresh=True)
 
 
 def _moves(console: Console) -> bool:
@@ -194,7 +196,7 @@ def _progress_line(event: Progress) -> RenderableType:
     if event.phase == "train":
         said += [f"loss {event.loss:.3f}", f"{event.images_per_second:,.0f} images/s"]
     said.append(
-        f"{duration(event.seconds_left)} left" if event.seconds_left is not None else "time left: not yet known"
+        f"{duration(event.seconds_left)} left" if event.seconds_left is not None else "left: not yet known"
     )
     return _bar_line(f"epoch {event.epoch}/{event.epochs} {doing}", event.step, event.steps, "  ".join(said))
 
