@@ -4,6 +4,7 @@ import csv
 import io
 import json
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,7 +14,8 @@ from torch.utils.flop_counter import FlopCounterMode
 import pellucid as pl
 from pellucid.cli.main import run
 from pellucid.errors import UserError
-from pellucid.uses.structure import timed
+from pellucid.networks.flow import flows
+from pellucid.uses.structure import flowing, timed
 from tests.golden import check
 
 
@@ -128,3 +130,29 @@ def test_times_are_of_every_layer_and_no_more_than_the_whole() -> None:
 def test_backward_is_for_timing(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["structure", "resnet18", "--backward"]) == 2
     assert "write --time --backward" in capsys.readouterr().err
+
+
+def test_what_flows_is_told_and_shown_for_an_image(tmp_path: Path) -> None:
+    """A network whose first channel is dead, and whose second is the mean of the three colours, by hand."""
+    from PIL import Image
+
+    net = pl.network("small", 2, size=32).eval()
+    with torch.no_grad():
+        net.conv1.conv.weight.zero_()
+        net.conv1.conv.weight[1, :, 1, 1] = 1 / 3
+    images = torch.rand(1, 3, 32, 32)
+    first = flows(net, images)[0]
+    norm = 1 / (1 + 1e-5) ** 0.5  # an untrained batch norm divides by the root of 1 and epsilon
+    assert first.name == "conv1"
+    assert first.mean == pytest.approx(float(images.mean()) * norm / 8, rel=1e-4)  # one of 8 channels says something
+    assert first.dead == 7 / 8 and first.channels[0] == 1
+    grey = images[0].mean(dim=0)
+    expected = (255 * (grey - grey.min()) / (grey.max() - grey.min())).round()
+    assert (torch.from_numpy(first.maps[0].astype("f4")) - expected).abs().max() <= 1
+    Image.new("RGB", (40, 30), "green").save(tmp_path / "photo.png")
+    page = Texts()
+    shown = flowing("small", tmp_path / "photo.png", size=32)
+    page.feed(pl.structure("small", size=32).to_html(flows=shown))
+    assert (
+        sum(address.startswith("data:image/png") for address in page.addresses) == sum(len(f.maps) for f in shown) > 40
+    )

@@ -44,6 +44,9 @@ def structure(
     compare: str | None = None,
     time: Annotated[bool, Parameter(negative=())] = False,
     backward: Annotated[bool, Parameter(negative=())] = False,
+    image: Path | None = None,
+    weights: str | None = None,
+    layout: str = "auto",
     format: Literal["text", "json", "csv", "html"] = "text",
     out: Path | None = None,
 ) -> None:
@@ -77,6 +80,12 @@ def structure(
         Run it, and show each end point's milliseconds, and how near it comes to what this machine can do.
     backward
         With --time: the gradients too.
+    image
+        A photograph: what flows through for it, by end point; with --format html, maps to look at.
+    weights
+        With --image: imagenet, or a file. A bundle has its own.
+    layout
+        Whose names the tensors in the weights file have.
     format
         text, json, csv (a line a layer) or html (one page with the network drawn, that opens offline).
     out
@@ -95,15 +104,26 @@ def structure(
 
         say(times_text(*timed(net, backward=backward, **given)))
         return
+    flows: tuple[Any, ...] = ()
+    if image is not None:
+        from pellucid.cli.show import say
+        from pellucid.reports.structure import flows_text
+        from pellucid.uses.structure import flowing
+
+        flows = flowing(net, image, weights=weights, layout=layout, **given)
+        if format == "text":
+            say(flows_text(flows))
+            return
     found = measure(net, **given)
     if end_points:
         print("\n".join(end.name for end in found.ends))
         return
     if format != "text" or out is not None:
         if format == "html":
+            from pellucid.images.decode import open_image
             from pellucid.images.demo import sample_photo
 
-            written = found.to_html(sample_photo())
+            written = found.to_html(sample_photo() if image is None else open_image(image), flows)
         else:
             written = {"json": found.to_json, "csv": found.to_csv, "text": found.__str__}[format]()
         if out is None:

@@ -1,6 +1,7 @@
 """`structure` with its page: the network drawn, foldable, searchable, in one file that opens offline."""
 
 from base64 import b64encode
+from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 from functools import wraps
 from io import BytesIO
@@ -10,28 +11,44 @@ import pellucid.uses.structure as counting
 from pellucid.architectures.geometry import EndPoint, LayerRow, Structure, Totals
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     from PIL import Image
+
+    from pellucid.networks.flow import Flow
 
 
 @dataclass(frozen=True)
 class Drawn(Structure):
     """A structure that can show itself."""
 
-    def to_html(self, photo: "Image.Image | None" = None) -> str:
-        """One page: every end point drawn, with its costs as bars; receptive fields are shown over `photo`."""
+    def to_html(self, photo: "Image.Image | None" = None, flows: "Sequence[Flow]" = ()) -> str:
+        """One page: every end point drawn, with its costs as bars; receptive fields are shown over `photo`.
+
+        `flows` adds what flows through for an image: figures and maps of each end point.
+        """
         from pellucid.reports.drawing import drawn
         from pellucid.reports.html import environment
 
         rows = iter(self.rows)
+        shown = {flow.name: Shown(flow, tuple(_map(one) for one in flow.maps)) for flow in flows}
         blocks = []
         for end in self.ends:
             inside = [next(rows) for _ in range(end.layers)]
-            blocks.append(Block(end, drawn(inside), tuple(inside)))
+            blocks.append(Block(end, drawn(inside), tuple(inside), shown.get(end.name)))
         template = environment().get_template("structure.html")
         most = Totals(*(max(values) for values in zip(*(astuple(end.totals) for end in self.ends), strict=True)))
         return template.render(
             structure=self, blocks=blocks, most=most, photo=None if photo is None else _data(photo, self.size)
         )
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What flows at an end point, its maps as data addresses."""
+
+    flow: "Flow"
+    maps: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -41,11 +58,20 @@ class Block:
     end: EndPoint
     drawing: str
     rows: tuple[LayerRow, ...]
+    shown: Shown | None
 
 
 @wraps(counting.structure)
 def structure(*arguments: Any, **settings: Any) -> Drawn:
     return Drawn(**vars(counting.structure(*arguments, **settings)))
+
+
+def _map(levels: "npt.NDArray[np.uint8]") -> str:
+    from PIL import Image
+
+    out = BytesIO()
+    Image.fromarray(levels).save(out, "PNG", optimize=True)
+    return f"data:image/png;base64,{b64encode(out.getvalue()).decode()}"
 
 
 def _data(photo: "Image.Image", size: int) -> str:

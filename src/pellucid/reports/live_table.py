@@ -195,9 +195,7 @@ def _progress_line(event: Progress) -> RenderableType:
     said = [f"{event.step}/{event.steps}"]
     if event.phase == "train":
         said += [f"loss {event.loss:.3f}", f"{event.images_per_second:,.0f} images/s"]
-    said.append(
-        f"{duration(event.seconds_left)} left" if event.seconds_left is not None else "left: not yet known"
-    )
+    said.append(f"{duration(event.seconds_left)} left" if event.seconds_left is not None else "left: not yet known")
     return _bar_line(f"epoch {event.epoch}/{event.epochs} {doing}", event.step, event.steps, "  ".join(said))
 
 

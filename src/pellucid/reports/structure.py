@@ -14,6 +14,7 @@ from pellucid.errors import counted
 from pellucid.reports.words import short_number
 
 if TYPE_CHECKING:
+    from pellucid.networks.flow import Flow
     from pellucid.networks.timing import LayerTime, Times
 
 LAYERS = ("layer", "output", "weight", "parameters", "multiply-\nadds", "field/\nstride")
@@ -117,6 +118,17 @@ def times_text(structure: Structure, times: "Times") -> RenderableType:
             f"{counted(times.threads, 'thread')}, in the same run",
             style="dim",
         ),
+    )
+
+
+def flows_text(flows: "Sequence[Flow]") -> RenderableType:
+    """A row an end point: how strong it is, and the share of its channels that say nothing."""
+    table = _table(("end point", "mean", "spread", "dead\nchannels"), words=(0,))
+    for flow in flows:
+        dead = f"{100 * flow.dead:.1f} %" if flow.dead else ""
+        table.add_row(Text(flow.name), f"{flow.mean:.3g}", f"{flow.deviation:.3g}", dead)
+    return Group(
+        table, Text(""), Text("dead: the same everywhere for this image; --format html shows maps", style="dim")
     )
 
 

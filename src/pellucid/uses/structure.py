@@ -10,6 +10,7 @@ from pellucid.architectures.geometry import Structure
 if TYPE_CHECKING:
     from torch import nn
 
+    from pellucid.networks.flow import Flow
     from pellucid.networks.timing import Times
 
 
@@ -68,6 +69,42 @@ def timed(
     inside = "model." if net.startswith("timm/") else ""
     layers = [(row.name, inside + row.name.replace("/", ".")) for row in counted.rows]
     return counted, layer_times(made, layers, size=counted.size, batch=batch, repeats=repeats, backward=backward)
+
+
+def flowing(
+    net: str, image: Path, *, weights: str | None = None, layout: str = "auto", size: int | None = None, **options: Any
+) -> "tuple[Flow, ...]":
+    """What flows through a named network, with the weights in a file or "imagenet", or a bundle, for one photograph.
+
+    Preprocessed as the weights' record or the card says. Without `weights` a named network's are random.
+    """
+    import torch
+
+    from pellucid.images.decode import open_image
+    from pellucid.images.preprocessing import prepare
+    from pellucid.networks.build import network
+    from pellucid.networks.flow import flows
+    from pellucid.networks.published import default_preprocessing, published_weights
+    from pellucid.networks.weights import load_weights
+
+    if Path(net).exists():
+        from pellucid.runs.bundle import load_bundle
+        from pellucid.runs.run_folder import locate
+
+        bundle = load_bundle(locate(net))
+        pixels = prepare(open_image(image), bundle.card.preprocessing)
+        return flows(bundle.network, torch.from_numpy(pixels)[None])
+    settings = {name: value for name, value in options.items() if value is not None and name not in ("batch", "until")}
+    classes = settings.pop("classes", 1000)
+    torch.manual_seed(0)
+    made = network(net, classes, size=size, **({} if net.startswith("timm/") else settings))
+    wanted = default_preprocessing(net, size=made.size)
+    if weights == "imagenet":
+        tensors, wanted = published_weights(made)
+        load_weights(made, tensors, layout=layout)
+    elif weights is not None:
+        load_weights(made, Path(weights), layout=layout)
+    return flows(made, torch.from_numpy(prepare(open_image(image), wanted))[None])
 
 
 def _of_bundle(path: Path, *, size: int | None, batch: int, until: str | None) -> Structure:
