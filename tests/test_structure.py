@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -125,6 +126,21 @@ def test_times_are_of_every_layer_and_no_more_than_the_whole() -> None:
     assert all(len(layer.forward) == 5 and layer.backward is not None for layer in times.layers)
     assert 0 < sum(sorted(layer.forward)[2] for layer in times.layers) < 1.5 * times.whole
     assert times.peak > 1e9
+
+
+@pytest.mark.parametrize("flags", [[], ["--all"], ["--backward"]])
+@pytest.mark.parametrize("name", ["resnet18", "timm/mobilenetv2_100"])
+def test_times_are_shown_by_end_point_or_by_layer(
+    capsys: pytest.CaptureFixture[str], name: str, flags: list[str]
+) -> None:
+    assert run(["structure", name, "--size", "64", "--time", *flags]) == 0
+    out = capsys.readouterr().out
+    counted = pl.structure(name, size=64)
+    wanted = [row.name for row in counted.rows if row.kind == "convolution"] if flags == ["--all"] else []
+    ends = [end.name for end in counted.ends if end.name != "Predictions"]
+    for line in wanted or ends:
+        assert re.search(rf"^{re.escape(line)} .* %", out, re.MULTILINE), line
+    assert ("backward" in out) == ("--backward" in flags)
 
 
 def test_backward_is_for_timing(capsys: pytest.CaptureFixture[str]) -> None:

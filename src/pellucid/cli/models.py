@@ -77,7 +77,8 @@ def structure(
     compare
         Another network, side by side with this one.
     time
-        Run it, and show each end point's milliseconds, and how near it comes to what this machine can do.
+        Run it, and show each end point's milliseconds (with --all each layer's), and how near they come to what this
+        machine can do.
     backward
         With --time: the gradients too.
     image
@@ -102,7 +103,11 @@ def structure(
         from pellucid.reports.structure import times_text
         from pellucid.uses.structure import timed
 
-        say(times_text(*timed(net, backward=backward, **given)))
+        counted, times = timed(net, backward=backward, **given)
+        if format == "json":
+            print(json.dumps(asdict(times)))
+        else:
+            say(times_text(counted, times, every_layer=all))
         return
     flows: tuple[Any, ...] = ()
     if image is not None:

@@ -84,17 +84,21 @@ def _sums(totals: Totals) -> tuple[str, str, str]:
     return parameters, _short(totals.multiply_adds), f"{totals.memory / 1e6:.1f}"
 
 
-def times_text(structure: Structure, times: "Times") -> RenderableType:
-    """A row an end point with its layers' milliseconds, their share of the whole, and how near they are to the peak."""
+def times_text(structure: Structure, times: "Times", *, every_layer: bool = False) -> RenderableType:
+    """A row an end point, or a layer: its milliseconds, their share of the whole, and how near the peak it comes."""
     from pellucid.networks.timing import percentile  # brings torch
 
     backward = any(layer.backward is not None for layer in times.layers)
     columns = ["end point", "forward\nms", "5 % to 95 %", "share", "GFLOP/s", "of peak", *(["backward\nms"] * backward)]
     table = _table(columns, words=(0,))
+    rows = iter(structure.rows)
+    homes = {row.name: end.name for end in structure.ends for row in islice(rows, end.layers)}
     by_name: dict[str, list[LayerTime]] = {}
     for layer in times.layers:
-        by_name.setdefault(layer.name.partition("/")[0], []).append(layer)
-    costs = {end.name: 2 * structure.batch * end.totals.multiply_adds for end in structure.ends}
+        by_name.setdefault(layer.name if every_layer else homes[layer.name], []).append(layer)
+    counts = {row.name: row.multiply_adds for row in structure.rows} if every_layer else {}
+    counts = counts or {end.name: end.totals.multiply_adds for end in structure.ends}
+    costs = {name: 2 * structure.batch * multiply_adds for name, multiply_adds in counts.items()}
     for name, layers in by_name.items():
         repeats = [sum(moments) for moments in zip(*(layer.forward for layer in layers), strict=True)]
         low, middle, high = (percentile(repeats, share) for share in (5, 50, 95))
