@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 import pellucid as pl
@@ -36,14 +37,22 @@ def test_the_catalog_agrees_with_the_libraries_at_every_end_point(library: str, 
     assert found.first is None and len(found.compared) == ends
 
 
-def test_real_weights_agree_end_point_by_end_point_with_torchvision(tmp_path: Path) -> None:
+@pytest.mark.parametrize("suffix", ["pth", "safetensors"])
+def test_weights_from_a_file_agree_end_point_by_end_point_with_torchvision(tmp_path: Path, suffix: str) -> None:
     import torchvision
 
     torch.manual_seed(0)
-    file = tmp_path / "resnet18.pth"
-    torch.save(torchvision.models.resnet18(num_classes=7).state_dict(), file)
+    file = tmp_path / f"resnet18.{suffix}"
+    state = torchvision.models.resnet18(num_classes=7).state_dict()
+    torch.save(state, file) if suffix == "pth" else save_file(state, file)  # which keeps them in another order
     photo = next(shared("data/hymenoptera/val").rglob("*.jpg"))
     assert compare("resnet18", against="torchvision", weights=file, image=photo).first is None
+
+
+def test_weights_without_the_librarys_last_layer_are_refused(tmp_path: Path) -> None:
+    save_file({"layer1.0.conv1.weight": torch.zeros(64, 64, 3, 3)}, tmp_path / "part.safetensors")
+    with pytest.raises(UserError, match=r"has no fc\.weight"):
+        compare("resnet18", against="torchvision", weights=tmp_path / "part.safetensors")
 
 
 def built(name: str, **options: Any) -> TableNetwork:

@@ -150,7 +150,7 @@ class TableNetwork(Network):
             conventions=conventions,
         )
         self.end_point_names = tuple(step.name for step in steps)
-        self.head_names = tuple(step.name for step in steps if step.name.startswith("AuxLogits"))
+        self.head_names = tuple(head.name for head in table.heads if auxiliary)
         self.sources = {step.name: step.source for step in steps}
         norms = chosen_conventions(table, conventions)
         for step in steps:

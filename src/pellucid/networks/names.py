@@ -10,6 +10,9 @@ from dataclasses import dataclass
 Shapes = Mapping[str, tuple[int, ...]]  # of our tensors, by name, in order
 Pairs = Iterator[tuple[str, str]]  # our name, theirs
 
+# Networks that a library calls by another name.
+ELSEWHERE = {("torchvision", "inception_v1"): "googlenet"}
+
 SLIM_SCOPES = {
     "inception_v1": "InceptionV1",
     "inception_v2": "InceptionV2",

@@ -6,11 +6,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pellucid.architectures.catalog import architecture
 from pellucid.errors import UserError
 from pellucid.networks.build import TableNetwork
+from pellucid.networks.names import ELSEWHERE
 
 LIBRARIES = ("torchvision", "timm")
-ELSEWHERE: Mapping[str, Mapping[str, str]] = {"torchvision": {"inception_v1": "googlenet"}, "timm": {}}
 
 RESNET = {"pool1": "maxpool", **{f"conv{i}_x": f"layer{i - 1}" for i in range(2, 6)}, "Logits": "fc"}
 # torchvision counts blocks from a where the paper, and TF-Slim, keep that letter for the pooling before.
@@ -29,6 +30,8 @@ ENDS: Mapping[tuple[str, str], Mapping[str, str]] = {
     },
     ("torchvision", "inception_v3"): {"MaxPool_3a_3x3": "maxpool1", "MaxPool_5a_3x3": "maxpool2", "Logits": "fc"},
     ("timm", "inception_v3"): {"MaxPool_3a_3x3": "Pool1", "MaxPool_5a_3x3": "Pool2", "Logits": "fc"},
+    ("torchvision", "vgg"): {"Logits": "classifier.6"},
+    ("timm", "vgg"): {"Logits": "head.fc"},
     ("timm", "inception_v4"): {"Logits": "last_linear"},
     ("timm", "inception_resnet_v2"): {
         **{"Conv2d_1a_3x3": "conv2d_1a", "Conv2d_2a_3x3": "conv2d_2a", "Conv2d_2b_3x3": "conv2d_2b"},
@@ -43,7 +46,7 @@ def original(library: str, name: str, *, classes: int = 1000) -> nn.Module:
     """The library's own network of that name, with random weights; UserError where it has none."""
     if library not in LIBRARIES:
         raise UserError(f"there is no library {library!r} to compare with", hint=f"there are {', '.join(LIBRARIES)}")
-    theirs = ELSEWHERE[library].get(name, name).removeprefix("timm/")
+    theirs = ELSEWHERE.get((library, name), name).removeprefix("timm/")
     try:
         if library == "torchvision":
             import torchvision
@@ -59,6 +62,14 @@ def original(library: str, name: str, *, classes: int = 1000) -> nn.Module:
         return model
     except (ValueError, RuntimeError) as cause:
         raise UserError(f"{library} has no network {theirs!r}", hint="it may have another name there") from cause
+
+
+def last_layer(library: str, name: str) -> str:
+    """The path of the last linear layer in the library's network of that name; UserError where it has none."""
+    found = ENDS.get((library, architecture(name).family), {}).get("Logits")
+    if found is None:
+        raise UserError(f"{library} has no network {name!r}", hint="it may have another name there")
+    return found
 
 
 def with_statistics(net: nn.Module) -> nn.Module:
@@ -105,7 +116,7 @@ def _places(library: str, theirs: nn.Module, ours: TableNetwork) -> Iterator[tup
         for stage, index in enumerate(pools, start=1):
             yield f"conv{stage}", f"features.{index - 1}"
             yield f"pool{stage}", f"features.{index}"
-        yield "Logits", "classifier.6" if library == "torchvision" else "head.fc"
+        yield "Logits", known["Logits"]
         return
     for index, name in enumerate(ours.end_point_names):
         numbered = f"features.{index}" if ours.family == "inception_v4" else name

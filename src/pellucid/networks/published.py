@@ -7,10 +7,10 @@ from pellucid.errors import UserError
 from pellucid.images.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from pellucid.networks.build import TIMM, Network, TableNetwork
 from pellucid.networks.fetching import fetch
+from pellucid.networks.names import ELSEWHERE
 
 WHITE = (255, 255, 255)
 RESIZE_OVER_CROP = 256 / 224
-TORCHVISION_NAMES = {"inception_v1": "googlenet"}
 # Ported from TensorFlow, where an Inception sees -1 to 1; with these weights torchvision turns what its record asks for
 # back into that.
 PORTED = ("inception_v1", "inception_v3")
@@ -53,7 +53,7 @@ def _torchvision(net: Network) -> tuple[dict[str, Tensor], Preprocessing]:
     from torchvision.models import get_model_weights  # 16 s, and only for this
 
     try:
-        record = get_model_weights(TORCHVISION_NAMES.get(net.name, net.name)).DEFAULT
+        record = get_model_weights(ELSEWHERE.get(("torchvision", net.name), net.name)).DEFAULT
     except ValueError as cause:
         raise UserError(
             f"nobody publishes weights for {net.name}",

@@ -1,21 +1,22 @@
 """`parity`: a network of ours and another implementation, on the same image and weights."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from pellucid.errors import UserError
 from pellucid.images.decode import open_image
 from pellucid.images.preprocessing import prepare
 from pellucid.networks.build import TableNetwork, network
-from pellucid.networks.originals import end_points_of, original, with_statistics
+from pellucid.networks.originals import end_points_of, last_layer, original, with_statistics
 from pellucid.networks.parity import Parity, parity
 from pellucid.networks.published import default_preprocessing
 from pellucid.networks.weights import load_weights, read_tensors
 
 ENDS, WEIGHTS = "end_points/", "weights/"
+CLASSES = 1000
 
 
 def compare(
@@ -41,11 +42,18 @@ def compare(
             net, Path(against), weights=weights, layout=layout, width=width, conventions=conventions or "tensorflow"
         )
     tensors = read_tensors(weights) if weights else None
-    head = [tensor for tensor in (tensors or {}).values() if tensor.ndim >= 2]
-    theirs = with_statistics(original(against, net, classes=len(head[-1]) if head else 1000))
-    ours = _table(net, size=size, width=width, classes=_classes(theirs), conventions=conventions or "torch")
-    if tensors is not None:
-        theirs.load_state_dict(tensors, strict=False)
+    classes = CLASSES if tensors is None else _classes(tensors, last_layer(against, net), weights)
+    theirs = original(against, net, classes=classes)
+    if tensors is None:
+        with_statistics(theirs)
+    else:
+        try:
+            theirs.load_state_dict(tensors, strict=False)
+        except RuntimeError as cause:
+            raise UserError(
+                f"{weights} does not fit {against}'s {net}", [str(cause).splitlines()[-1].strip()]
+            ) from cause
+    ours = _table(net, size=size, width=width, classes=classes, conventions=conventions or "torch")
     load_weights(ours, theirs.state_dict(), layout=against if layout == "auto" else layout)
     images = torch.randn(1, 3, ours.size, ours.size)
     if image is not None:
@@ -79,6 +87,10 @@ def _table(name: str, *, size: int | None, width: float, classes: int, conventio
     return made
 
 
-def _classes(theirs: nn.Module) -> int:
-    heads: list[Tensor] = [tensor for tensor in theirs.state_dict().values() if tensor.ndim >= 2]
-    return int(np.asarray(heads[-1].shape)[0])
+def _classes(tensors: Mapping[str, Tensor], last: str, weights: Path | None) -> int:
+    """How many classes the weights are for, as the library's own last layer says."""
+    if f"{last}.weight" not in tensors:
+        raise UserError(
+            f"{weights} has no {last}.weight", hint="the file must have the library's own names, and be whole"
+        )
+    return len(tensors[f"{last}.weight"])
