@@ -1,13 +1,14 @@
 """How long each layer takes: forward in place, as it computes within the network, and backward by itself."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-PRODUCT = 2048  # rows of the square matrices whose product is the machine's peak
+from pellucid.networks.stopwatch import PRODUCT_OPERATIONS, ROWS, seconds_of
+
 BURN_IN = 3
 
 
@@ -46,15 +47,15 @@ def layer_times(
     stopwatches = {path: _Stopwatch() for _, path in layers if path in modules}
     handles = [handle for path, watch in stopwatches.items() for handle in watch.on(modules[path])]
     whole, peaks = [], []
-    matrix = torch.rand(PRODUCT, PRODUCT)
+    matrix = torch.rand(ROWS, ROWS)
     try:
         with torch.inference_mode():
             for repeat in range(-BURN_IN, repeats):
-                took = _seconds(lambda: net(images))
+                took = seconds_of(lambda: net(images))
                 if repeat >= 0:
                     whole.append(1e3 * took)
                 if repeat % 5 == 0:
-                    peaks.append(_seconds(lambda: matrix @ matrix))
+                    peaks.append(seconds_of(lambda: matrix @ matrix))
     finally:
         for handle in handles:
             handle.remove()
@@ -65,7 +66,7 @@ def layer_times(
         seconds = stopwatches[path].seconds[-repeats:]
         gradients = _backward(modules[path], stopwatches[path].entering, repeats) if backward else None
         times.append(LayerTime(name, tuple(1e3 * one for one in seconds), gradients))
-    return Times(tuple(times), percentile(whole, 50), 2 * PRODUCT**3 / min(peaks), torch.get_num_threads())
+    return Times(tuple(times), percentile(whole, 50), PRODUCT_OPERATIONS / min(peaks), torch.get_num_threads())
 
 
 class _Stopwatch:
@@ -95,16 +96,10 @@ def _backward(module: nn.Module, entering: tuple[Tensor, ...], repeats: int) -> 
     for repeat in range(-1, max(3, repeats // 4)):
         made = module(*(tensor * 1 for tensor in given))  # layers that write in place must not write into a leaf
         loss = made.sum()
-        took = _seconds(lambda: torch.autograd.grad(loss, wanted, allow_unused=True))  # noqa: B023 - used at once
+        took = seconds_of(lambda: torch.autograd.grad(loss, wanted, allow_unused=True))  # noqa: B023 - used at once
         if repeat >= 0:
             seconds.append(took)
     return 1e3 * percentile(seconds, 50)
-
-
-def _seconds(compute: Callable[[], object]) -> float:
-    began = time.perf_counter()
-    compute()
-    return time.perf_counter() - began
 
 
 def percentile(values: Sequence[float], share: float) -> float:

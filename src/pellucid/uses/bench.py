@@ -1,6 +1,5 @@
 """The timing harness: so many seconds a batch, against other libraries in turn, and against the machine's own peak."""
 
-import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from multiprocessing import get_context
@@ -10,12 +9,12 @@ from typing import Any, Literal
 import numpy as np
 
 from pellucid.errors import UserError, nearest
+from pellucid.networks.stopwatch import PRODUCT_OPERATIONS, ROWS, seconds_of
 from pellucid.records import Record
 from pellucid.uses.structure import structure
 
 Direction = Literal["forward", "backward"]
 LIBRARIES = ("pellucid", "torchvision", "timm")
-PRODUCT = 2048  # rows of the square matrices whose product is the machine's peak
 
 
 class Timing(Record):
@@ -120,7 +119,7 @@ def bench(
         threads=used,
         timings=tuple(Timing(library=library, seconds=tuple(seconds[library])) for library in libraries),
         operations=2 * batch * counted.totals.multiply_adds,
-        peak=2 * PRODUCT**3 / min(products),
+        peak=PRODUCT_OPERATIONS / min(products),
     )
 
 
@@ -176,18 +175,12 @@ def _serve(pipe: Connection, library: str, settings: dict[str, Any]) -> None:
         pipe.send(error)
         return
     pipe.send(torch.get_num_threads())
-    matrix = torch.rand(PRODUCT, PRODUCT)
+    matrix = torch.rand(ROWS, ROWS)
     while True:
         if pipe.recv() == "step":
-            pipe.send(_seconds(compute))
+            pipe.send(seconds_of(compute))
         else:
-            pipe.send(min(_seconds(lambda: matrix @ matrix) for _ in range(3)))
-
-
-def _seconds(compute: Callable[[], object]) -> float:
-    began = time.perf_counter()
-    compute()
-    return time.perf_counter() - began
+            pipe.send(min(seconds_of(lambda: matrix @ matrix) for _ in range(3)))
 
 
 def _batch(library: str, settings: dict[str, Any]) -> Callable[[], object]:
