@@ -58,6 +58,7 @@ def test_quick_answers_import_no_torch(arguments: list[str]) -> None:
         ("no-runs", ["runs"]),
         ("not-a-run", ["resume", "photos"]),
         ("unknown-network", ["structure", "resnet19"]),
+        ("compared-as-json", ["structure", "resnet18", "--compare", "resnet34", "--format", "json"]),
         ("too-small", ["structure", "vgg11", "--size", "16"]),
         ("no-width", ["structure", "resnet18", "--width", "0"]),
         ("endless-width", ["structure", "resnet18", "--width", "inf"]),
@@ -107,6 +108,9 @@ def test_train_evaluate_predict_and_look_back(
     assert "clip = 5.0" in (path / "config.toml").read_text() and "width = 0.5" in (path / "config.toml").read_text()
     assert told(capsys, "runs")[0] == 0
     assert told(capsys, "verify", str(path))[0] == 0
+    assert "27,114" in told(capsys, "structure", str(path))[1]
+    assert "the whole network took" in told(capsys, "structure", str(path), "--time")[1]
+    assert "dead" in told(capsys, "structure", str(path), "--image", "photos/smooth/000.png")[1]
     assert told(capsys, "evaluate", str(path), "photos", "--require", "log_loss=0.0000001")[0] == 3
     monkeypatch.setattr(sys, "stdin", io.StringIO("photos/smooth/000.png\nphotos/grainy/000.png\n"))
     code, out, _ = told(capsys, "predict", str(path), "-", "--format", "json")

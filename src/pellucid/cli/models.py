@@ -96,6 +96,10 @@ def structure(
 
     if backward and not time:
         raise UserError("--backward is for --time", hint="write --time --backward")
+    if compare is not None and (format != "text" or out is not None or time or image is not None):
+        raise UserError(
+            "--compare shows two networks as text, and nothing else with it", hint="leave the other flags out"
+        )
     given: dict[str, Any] = {"size": size, "batch": batch, "classes": classes, "width": width, "auxiliary": auxiliary}
     given |= {"conventions": conventions, "until": until}
     if time:

@@ -7,9 +7,13 @@ from pellucid.architectures import geometry
 from pellucid.architectures.catalog import ARCHITECTURES, architecture
 from pellucid.architectures.geometry import Structure
 
+CLASSES = 1000  # ImageNet's, where nothing else is said
+
 if TYPE_CHECKING:
     from torch import nn
 
+    from pellucid.images.preprocessing import Preprocessing
+    from pellucid.networks.build import Network
     from pellucid.networks.flow import Flow
     from pellucid.networks.timing import Times
 
@@ -37,7 +41,7 @@ def structure(
             net,
             size=size,
             batch=batch,
-            classes=1000 if classes is None else classes,
+            classes=CLASSES if classes is None else classes,
             width=width,
             auxiliary=auxiliary,
             conventions=conventions,
@@ -58,15 +62,11 @@ def timed(
     net: str, *, size: int | None = None, batch: int = 1, backward: bool = False, repeats: int = 20, **options: Any
 ) -> "tuple[Structure, Times]":
     """The structure of a named network and how long each of its layers takes here; see networks.timing.layer_times."""
-    from pellucid.networks.build import network
     from pellucid.networks.timing import layer_times
 
     counted = structure(net, size=size, batch=batch, **options)
-    settings = {
-        name: value for name, value in options.items() if name not in ("classes", "until") and value is not None
-    }
-    made = network(net, counted.classes, size=counted.size, **({} if net.startswith("timm/") else settings))
-    inside = "model." if net.startswith("timm/") else ""
+    made, _ = _built(net, size=counted.size, **options)
+    inside = "model." if made.name.startswith("timm/") else ""
     layers = [(row.name, inside + row.name.replace("/", ".")) for row in counted.rows]
     return counted, layer_times(made, layers, size=counted.size, batch=batch, repeats=repeats, backward=backward)
 
@@ -82,29 +82,37 @@ def flowing(
 
     from pellucid.images.decode import open_image
     from pellucid.images.preprocessing import prepare
-    from pellucid.networks.build import network
     from pellucid.networks.flow import flows
-    from pellucid.networks.published import default_preprocessing, published_weights
+    from pellucid.networks.published import published_weights
     from pellucid.networks.weights import load_weights
 
-    if Path(net).exists():
-        from pellucid.runs.bundle import load_bundle
-        from pellucid.runs.run_folder import locate
-
-        bundle = load_bundle(locate(net))
-        pixels = prepare(open_image(image), bundle.card.preprocessing)
-        return flows(bundle.network, torch.from_numpy(pixels)[None])
-    settings = {name: value for name, value in options.items() if value is not None and name not in ("batch", "until")}
-    classes = settings.pop("classes", 1000)
-    torch.manual_seed(0)
-    made = network(net, classes, size=size, **({} if net.startswith("timm/") else settings))
-    wanted = default_preprocessing(net, size=made.size)
+    made, wanted = _built(net, size=size, **options)
     if weights == "imagenet":
         tensors, wanted = published_weights(made)
         load_weights(made, tensors, layout=layout)
     elif weights is not None:
         load_weights(made, Path(weights), layout=layout)
     return flows(made, torch.from_numpy(prepare(open_image(image), wanted))[None])
+
+
+def _built(net: str, *, size: int | None, **options: Any) -> "tuple[Network, Preprocessing]":
+    """The network of a bundle, with its weights, or the named one, with random ones; and the preprocessing it wants."""
+    import torch
+
+    from pellucid.networks.build import network
+    from pellucid.networks.published import default_preprocessing
+
+    if net not in ARCHITECTURES and Path(net).exists():
+        from pellucid.runs.bundle import load_bundle
+        from pellucid.runs.run_folder import locate
+
+        bundle = load_bundle(locate(net))
+        return bundle.network, bundle.card.preprocessing
+    classes = options.get("classes") or CLASSES
+    settings = {name: value for name, value in options.items() if name in ("width", "auxiliary", "conventions", "last")}
+    torch.manual_seed(0)
+    made = network(net, classes, size=size, **({} if net.startswith("timm/") else settings))
+    return made, default_preprocessing(net, size=made.size)
 
 
 def _of_bundle(path: Path, *, size: int | None, batch: int, until: str | None) -> Structure:
