@@ -9,16 +9,15 @@ from pellucid.architectures.layers import (
     Branches,
     Chain,
     Conventions,
-    Dropout,
     Flatten,
     GlobalPool,
     Head,
     Linear,
     Pool,
-    Probabilities,
     Residual,
     branches,
     chain,
+    classifier,
     conv,
 )
 
@@ -104,8 +103,6 @@ INCEPTION_RESNET_V2 = Architecture(
         ("Conv2d_7b_1x1",  chain(Repeat_2=repeated("block8", 9, BLOCK_8, scale=0.20),
                                  Block8=block(BLOCK_8, scale=1.0, relu=False),
                                  Conv2d_7b_1x1=conv(1536, 1)),                              "8x8x1536"),
-        ("PreLogits",      chain(pool=GlobalPool(), flatten=Flatten(), dropout=Dropout()),  "1536"),
-        ("Logits",         Linear("classes"),                                               "1000"),
-        ("Predictions",    Probabilities(),                                                 "1000"),
+        *classifier(1536),
     ),
 )  # fmt: skip

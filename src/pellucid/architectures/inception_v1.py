@@ -14,10 +14,10 @@ from pellucid.architectures.layers import (
     Head,
     Linear,
     Pool,
-    Probabilities,
     Relu,
     branches,
     chain,
+    classifier,
     conv,
 )
 
@@ -76,8 +76,6 @@ INCEPTION_V1 = Architecture(
         ("MaxPool_5a_2x2", Pool("max", 2, stride=2, ceil=True),               "7x7x832"),
         ("Mixed_5b",       mixed(256, (160, 320), (32, 128), 128),            "7x7x832"),
         ("Mixed_5c",       mixed(384, (192, 384), (48, 128), 128),            "7x7x1024"),
-        ("PreLogits",      chain(pool=GlobalPool(), flatten=Flatten(), dropout=Dropout()), "1024"),
-        ("Logits",         Linear("classes"),                                 "1000"),
-        ("Predictions",    Probabilities(),                                   "1000"),
+        *classifier(1024),
     ),
 )  # fmt: skip

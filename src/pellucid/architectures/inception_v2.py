@@ -7,15 +7,10 @@ from pellucid.architectures.layers import (
     Architecture,
     Branches,
     Conventions,
-    Dropout,
-    Flatten,
-    GlobalPool,
-    Linear,
     Pool,
-    Probabilities,
     Separable,
     branches,
-    chain,
+    classifier,
     conv,
 )
 
@@ -70,8 +65,6 @@ INCEPTION_V2 = Architecture(
         ("Mixed_5a",       halved((128, 192), (192, 256)),                    "7x7x1024"),
         ("Mixed_5b",       mixed(352, (192, 320), (160, 224), 128),           "7x7x1024"),
         ("Mixed_5c",       mixed(352, (192, 320), (192, 224), 128, around=AROUND), "7x7x1024"),
-        ("PreLogits",      chain(pool=GlobalPool(), flatten=Flatten(), dropout=Dropout()), "1024"),
-        ("Logits",         Linear("classes"),                                 "1000"),
-        ("Predictions",    Probabilities(),                                   "1000"),
+        *classifier(1024),
     ),
 )  # fmt: skip

@@ -276,14 +276,22 @@ def made_concrete(
         before = name
 
 
+def classifier(features: int) -> tuple[Row, Row, Row]:
+    """The last rows of a network that averages its maps, of so many channels, before the linear layer."""
+    pooled = chain(pool=GlobalPool(), flatten=Flatten(), dropout=Dropout())
+    return (
+        ("PreLogits", pooled, f"{features}"),
+        ("Logits", Linear("classes"), "1000"),
+        ("Predictions", Probabilities(), "1000"),
+    )
+
+
 def cut(architecture: Architecture, last: str) -> Architecture:
     """The network up to the end point `last`, then pooled and classified: for weights that end there."""
     at = architecture.end_points.index(last)
-    kept = architecture.rows[: at + 1]
-    pooled = chain(pool=GlobalPool(), flatten=Flatten(), dropout=Dropout())
-    tail = tuple(row for row in architecture.rows if row[0] in ("Logits", "Predictions"))
     heads = tuple(head for head in architecture.heads if head.source in architecture.end_points[: at + 1])
-    return replace(architecture, rows=(*kept, ("PreLogits", pooled, ""), *tail), heads=heads)
+    # Its rows are never compared: how many channels are pooled depends on where it ends.
+    return replace(architecture, rows=(*architecture.rows[: at + 1], *classifier(0)), heads=heads)
 
 
 def _stride_first(unit: Residual) -> Residual:

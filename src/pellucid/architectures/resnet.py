@@ -8,14 +8,10 @@ from pellucid.architectures.layers import (
     Architecture,
     Chain,
     Conventions,
-    Dropout,
-    Flatten,
-    GlobalPool,
-    Linear,
     Pool,
-    Probabilities,
     Residual,
     chain,
+    classifier,
     conv,
 )
 
@@ -58,9 +54,7 @@ def resnet(name: str, units: tuple[int, int, int, int], *, bottlenecks: bool) ->
             ("conv3_x",    stage(units[1], 128),                                               f"28x28x{deep * 128}"),
             ("conv4_x",    stage(units[2], 256),                                               f"14x14x{deep * 256}"),
             ("conv5_x",    stage(units[3], 512),                                               f"7x7x{deep * 512}"),
-            ("PreLogits",  chain(pool=GlobalPool(), flatten=Flatten(), dropout=Dropout()),     f"{deep * 512}"),
-            ("Logits",     Linear("classes"),                                                  "1000"),
-            ("Predictions", Probabilities(),                                                   "1000"),
+            *classifier(deep * 512),
         ),
     )  # fmt: skip
 

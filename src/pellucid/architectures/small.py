@@ -5,12 +5,12 @@ from pellucid.architectures.layers import (
     Conv,
     Dropout,
     Flatten,
-    GlobalPool,
     Linear,
     Pool,
     Probabilities,
     Relu,
     chain,
+    classifier,
     conv,
 )
 
@@ -35,9 +35,7 @@ SMALL = Architecture(
         ("conv4",      conv(64, 3),                                                            "24x24x64"),
         ("pool4",      HALVE,                                                                  "12x12x64"),
         ("conv5",      conv(128, 3),                                                           "12x12x128"),
-        ("PreLogits",  chain(pool=GlobalPool(), flatten=Flatten(), dropout=Dropout()),         "128"),
-        ("Logits",     Linear("classes"),                                                      "1000"),
-        ("Predictions", Probabilities(),                                                       "1000"),
+        *classifier(128),
     ),
 )  # fmt: skip
 
