@@ -4,25 +4,19 @@ Blocks add to their input what their branches see, scaled down (section 3.3), so
 blocks belongs to the end point that TF-Slim names after it.
 """
 
+from pellucid.architectures.inception import SHRINK, STEM, TENSORFLOW, auxiliary, block_a
 from pellucid.architectures.layers import (
     Architecture,
     Branches,
     Chain,
     Conventions,
-    Flatten,
-    GlobalPool,
     Head,
-    Linear,
-    Pool,
     Residual,
     branches,
     chain,
     classifier,
     conv,
 )
-
-AVERAGE = Pool("average", 3, 1, pad=1)
-SHRINK = Pool("max", 3, stride=2)
 
 
 def block(mixed: Branches, *, scale: float, relu: bool = True) -> Residual:
@@ -44,12 +38,6 @@ BLOCK_8 = branches(
     (conv(192, 1),),
     (conv(192, 1), conv(224, (1, 3)), conv(256, (3, 1))),
 )
-MIXED_5B = branches(
-    (conv(96, 1),),
-    (conv(48, 1), conv(64, 5)),
-    (conv(64, 1), conv(96, 3), conv(96, 3)),
-    (AVERAGE, conv(64, 1)),
-)
 REDUCE_A = branches(
     (conv(384, 3, stride=2, pad=0),),
     (conv(256, 1), conv(256, 3), conv(384, 3, stride=2, pad=0)),
@@ -67,15 +55,6 @@ def repeated(name: str, count: int, mixed: Branches, *, scale: float) -> Chain:
     return Chain(tuple((f"{name}_{i}", block(mixed, scale=scale)) for i in range(1, count + 1)))
 
 
-HEAD = chain(
-    Conv2d_1a_3x3=Pool("average", 5, stride=3),  # TF-Slim's name for it
-    Conv2d_1b_1x1=conv(128, 1),
-    Conv2d_2a_5x5=conv(768, 5, pad=0, fits=True),
-    pool=GlobalPool(),
-    flatten=Flatten(),
-    Logits=Linear("classes"),
-)
-
 INCEPTION_RESNET_V2 = Architecture(
     name="inception_resnet_v2",
     family="inception_resnet_v2",
@@ -83,19 +62,13 @@ INCEPTION_RESNET_V2 = Architecture(
     size=299,
     dropout=0.2,
     torch=Conventions(epsilon=1e-3, counted=False),
-    tensorflow=Conventions(epsilon=1e-3, same=True, counted=False, scaled=False),
+    tensorflow=TENSORFLOW,
     published=("timm",),
-    heads=(Head("AuxLogits", "PreAuxLogits", HEAD),),
+    heads=(Head("AuxLogits", "PreAuxLogits", auxiliary("Conv2d_1a_3x3", "Conv2d_2a_5x5", "Logits")),),
     rows=(
         # end point        layer                                                            output at 299 px
-        ("Conv2d_1a_3x3",  conv(32, 3, stride=2, pad=0),                                    "149x149x32"),
-        ("Conv2d_2a_3x3",  conv(32, 3, pad=0),                                              "147x147x32"),
-        ("Conv2d_2b_3x3",  conv(64, 3),                                                     "147x147x64"),
-        ("MaxPool_3a_3x3", SHRINK,                                                          "73x73x64"),
-        ("Conv2d_3b_1x1",  conv(80, 1),                                                     "73x73x80"),
-        ("Conv2d_4a_3x3",  conv(192, 3, pad=0),                                             "71x71x192"),
-        ("MaxPool_5a_3x3", SHRINK,                                                          "35x35x192"),
-        ("Mixed_5b",       MIXED_5B,                                                        "35x35x320"),
+        *STEM,
+        ("Mixed_5b",       block_a(alone=96, pool=64),                                          "35x35x320"),
         ("Mixed_6a",       chain(Repeat=repeated("block35", 10, BLOCK_35, scale=0.17),
                                  Mixed_6a=REDUCE_A),                                        "17x17x1088"),
         ("PreAuxLogits",   chain(Repeat_1=repeated("block17", 20, BLOCK_17, scale=0.10)),   "17x17x1088"),

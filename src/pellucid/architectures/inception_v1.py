@@ -3,6 +3,7 @@
 As TF-Slim and torchvision have it: 3x3 where the paper says 5x5, since the published weights need that.
 """
 
+from pellucid.architectures.inception import TENSORFLOW
 from pellucid.architectures.layers import (
     Architecture,
     Branches,
@@ -55,7 +56,7 @@ INCEPTION_V1 = Architecture(
     size=224,
     dropout=0.2,
     torch=Conventions(epsilon=1e-3),
-    tensorflow=Conventions(epsilon=1e-3, same=True, counted=False, scaled=False),
+    tensorflow=TENSORFLOW,
     published=("torchvision",),
     heads=(Head("AuxLogits_1", "Mixed_4b", head()), Head("AuxLogits_2", "Mixed_4e", head())),
     rows=(

@@ -3,6 +3,7 @@
 Its stem is a separable convolution; blocks have two 3x3 convolutions where V1 has one 5x5.
 """
 
+from pellucid.architectures.inception import AVERAGE, TENSORFLOW
 from pellucid.architectures.layers import (
     Architecture,
     Branches,
@@ -14,7 +15,6 @@ from pellucid.architectures.layers import (
     conv,
 )
 
-AVERAGE = Pool("average", 3, 1, pad=1)
 AROUND = Pool("max", 3, 1, pad=1)
 HALVE = Pool("max", 3, stride=2, ceil=True)
 
@@ -47,7 +47,7 @@ INCEPTION_V2 = Architecture(
     size=224,
     dropout=0.2,
     torch=Conventions(epsilon=1e-3),
-    tensorflow=Conventions(epsilon=1e-3, same=True, counted=False, scaled=False),
+    tensorflow=TENSORFLOW,
     rows=(
         # end point        layer                                              output at 224 px
         ("Conv2d_1a_7x7",  Separable(64, (7, 7), stride=2, pad=(3, 3)),       "112x112x64"),

@@ -2,36 +2,20 @@
 
 The idea: each block looks at its input through several windows at once and joins what they see. Large windows are
 factored into small ones (two 3x3 for a 5x5, a 1x7 and a 7x1 for a 7x7), which see as much for fewer multiply-adds.
+The stem, the first kind of block and the auxiliary head are in inception.py, since later Inceptions have them too.
 """
 
+from pellucid.architectures.inception import AVERAGE, SHRINK, STEM, TENSORFLOW, auxiliary, block_a
 from pellucid.architectures.layers import (
     Architecture,
     Branches,
     Conventions,
-    Flatten,
-    GlobalPool,
     Head,
-    Linear,
-    Pool,
     branches,
-    chain,
     classifier,
     conv,
     fan,
 )
-
-AVERAGE = Pool("average", 3, 1, pad=1)
-SHRINK = Pool("max", 3, stride=2)
-
-
-def block_a(pool: int) -> Branches:
-    """Figure 5: 1x1, 5x5, a 5x5 factored into two 3x3, and an average."""
-    return branches(
-        (conv(64, 1),),
-        (conv(48, 1), conv(64, 5)),
-        (conv(64, 1), conv(96, 3), conv(96, 3)),
-        (AVERAGE, conv(pool, 1)),
-    )
 
 
 def block_b(mid: int) -> Branches:
@@ -67,16 +51,6 @@ REDUCE_B = branches(
     (SHRINK,),
 )
 
-# A second classifier on Mixed_6e, whose loss keeps gradients alive (figure 8). For small images its kernel shrinks.
-HEAD = chain(
-    AvgPool_1a_5x5=Pool("average", 5, stride=3),
-    Conv2d_1b_1x1=conv(128, 1),
-    Conv2d_2a_5x5=conv(768, 5, pad=0, fits=True),
-    pool=GlobalPool(),
-    flatten=Flatten(),
-    Conv2d_2b_1x1=Linear("classes"),
-)
-
 INCEPTION_V3 = Architecture(
     name="inception_v3",
     family="inception_v3",
@@ -84,18 +58,12 @@ INCEPTION_V3 = Architecture(
     size=299,
     dropout=0.2,
     torch=Conventions(epsilon=1e-3),
-    tensorflow=Conventions(epsilon=1e-3, same=True, counted=False, scaled=False),
+    tensorflow=TENSORFLOW,
     published=("torchvision", "timm"),
-    heads=(Head("AuxLogits", "Mixed_6e", HEAD),),
+    heads=(Head("AuxLogits", "Mixed_6e", auxiliary("AvgPool_1a_5x5", "Conv2d_2a_5x5", "Conv2d_2b_1x1")),),
     rows=(
         # end point        layer                                              output at 299 px
-        ("Conv2d_1a_3x3",  conv(32, 3, stride=2, pad=0),                      "149x149x32"),
-        ("Conv2d_2a_3x3",  conv(32, 3, pad=0),                                "147x147x32"),
-        ("Conv2d_2b_3x3",  conv(64, 3),                                       "147x147x64"),
-        ("MaxPool_3a_3x3", SHRINK,                                            "73x73x64"),
-        ("Conv2d_3b_1x1",  conv(80, 1),                                       "73x73x80"),
-        ("Conv2d_4a_3x3",  conv(192, 3, pad=0),                               "71x71x192"),
-        ("MaxPool_5a_3x3", SHRINK,                                            "35x35x192"),
+        *STEM,
         ("Mixed_5b",       block_a(pool=32),                                  "35x35x256"),
         ("Mixed_5c",       block_a(pool=64),                                  "35x35x288"),
         ("Mixed_5d",       block_a(pool=64),                                  "35x35x288"),

@@ -1,23 +1,16 @@
 """Inception V4 (Szegedy et al. 2016, arXiv:1602.07261, figures 3 to 9): V3's blocks, made uniform, and more of them."""
 
+from pellucid.architectures.inception import AVERAGE, SHRINK, TENSORFLOW, auxiliary
 from pellucid.architectures.layers import (
     Architecture,
     Branches,
     Conventions,
-    Flatten,
-    GlobalPool,
     Head,
-    Linear,
-    Pool,
     branches,
-    chain,
     classifier,
     conv,
     fan,
 )
-
-AVERAGE = Pool("average", 3, 1, pad=1)
-SHRINK = Pool("max", 3, stride=2)
 
 # Figure 3: the stem, in three blocks.
 STEM_1 = branches((SHRINK,), (conv(96, 3, stride=2, pad=0),))
@@ -71,15 +64,6 @@ REDUCE_B = branches(
     (SHRINK,),
 )
 
-HEAD = chain(
-    AvgPool_1a_5x5=Pool("average", 5, stride=3),
-    Conv2d_1b_1x1=conv(128, 1),
-    Conv2d_2a=conv(768, 5, pad=0, fits=True),
-    pool=GlobalPool(),
-    flatten=Flatten(),
-    Aux_logits=Linear("classes"),
-)
-
 INCEPTION_V4 = Architecture(
     name="inception_v4",
     family="inception_v4",
@@ -87,9 +71,9 @@ INCEPTION_V4 = Architecture(
     size=299,
     dropout=0.2,
     torch=Conventions(epsilon=1e-3, counted=False),
-    tensorflow=Conventions(epsilon=1e-3, same=True, counted=False, scaled=False),
+    tensorflow=TENSORFLOW,
     published=("timm",),
-    heads=(Head("AuxLogits", "Mixed_6h", HEAD),),
+    heads=(Head("AuxLogits", "Mixed_6h", auxiliary("AvgPool_1a_5x5", "Conv2d_2a", "Aux_logits")),),
     rows=(
         # end point        layer                                              output at 299 px
         ("Conv2d_1a_3x3",  conv(32, 3, stride=2, pad=0),                      "149x149x32"),
