@@ -25,7 +25,7 @@ LEAST_SIDE = 2  # pixels: nothing can be seen in fewer
 WHITE = (255, 255, 255)
 THREADS = min(4, os.cpu_count() or 1)
 
-# What Pillow's decoders raise on damaged files. AVIF's raises RuntimeError; some raise NotImplementedError, one of its kind.
+# What Pillow's decoders raise on damaged files. AVIF's raises RuntimeError, of which NotImplementedError is one kind.
 DAMAGE = (
     *(OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, OverflowError, RuntimeError),
     *(struct.error, zlib.error),
