@@ -37,7 +37,7 @@ SLIM_END_POINTS = {  # of tf_slim.nets, up to the last block
 }
 
 
-@pytest.mark.parametrize("name", INCEPTIONS)
+@pytest.mark.parametrize("name", SLIM_END_POINTS)
 def test_end_points_are_tf_slims(name: str) -> None:
     assert ARCHITECTURES[name].end_points[:-3] == tuple(SLIM_END_POINTS[name].split())
     assert ARCHITECTURES[name].end_points[-3:] == ("PreLogits", "Logits", "Predictions")

@@ -14,7 +14,7 @@ import pellucid as pl
 from pellucid.cli.main import run
 from pellucid.errors import UserError
 from pellucid.networks.build import TableNetwork
-from pellucid.networks.originals import with_statistics
+from pellucid.networks.originals.torch_original import with_statistics
 from pellucid.networks.parity import parity
 from pellucid.uses.parity import compare
 from tests.shared import shared
@@ -51,7 +51,7 @@ def test_weights_from_a_file_agree_end_point_by_end_point_with_torchvision(tmp_p
 
 def test_weights_without_the_librarys_last_layer_are_refused(tmp_path: Path) -> None:
     save_file({"layer1.0.conv1.weight": torch.zeros(64, 64, 3, 3)}, tmp_path / "part.safetensors")
-    with pytest.raises(UserError, match=r"has no fc\.weight"):
+    with pytest.raises(UserError, match=r"has no fc\.bias"):
         compare("resnet18", against="torchvision", weights=tmp_path / "part.safetensors")
 
 

@@ -2,6 +2,7 @@
 
 from pellucid.architectures.inception_resnet import INCEPTION_RESNET_V2
 from pellucid.architectures.inception_v1 import INCEPTION_V1
+from pellucid.architectures.inception_v1_plain import INCEPTION_V1_PLAIN
 from pellucid.architectures.inception_v2 import INCEPTION_V2
 from pellucid.architectures.inception_v3 import INCEPTION_V3
 from pellucid.architectures.inception_v4 import INCEPTION_V4
@@ -17,7 +18,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         *(SMALL, SMALL_TUTORIAL),
         *VGGS,
         *(RESNET18, RESNET34, RESNET50, RESNET101, RESNET152),
-        *(INCEPTION_V1, INCEPTION_V2, INCEPTION_V3, INCEPTION_V4, INCEPTION_RESNET_V2),
+        *(INCEPTION_V1, INCEPTION_V1_PLAIN, INCEPTION_V2, INCEPTION_V3, INCEPTION_V4, INCEPTION_RESNET_V2),
     )
 }
 

@@ -181,7 +181,7 @@ def bench(
     backward
         Forward and backward, in training mode.
     against
-        Whose network of that name takes turns with ours: torchvision,timm.
+        Whose network of that name takes turns with ours: torchvision,timm, and keras,paddle where installed.
     threads
         Threads to compute with; default: torch's own choice.
     format
@@ -237,9 +237,9 @@ def parity(
     net
         A network of `pellucid models`.
     against
-        torchvision, timm, or an .npz that holds `input` and `end_points/NAME` (and `weights/NAME`), as arrays.
+        torchvision, timm, keras, paddle, or an .npz of `input`, `end_points/NAME` and `weights/NAME`, as arrays.
     weights
-        The weights for both; default: random ones, or those in the .npz.
+        The weights for both, under the names of `against`; default: random ones, or those in the .npz.
     layout
         Whose names the tensors in the weights file have.
     image
@@ -249,7 +249,7 @@ def parity(
     width
         A factor on every convolution's channels.
     conventions
-        torch or tensorflow; default: torch, and tensorflow against an .npz.
+        torch or tensorflow; default: torch, and tensorflow against keras or an .npz.
     seed
         Decides random weights and noise.
     format

@@ -7,7 +7,7 @@ from pellucid.errors import UserError
 from pellucid.images.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from pellucid.networks.build import TIMM, Network, TableNetwork
 from pellucid.networks.fetching import fetch
-from pellucid.networks.names import ELSEWHERE
+from pellucid.networks.sources.table import ELSEWHERE
 
 WHITE = (255, 255, 255)
 RESIZE_OVER_CROP = 256 / 224

@@ -1,28 +1,22 @@
 """Weights from files, under whoever's names: every tensor finds its partner, or the call says which does not."""
 
-import pickle
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import torch
-from numpy import load, ndarray
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from pellucid.errors import UserError, listed
 from pellucid.networks.build import Network, TableNetwork, held, units
-from pellucid.networks.names import HEADS, NAMES
+from pellucid.networks.files import as_tensors, read_tensors
+from pellucid.networks.sources.table import HEADS, NAMES, arranged, partners_of
 
 SCALE = ".norm.weight"
-SCOPE = re.compile(r"Inception(V\d|ResnetV2)/.*")  # what a saved model or a user may write before it is left out
-SLOTS = ("/Adam", "/Adam_1", "/RMSProp", "/RMSProp_1", "/Momentum", "/ExponentialMovingAverage", "/local_step")
+UNSCALED = ("tf-slim", "keras")  # whose batch norms may lack a scale, which then is one
 COUNTER = "num_batches_tracked"  # of batch norms: nothing is computed with it, and older files lack it
 
 
@@ -46,16 +40,17 @@ def load_weights(
 ) -> LoadReport:
     """Load `source`, a file or a mapping of name to array, into `net`; half precision becomes float32.
 
-    `layout` says whose names they are: "pellucid", "torchvision", "timm", "tf-slim", or "auto" for the first in which
-    all is found. `until` is the last end point that the weights reach; what comes after stays random. Without
-    `head`, the last linear layer stays random. Raises UserError naming the first tensor without a partner.
+    `layout` says whose names they are: "pellucid", "torchvision", "timm", "tf-slim", "keras", "paddle", or "auto" for
+    the first in which all is found. `until` is the last end point that the weights reach; what comes after stays
+    random. Without `head`, the last linear layer stays random. Raises UserError naming the first tensor without a
+    partner.
     """
     where = str(source) if isinstance(source, Path | str) else "these weights"
-    given = read_tensors(Path(source)) if isinstance(source, Path | str) else _as_tensors(source)
+    given = read_tensors(Path(source)) if isinstance(source, Path | str) else as_tensors(source)
     state = net.state_dict()
     wanted = _wanted(net, state, until=until, head=head)
     layouts = _layouts(net) if layout == "auto" else (_known_layout(net, layout),)
-    tried = {name: _Fit(net, state, wanted, name, _in_our_order(given, name)) for name in layouts}
+    tried = {name: _Fit(net, state, wanted, name, _arranged(net, given, name)) for name in layouts}
     fitting = next((fit for fit in tried.values() if not fit.misfits()), None)
     if fitting is None:
         raise _no_partner(where, min(tried.values(), key=lambda fit: len(fit.misfits())))
@@ -81,54 +76,6 @@ def load_weights(
         left_random=tuple(name for name in state if name not in partners and not name.endswith(COUNTER)),
         left_out=tuple(name for name in tensors if name not in used and not name.endswith(COUNTER)),
     )
-
-
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """The tensors in a .safetensors, or in a .pth, .pt or .th read weights-only: nothing is ever unpickled."""
-    if not path.is_file():
-        raise UserError(f"{path} is not there", hint="--weights takes a .safetensors or .pth file, or imagenet")
-    if path.suffix == ".npz":
-        return _as_tensors(_arrays(path))
-    if path.suffix == ".safetensors":
-        try:
-            return load_file(path)
-        except (SafetensorError, OSError) as cause:
-            raise UserError(f"{path} is not a .safetensors file, or it is damaged", [str(cause)]) from cause
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as cause:
-        raise UserError(
-            f"{path} holds more than weights, and running a pickle can run anything",
-            [str(cause).splitlines()[0]],
-            hint="save its state_dict alone, best as .safetensors",
-        ) from cause
-    except (RuntimeError, EOFError, ValueError, OSError, KeyError) as cause:
-        raise UserError(f"{path} holds no weights, or it is damaged", [str(cause).splitlines()[0]]) from cause
-    while isinstance(content, Mapping) and not any(isinstance(value, Tensor) for value in content.values()):
-        inside = [content[name] for name in ("state_dict", "model", "model_state_dict") if name in content]
-        if not inside:
-            break
-        content = inside[0]
-    found = _as_tensors(content) if isinstance(content, Mapping) else {}
-    if not found:
-        raise UserError(f"{path} holds no tensors by name", hint="save a model's state_dict")
-    return found
-
-
-def _arrays(path: Path) -> dict[str, ndarray]:
-    """The arrays of an .npz; of TF-Slim's reference files, the weights alone."""
-    try:
-        with load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file}
-    except (OSError, ValueError, BadZipFile) as cause:
-        raise UserError(f"{path} is not an .npz of plain arrays, or it is damaged", [str(cause)]) from cause
-
-
-def _as_tensors(values: Mapping[str, Any]) -> dict[str, Tensor]:
-    """The tensors and arrays among `values`; a checkpoint often holds an epoch, a name or nothing beside them."""
-    found = {str(name): torch.as_tensor(value) for name, value in values.items() if isinstance(value, Tensor | ndarray)}
-    parallel = all(name.startswith("module.") for name in found)  # saved out of torch's DataParallel
-    return {name.removeprefix("module.") if parallel else name: value for name, value in found.items()}
 
 
 def _wanted(net: Network, state: Mapping[str, Tensor], *, until: str | None, head: bool) -> list[str]:
@@ -160,32 +107,22 @@ def _partners(net: Network, wanted: list[str], layout: str) -> dict[str, str]:
     if not isinstance(net, TableNetwork):
         return {name: name.removeprefix("model.") for name in wanted}
     shapes = {name: tuple(tensor.shape) for name, tensor in net.state_dict().items()}
-    names = dict(NAMES[net.family][layout](shapes, layout))
+    names = partners_of(shapes, net.family, layout)
     return {name: names[name] for name in wanted}
+
+
+def names_elsewhere(net: TableNetwork, layout: str) -> dict[str, str]:
+    """What `layout` calls each of our tensors; UserError where it has no network of this family."""
+    return _partners(net, list(net.state_dict()), _known_layout(net, layout))
+
+
+def _arranged(net: Network, tensors: Mapping[str, Tensor], layout: str) -> Mapping[str, Tensor]:
+    return arranged(tensors, net.family, layout) if isinstance(net, TableNetwork) else tensors
 
 
 def _of_head(net: Network, name: str) -> bool:
     """Whether a tensor belongs to an auxiliary head that `net` was built without."""
     return isinstance(net, TableNetwork) and not net.head_names and HEADS.match(name) is not None
-
-
-def _in_our_order(tensors: Mapping[str, Tensor], layout: str) -> Mapping[str, Tensor]:
-    """The tensors with their axes as torch has them. TensorFlow's convolutions are (height, width, in, out)."""
-    if layout != "tf-slim":
-        return tensors
-    found = {}
-    for name, tensor in tensors.items():
-        scoped = SCOPE.search(name)
-        if not scoped or name.endswith(SLOTS):
-            continue
-        if name.endswith("depthwise_weights"):
-            tensor = tensor.permute(2, 3, 0, 1).flatten(0, 1).unsqueeze(1)
-        elif tensor.ndim == 4:
-            tensor = tensor.permute(3, 2, 0, 1)
-        elif tensor.ndim == 2:
-            tensor = tensor.T
-        found[scoped[0].removesuffix(":0")] = tensor
-    return found
 
 
 @dataclass(frozen=True)
@@ -209,8 +146,7 @@ class _Fit:
     def _fits(self, ours: str, theirs: str) -> bool:
         if theirs in self.tensors:
             return _alike(self.state[ours], self.tensors[theirs])
-        # TF-Slim's batch norms have no scale: then it is one.
-        return ours.endswith(COUNTER) or (self.layout == "tf-slim" and ours.endswith(SCALE))
+        return ours.endswith(COUNTER) or (self.layout in UNSCALED and ours.endswith(SCALE))
 
 
 def _alike(ours: Tensor, theirs: Tensor) -> bool:

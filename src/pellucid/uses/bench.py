@@ -1,7 +1,7 @@
 """The timing harness: so many seconds a batch, against other libraries in turn, and against the machine's own peak."""
 
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from typing import Any, Literal
@@ -14,7 +14,7 @@ from pellucid.records import Record
 from pellucid.uses.structure import structure
 
 Direction = Literal["forward", "backward"]
-LIBRARIES = ("pellucid", "torchvision", "timm")
+LIBRARIES = ("pellucid", "torchvision", "timm", "keras", "paddle")
 
 
 class Timing(Record):
@@ -83,9 +83,9 @@ def bench(
 ) -> Bench:
     """Time `net` for `batch` images of `size` pixels a side: `burn_in` batches that do not count, then `steps` that do.
 
-    `against` names libraries ("torchvision", "timm") whose network of that name takes turns with ours, batch by batch,
-    each in a process of its own. `direction` "backward" is forward and backward in training mode. `progress` hears
-    (library, step, seconds) of every batch; steps before 0 are burn-in. Raises UserError for unknown names.
+    `against` names libraries (torchvision, timm, keras, paddle) whose network of that name takes turns with ours, batch
+    by batch, each in a process of its own. `direction` "backward" is forward and backward in training mode. `progress`
+    hears (library, step, seconds) of every batch; steps before 0 are burn-in. Raises UserError for unknown names.
     """
     for library in against:
         if library not in LIBRARIES[1:]:
@@ -139,6 +139,8 @@ class _Contender:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._pipe.close()  # which ends its loop
+        self._process.join(5)
         self._process.terminate()
         self._process.join()
 
@@ -176,45 +178,29 @@ def _serve(pipe: Connection, library: str, settings: dict[str, Any]) -> None:
         return
     pipe.send(torch.get_num_threads())
     matrix = torch.rand(ROWS, ROWS)
-    while True:
-        if pipe.recv() == "step":
-            pipe.send(seconds_of(compute))
-        else:
-            pipe.send(min(seconds_of(lambda: matrix @ matrix) for _ in range(3)))
+    with suppress(EOFError):  # the other end was closed
+        while True:
+            if pipe.recv() == "step":
+                pipe.send(seconds_of(compute))
+            else:
+                pipe.send(min(seconds_of(lambda: matrix @ matrix) for _ in range(3)))
 
 
 def _batch(library: str, settings: dict[str, Any]) -> Callable[[], object]:
     """A function that computes a batch as `library` does it by default, on random images."""
     import torch
 
+    from pellucid.networks.build import network
+    from pellucid.networks.originals.original import original
+    from pellucid.networks.originals.torch_original import stepping
     from pellucid.networks.quick import keep_memory, quick
 
-    backward = settings["direction"] == "backward"
-    net = _network(library, settings["net"], settings["size"])
-    images = torch.randn(settings["batch"], 3, settings["size"], settings["size"])
-    if library == "pellucid":
-        keep_memory()
-        images = images.to(memory_format=torch.channels_last)
-        net = net.to(memory_format=torch.channels_last) if backward else quick(net)
-    net.train(backward)
-
-    def forward() -> object:
-        with torch.inference_mode():
-            return net(images)
-
-    def both() -> object:
-        net.zero_grad(set_to_none=True)
-        logits = net(images)
-        logits = logits[0] if isinstance(logits, tuple) else logits
-        logits.square().mean().backward()
-        return None
-
-    return both if backward else forward
-
-
-def _network(library: str, name: str, size: int) -> Any:
-    """The network called `name`, of our table or the library's own, with random weights."""
-    from pellucid.networks.build import network
-    from pellucid.networks.originals import original
-
-    return network(name, 1000, size=size) if library == "pellucid" else original(library, name)
+    name, size, backward = settings["net"], settings["size"], settings["direction"] == "backward"
+    images = torch.randn(settings["batch"], 3, size, size)
+    if library != "pellucid":
+        threads = torch.get_num_threads()  # for all; some would take one by default
+        return original(library, name, size=size, threads=threads).stepping(images, backward=backward)
+    keep_memory()
+    net = network(name, 1000, size=size)
+    net = net.to(memory_format=torch.channels_last).train() if backward else quick(net)
+    return stepping(net, images.to(memory_format=torch.channels_last), backward=backward)

@@ -6,17 +6,20 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from pellucid.architectures.catalog import architecture
 from pellucid.errors import UserError
 from pellucid.images.decode import open_image
 from pellucid.images.preprocessing import prepare
 from pellucid.networks.build import TableNetwork, network
-from pellucid.networks.originals import end_points_of, last_layer, original, with_statistics
+from pellucid.networks.files import read_tensors
+from pellucid.networks.originals.original import check_library, original
 from pellucid.networks.parity import Parity, parity
 from pellucid.networks.published import default_preprocessing
-from pellucid.networks.weights import load_weights, read_tensors
+from pellucid.networks.weights import load_weights, names_elsewhere
 
 ENDS, WEIGHTS = "end_points/", "weights/"
 CLASSES = 1000
+CONVENTIONS = {"keras": "tensorflow"}  # where they are not torch's
 
 
 def compare(
@@ -31,7 +34,7 @@ def compare(
     conventions: str | None = None,
     seed: int = 0,
 ) -> Parity:
-    """Run `net` and `against` ("torchvision", "timm", or an .npz of arrays) on one image with the same weights.
+    """Run `net` and `against` (torchvision, timm, keras, paddle, or an .npz) on one image with the same weights.
 
     An .npz holds `input` (1, H, W, 3) or (1, 3, H, W), `end_points/NAME`, and `weights/NAME` unless `weights` names a
     file. Without `weights`, a library's are random, with random statistics. Raises UserError for what is not there.
@@ -41,25 +44,28 @@ def compare(
         return _with_arrays(
             net, Path(against), weights=weights, layout=layout, width=width, conventions=conventions or "tensorflow"
         )
+    check_library(against)
     tensors = read_tensors(weights) if weights else None
-    classes = CLASSES if tensors is None else _classes(tensors, last_layer(against, net), weights)
-    theirs = original(against, net, classes=classes)
-    if tensors is None:
-        with_statistics(theirs)
+    conventions = conventions or CONVENTIONS.get(against, "torch")
+    table = architecture(net)
+    likeness = _table(net, size=size, width=width, conventions=conventions, auxiliary=bool(table.heads))
+    partners = names_elsewhere(likeness, against)
+    classes = CLASSES if tensors is None else _classes(tensors, partners["Logits.bias"], weights)
+    theirs = original(against, net, size=likeness.size, classes=classes)
+    if weights is None or tensors is None:
+        theirs.randomise(seed)
+        tensors = dict(theirs.tensors())
     else:
-        try:
-            theirs.load_state_dict(tensors, strict=False)
-        except RuntimeError as cause:
-            raise UserError(
-                f"{weights} does not fit {against}'s {net}", [str(cause).splitlines()[-1].strip()]
-            ) from cause
-    ours = _table(net, size=size, width=width, classes=classes, conventions=conventions or "torch")
-    load_weights(ours, theirs.state_dict(), layout=against if layout == "auto" else layout)
+        theirs.load(weights, tensors)
+    heads = {name: partners[name] in tensors for name in partners if name.startswith("Aux") and name.endswith(".bias")}
+    auxiliary = bool(heads) and all(heads.values())
+    ours = _table(net, size=size, width=width, classes=classes, conventions=conventions, auxiliary=auxiliary)
+    load_weights(ours, tensors, layout=against if layout == "auto" else layout)
     images = torch.randn(1, 3, ours.size, ours.size)
     if image is not None:
         prepared = prepare(open_image(image), default_preprocessing(net, size=ours.size))
         images = torch.from_numpy(prepared)[None]
-    return parity(ours, images, end_points_of(against, theirs, ours, images))
+    return parity(ours, images, theirs.end_points(ours, images))
 
 
 def _with_arrays(net: str, path: Path, *, weights: Path | None, layout: str, width: float, conventions: str) -> Parity:
@@ -80,17 +86,17 @@ def _with_arrays(net: str, path: Path, *, weights: Path | None, layout: str, wid
     return parity(ours, images, ends)
 
 
-def _table(name: str, *, size: int | None, width: float, classes: int, conventions: str, **more: bool) -> TableNetwork:
-    made = network(name, classes, size=size, width=width, conventions=conventions, **more)
+def _table(
+    name: str, *, size: int | None, width: float, conventions: str, classes: int = CLASSES, auxiliary: bool = False
+) -> TableNetwork:
+    made = network(name, classes, size=size, width=width, conventions=conventions, auxiliary=auxiliary)
     if not isinstance(made, TableNetwork):
         raise UserError(f"{name} is no network that is defined here", hint="`pellucid models` lists them")
     return made
 
 
-def _classes(tensors: Mapping[str, Tensor], last: str, weights: Path | None) -> int:
+def _classes(tensors: Mapping[str, Tensor], bias: str, weights: Path | None) -> int:
     """How many classes the weights are for, as the library's own last layer says."""
-    if f"{last}.weight" not in tensors:
-        raise UserError(
-            f"{weights} has no {last}.weight", hint="the file must have the library's own names, and be whole"
-        )
-    return len(tensors[f"{last}.weight"])
+    if bias not in tensors:
+        raise UserError(f"{weights} has no {bias}", hint="the file must have the library's own names, and be whole")
+    return len(tensors[bias])

@@ -1,17 +1,15 @@
-"""Other libraries' networks of the same name, and what flows at our end points when they compute."""
+"""torchvision's and timm's networks."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from pellucid.architectures.catalog import architecture
 from pellucid.errors import UserError
 from pellucid.networks.build import TableNetwork
-from pellucid.networks.names import ELSEWHERE
-
-LIBRARIES = ("torchvision", "timm")
+from pellucid.networks.sources.table import ELSEWHERE
 
 RESNET = {"pool1": "maxpool", **{f"conv{i}_x": f"layer{i - 1}" for i in range(2, 6)}, "Logits": "fc"}
 # torchvision counts blocks from a where the paper, and TF-Slim, keep that letter for the pooling before.
@@ -42,34 +40,79 @@ ENDS: Mapping[tuple[str, str], Mapping[str, str]] = {
 }
 
 
-def original(library: str, name: str, *, classes: int = 1000) -> nn.Module:
-    """The library's own network of that name, with random weights; UserError where it has none."""
-    if library not in LIBRARIES:
-        raise UserError(f"there is no library {library!r} to compare with", hint=f"there are {', '.join(LIBRARIES)}")
-    theirs = ELSEWHERE.get((library, name), name).removeprefix("timm/")
-    try:
-        if library == "torchvision":
-            import torchvision
+class TorchOriginal:
+    """A network of torchvision or timm."""
 
-            bare: dict[str, Any] = {"num_classes": classes}
-            if theirs in ("googlenet", "inception_v3"):
-                bare |= {"init_weights": False, "aux_logits": True, "transform_input": False}
-            made: nn.Module = torchvision.models.get_model(theirs, **bare)
-            return made
-        import timm
+    def __init__(self, library: str, name: str, *, classes: int) -> None:
+        self.library, self.name = library, ELSEWHERE.get((library, name), name).removeprefix("timm/")
+        try:
+            self.net = self._built(classes)
+        except (ValueError, RuntimeError) as cause:
+            hint = "it may have another name there"
+            raise UserError(f"{library} has no network {self.name!r}", hint=hint) from cause
 
-        model: nn.Module = timm.create_model(theirs, num_classes=classes)
-        return model
-    except (ValueError, RuntimeError) as cause:
-        raise UserError(f"{library} has no network {theirs!r}", hint="it may have another name there") from cause
+    def _built(self, classes: int) -> nn.Module:
+        if self.library == "timm":
+            import timm
+
+            net: nn.Module = timm.create_model(self.name, num_classes=classes)
+            return net
+        import torchvision
+
+        bare: dict[str, Any] = {"num_classes": classes}
+        if self.name in ("googlenet", "inception_v3"):
+            bare |= {"init_weights": False, "aux_logits": True, "transform_input": False}
+        made: nn.Module = torchvision.models.get_model(self.name, **bare)
+        return made
+
+    def tensors(self) -> dict[str, Tensor]:
+        return self.net.state_dict()
+
+    def load(self, path: Path, tensors: Mapping[str, Tensor]) -> None:
+        try:
+            self.net.load_state_dict(tensors, strict=False)
+        except RuntimeError as cause:
+            told = [str(cause).splitlines()[-1].strip()]
+            raise UserError(f"{path} does not fit {self.library}'s {self.name}", told) from cause
+
+    def randomise(self, seed: int) -> None:
+        torch.manual_seed(seed)
+        with_statistics(self.net)
+
+    def end_points(self, ours: TableNetwork, images: Tensor) -> dict[str, Tensor]:
+        found: dict[str, Tensor] = {}
+        handles = []
+        modules = dict(self.net.named_modules())
+        for name, place in _places(self.library, self.net, ours):
+            if place in modules:
+                handles.append(modules[place].register_forward_hook(_keep(found, name)))
+        try:
+            with torch.no_grad():
+                self.net.eval()(images)
+        finally:
+            for handle in handles:
+                handle.remove()
+        return found
+
+    def stepping(self, images: Tensor, *, backward: bool) -> Callable[[], object]:
+        return stepping(self.net.train(backward), images, backward=backward)
 
 
-def last_layer(library: str, name: str) -> str:
-    """The path of the last linear layer in the library's network of that name; UserError where it has none."""
-    found = ENDS.get((library, architecture(name).family), {}).get("Logits")
-    if found is None:
-        raise UserError(f"{library} has no network {name!r}", hint="it may have another name there")
-    return found
+def stepping(net: nn.Module, images: Tensor, *, backward: bool) -> Callable[[], object]:
+    """A function that computes the images once, without gradients or with."""
+
+    def forward() -> object:
+        with torch.inference_mode():
+            return net(images)
+
+    def both() -> object:
+        net.zero_grad(set_to_none=True)
+        logits = net(images)
+        logits = logits[0] if isinstance(logits, tuple) else logits
+        logits.square().mean().backward()
+        return None
+
+    return both if backward else forward
 
 
 def with_statistics(net: nn.Module) -> nn.Module:
@@ -81,23 +124,6 @@ def with_statistics(net: nn.Module) -> nn.Module:
             nn.init.uniform_(module.weight, 0.5, 1.5)
             nn.init.normal_(module.bias, 0, 0.1)
     return net
-
-
-def end_points_of(library: str, theirs: nn.Module, ours: TableNetwork, images: Tensor) -> dict[str, Tensor]:
-    """What flows in `theirs` at the end points of `ours`, as far as both have them."""
-    found: dict[str, Tensor] = {}
-    handles = []
-    modules = dict(theirs.named_modules())
-    for name, place in _places(library, theirs, ours):
-        if place in modules:
-            handles.append(modules[place].register_forward_hook(_keep(found, name)))
-    try:
-        with torch.no_grad():
-            theirs.eval()(images)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return {name: found[name] for name in ours.end_point_names if name in found}
 
 
 def _keep(found: dict[str, Tensor], name: str) -> Any:

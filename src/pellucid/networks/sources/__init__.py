@@ -1,0 +1,1 @@
+"""Whose weights can be loaded: what each source calls our tensors, and how it keeps them."""

@@ -1,0 +1,77 @@
+"""TF-Slim's variables: their names, and the order of their axes."""
+
+import re
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from pellucid.networks.sources.common import Pairs, Shapes, split, with_torch_axes
+
+SCOPE = re.compile(r"Inception(V\d|ResnetV2)/.*")  # a model or a user may write something before it
+SLOTS = ("/Adam", "/Adam_1", "/RMSProp", "/RMSProp_1", "/Momentum", "/ExponentialMovingAverage", "/local_step")
+TENSORS = {
+    "conv.weight": "weights",
+    "conv.bias": "biases",
+    "norm.weight": "BatchNorm/gamma",
+    "norm.bias": "BatchNorm/beta",
+    "norm.running_mean": "BatchNorm/moving_mean",
+    "norm.running_var": "BatchNorm/moving_variance",
+    "norm.num_batches_tracked": "BatchNorm/num_batches_tracked",  # which no file has
+    "depthwise.weight": "depthwise_weights",
+    "pointwise.weight": "pointwise_weights",
+    "pointwise.bias": "biases",
+    "weight": "weights",
+    "bias": "biases",
+}
+LOGITS = {
+    "InceptionV1": "Logits/Conv2d_0c_1x1",
+    "InceptionV2": "Logits/Conv2d_1c_1x1",
+    "InceptionV3": "Logits/Conv2d_1c_1x1",
+    "InceptionV4": "Logits/Logits",
+    "InceptionResnetV2": "Logits/Logits",
+}
+# Where TF-Slim's own names break its rules: ours, and what it says.
+EXCEPTIONS = {
+    "InceptionV1": {"Mixed_5b/Branch_2/Conv2d_0b_3x3": "Mixed_5b/Branch_2/Conv2d_0a_3x3"},
+    "InceptionV3": {
+        "Mixed_5c/Branch_1/Conv2d_0a_1x1": "Mixed_5c/Branch_1/Conv2d_0b_1x1",
+        "Mixed_5c/Branch_1/Conv2d_0b_5x5": "Mixed_5c/Branch_1/Conv_1_0c_5x5",
+        "Mixed_6a/Branch_0/Conv2d_1a_3x3": "Mixed_6a/Branch_0/Conv2d_1a_1x1",
+        "Mixed_6a/Branch_1/Conv2d_1a_3x3": "Mixed_6a/Branch_1/Conv2d_1a_1x1",
+        "Mixed_7b/Branch_1/Conv2d_0c_3x1": "Mixed_7b/Branch_1/Conv2d_0b_3x1",
+    },
+    "InceptionV4": {
+        "Mixed_3a/Branch_1/Conv2d_1a_3x3": "Mixed_3a/Branch_1/Conv2d_0a_3x3",
+        "Mixed_4a/Branch_0/Conv2d_0b_3x3": "Mixed_4a/Branch_0/Conv2d_1a_3x3",
+        "Mixed_4a/Branch_1/Conv2d_0d_3x3": "Mixed_4a/Branch_1/Conv2d_1a_3x3",
+    },
+    "InceptionResnetV2": {"Mixed_5b/Branch_0/Conv2d_0a_1x1": "Mixed_5b/Branch_0/Conv2d_1x1"},
+}
+
+
+def names(ours: Shapes, scope: str) -> Pairs:
+    """InceptionV3/Mixed_5b/Branch_1/Conv2d_0b_5x5/BatchNorm/beta, where `scope` is InceptionV3."""
+    for name in ours:
+        place, tensor = split(name, TENSORS)
+        parts = [part for part in place.split(".") if part != "mixed" and not part.startswith("Fan_")]
+        if len(parts) > 1 and parts[1].startswith(("Repeat", "Block8", "Mixed_6a", "Conv2d_7b")):
+            parts = parts[1:]  # stacks of blocks have scopes of their own
+        theirs = "/".join(parts)
+        if parts[0] == "Logits":
+            theirs = LOGITS[scope]
+        elif "block" in theirs.lower():
+            theirs = theirs.replace("Branch_0/Conv2d_0a_1x1", "Branch_0/Conv2d_1x1")
+        elif parts[-1] == "Conv2d_2a_5x5" and parts[0] == "AuxLogits" and scope == "InceptionV3":
+            height, width = ours[f"{place}.conv.weight"][2:]  # named after the kernel as cut to its map
+            theirs = f"AuxLogits/Conv2d_2a_{height}x{width}"
+        yield name, f"{scope}/{EXCEPTIONS.get(scope, {}).get(theirs, theirs)}/{TENSORS[tensor]}"
+
+
+def arranged(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The variables of the network itself, with torch's axes, by their names from its scope on."""
+    found = {}
+    for name, tensor in tensors.items():
+        scoped = SCOPE.search(name)
+        if scoped and not name.endswith(SLOTS):
+            found[scoped[0].removesuffix(":0")] = with_torch_axes(tensor, depthwise=name.endswith("depthwise_weights"))
+    return found

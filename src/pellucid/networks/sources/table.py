@@ -1,0 +1,62 @@
+"""For each family of networks, the sources whose weights fit it, and how they are read."""
+
+import re
+from collections.abc import Callable, Mapping
+from functools import partial
+
+from torch import Tensor
+
+from pellucid.networks.sources import keras, paddle, slim, torch_libraries
+from pellucid.networks.sources.common import Pairs, Shapes
+
+Reader = Callable[[Shapes], Pairs]  # of the shapes of our tensors, by name
+
+# Networks that a library calls by another name.
+ELSEWHERE = {("torchvision", "inception_v1"): "googlenet"}
+
+# For each family, the sources whose names are known, and how to find them; those of auxiliary heads match `HEADS`.
+NAMES: dict[str, dict[str, Reader]] = {
+    "resnet": {
+        "torchvision": torch_libraries.resnet,
+        "timm": torch_libraries.resnet,
+        "keras": keras.resnet,
+        "paddle": torch_libraries.resnet,
+    },
+    "vgg": {
+        "torchvision": torch_libraries.vgg,
+        "timm": torch_libraries.timm_vgg,
+        "keras": keras.vgg,
+        "paddle": torch_libraries.vgg,
+    },
+    "inception_v1": {"torchvision": torch_libraries.inception_v1, "tf-slim": partial(slim.names, scope="InceptionV1")},
+    "inception_v1_plain": {"paddle": paddle.inception_v1},
+    "inception_v2": {"tf-slim": partial(slim.names, scope="InceptionV2")},
+    "inception_v3": {
+        "torchvision": torch_libraries.inception_v3,
+        "timm": torch_libraries.inception_v3,
+        "tf-slim": partial(slim.names, scope="InceptionV3"),
+        "keras": keras.counted,
+        "paddle": paddle.inception_v3,
+    },
+    "inception_v4": {"timm": torch_libraries.inception_v4, "tf-slim": partial(slim.names, scope="InceptionV4")},
+    "inception_resnet_v2": {
+        "timm": torch_libraries.inception_resnet_v2,
+        "tf-slim": partial(slim.names, scope="InceptionResnetV2"),
+        "keras": keras.counted,
+    },
+}
+HEADS = re.compile(r"^(\w+/)?(AuxLogits|aux\d|_(conv_o|fc_o|out)\d)\b")
+
+
+def partners_of(ours: Shapes, family: str, source: str) -> dict[str, str]:
+    """Our name of every tensor of a network of `family` to what `source` calls it."""
+    return dict(NAMES[family][source](ours))
+
+
+def arranged(tensors: Mapping[str, Tensor], family: str, source: str) -> Mapping[str, Tensor]:
+    """`tensors` of a network of `family`, as `source` keeps them, for torch to compute the same with."""
+    if source == "tf-slim":
+        return slim.arranged(tensors)
+    if source == "keras":
+        return keras.arranged(tensors)
+    return paddle.arranged(tensors, family) if source == "paddle" else tensors
