@@ -121,7 +121,8 @@ from pellucid.errors import UserError
 from pellucid.networks.published import published_weights
 try:
     for _ in range(2):
-        tensors, preprocessing = published_weights(pl.network("timm/mobilenetv2_100", 2))
+        tensors, record = published_weights(pl.network("timm/mobilenetv2_100", 2))
+    preprocessing = record.preprocessing
     print(json.dumps([float(tensors["classifier.bias"].sum()), preprocessing.size, preprocessing.interpolation]))
 except UserError as error:
     print(json.dumps(str(error)))

@@ -1,11 +1,13 @@
 """Any timm network by name, behind the same interface. Importing timm takes long; only what is asked for pays it."""
 
+from collections import Counter
 from typing import Any
 
 import huggingface_hub
 import timm
 import torch
 from huggingface_hub import constants as hub_settings
+from timm.data import ImageNetInfo, infer_imagenet_subset
 from torch import Tensor, nn
 
 from pellucid.architectures.geometry import check_end_point
@@ -153,6 +155,24 @@ def preprocessing_of(name: str, *, size: int | None = None) -> Preprocessing:
         mean=settings["mean"],
         std=settings["std"],
     )
+
+
+def classes_of(name: str) -> tuple[str, ...]:
+    """What the logits of the network's published weights mean, by timm's record; () where it does not say.
+
+    The words of WordNet; where two classes have the same words, with WordNet's number of each.
+    """
+    record = timm.get_pretrained_cfg(known_name(name))
+    if record.label_names:
+        return tuple(record.label_names)
+    subset = infer_imagenet_subset(record.to_dict())
+    if subset is None:
+        return ()
+    labels = ImageNetInfo(subset)
+    words = labels.label_descriptions()
+    twice = {word for word, count in Counter(words).items() if count > 1}
+    numbered = zip(words, labels.label_names(), strict=True)
+    return tuple(f"{word} ({number})" if word in twice else word for word, number in numbered)
 
 
 def published_tensors(name: str, *, size: int | None = None) -> dict[str, Tensor]:

@@ -1,11 +1,13 @@
 """Published ImageNet weights, with the preprocessing they were measured with, as their record says: never guessed."""
 
+from dataclasses import dataclass
+
 from torch import Tensor
 
 from pellucid.architectures.catalog import architecture
 from pellucid.errors import UserError
 from pellucid.images.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
-from pellucid.networks.build import TIMM, Network, TableNetwork
+from pellucid.networks.build import TIMM, Network
 from pellucid.networks.fetching import fetch
 from pellucid.networks.sources.table import ELSEWHERE
 
@@ -33,34 +35,65 @@ def default_preprocessing(name: str, *, size: int) -> Preprocessing:
     )
 
 
-def published_weights(net: Network) -> tuple[dict[str, Tensor], Preprocessing]:
-    """The published tensors for `net` and their preprocessing; downloaded once, checked by hash, kept in the cache.
+@dataclass(frozen=True)
+class Published:
+    """What published weights were measured with, and what their logits mean, in order; () where nobody says."""
+
+    preprocessing: Preprocessing
+    classes: tuple[str, ...]
+
+
+def is_published(name: str) -> bool:
+    """Whether somebody publishes weights for `name`, as far as is known without asking timm."""
+    return name.startswith(TIMM) or bool(architecture(name).published)
+
+
+def published_record(name: str) -> Published:
+    """The record of the published weights of `name`, without fetching them.
+
+    Raises UserError where nobody publishes weights for it.
+    """
+    source = _at_timm(name)
+    if source:
+        from pellucid.networks.backbone import classes_of, preprocessing_of  # brings timm
+
+        return Published(preprocessing_of(source), classes_of(source))
+    return _torchvision(name)[1]
+
+
+def published_weights(net: Network) -> tuple[dict[str, Tensor], Published]:
+    """The published tensors for `net` and their record; downloaded once, checked by hash, kept in the cache.
 
     Raises UserError where nobody publishes weights for it, and where they cannot be fetched.
     """
-    if net.name.startswith(TIMM):
-        from pellucid.networks.backbone import preprocessing_of, published_tensors  # brings timm
+    source = _at_timm(net.name)
+    if source:
+        from pellucid.networks.backbone import published_tensors  # brings timm
 
-        return published_tensors(net.name, size=net.options["size"]), preprocessing_of(net.name)
-    if isinstance(net, TableNetwork) and architecture(net.name).published == ("timm",):
-        from pellucid.networks.backbone import preprocessing_of, published_tensors
-
-        return published_tensors(f"{TIMM}{net.name}", size=None), preprocessing_of(f"{TIMM}{net.name}")
-    return _torchvision(net)
+        return published_tensors(source, size=net.options.get("size")), published_record(net.name)
+    url, record = _torchvision(net.name)
+    return fetch(url, net.name), record
 
 
-def _torchvision(net: Network) -> tuple[dict[str, Tensor], Preprocessing]:
+def _at_timm(name: str) -> str:
+    """The name at timm, where weights come from there; "" for others."""
+    if name.startswith(TIMM):
+        return name
+    return f"{TIMM}{name}" if architecture(name).published == ("timm",) else ""
+
+
+def _torchvision(name: str) -> tuple[str, Published]:
     from torchvision.models import get_model_weights  # 16 s, and only for this
 
     try:
-        record = get_model_weights(ELSEWHERE.get(("torchvision", net.name), net.name)).DEFAULT
+        record = get_model_weights(ELSEWHERE.get(("torchvision", name), name)).DEFAULT
     except ValueError as cause:
         raise UserError(
-            f"nobody publishes weights for {net.name}",
-            hint="--mode scratch starts from random weights, --weights FILE takes a file",
+            f"nobody publishes weights for {name}",
+            hint="--weights FILE takes a file; `pellucid train --mode scratch` starts from random weights",
         ) from cause
     wanted = record.transforms()
-    ported = net.name in PORTED
+    ported = name in PORTED
     preprocessing = Preprocessing(
         resize=wanted.resize_size[0],
         interpolation=wanted.interpolation.value,
@@ -69,4 +102,4 @@ def _torchvision(net: Network) -> tuple[dict[str, Tensor], Preprocessing]:
         mean=HALF if ported else tuple(wanted.mean),
         std=HALF if ported else tuple(wanted.std),
     )
-    return fetch(record.url, net.name), preprocessing
+    return record.url, Published(preprocessing, tuple(record.meta["categories"]))

@@ -26,6 +26,8 @@ from pellucid.uses.evaluate import Evaluation
 from pellucid.uses.predict import COLUMNS, Failure, Prediction
 
 Format = Literal["text", "json", "csv"]
+MOST_CLASSES = 40  # with more, the terminal shows those with the lowest recall
+MOST_NAMED = 8
 WIDEST_CONFUSION = 78  # columns; a wider table is folded to what is confused most
 MOST_CONFUSED = 10
 
@@ -81,10 +83,16 @@ def _measures(evaluation: Evaluation) -> RenderableType:
 
 def _classes(evaluation: Evaluation) -> RenderableType:
     table = _table("class", "images", "recall %", "precision %", "F1 %")
-    for result in evaluation.per_class:
+    shown, rest = evaluation.per_class, 0
+    if len(shown) > MOST_CLASSES:
+        present = [result for result in shown if result.recall.value is not None]
+        shown = tuple(sorted(present, key=lambda result: result.recall.value or 0.0)[:MOST_CLASSES])
+        rest = len(evaluation.per_class) - len(shown)
+    for result in shown:
         measures = (result.recall, result.precision, result.f1)
         table.add_row(Text(result.name), f"{result.support:,}", *(_brief(measure) for measure in measures))
-    return Group(table, Text("\n[ ] bounds the figure with 95 % confidence", style="dim"))
+    left_out = f"\nthe lowest recalls; --format json has the other {rest:,} classes" if rest else ""
+    return Group(table, Text(f"{left_out}\n[ ] bounds the figure with 95 % confidence", style="dim"))
 
 
 def _brief(measured: Measured) -> str:
@@ -174,7 +182,9 @@ def card_text(card: Card) -> RenderableType:
     table.add_column(style="bold", no_wrap=True)
     table.add_column()
     table.add_row("network", Text(card.architecture + (f" ({options})" if options else "")))
-    table.add_row("classes", Text(", ".join(card.classes)))
+    named = card.classes[:MOST_NAMED] if len(card.classes) > MOST_CLASSES else card.classes
+    more = len(card.classes) - len(named)
+    table.add_row("classes", Text("; ".join(named) + f"; and {more:,} more" if more else ", ".join(named)))
     table.add_row("output", "one logit, for " + card.classes[1] if card.one_logit else "a logit for each class")
     table.add_row("images", Text(preprocessing(card)))
     table.add_row("answer", Text(" ".join(decision(card))))

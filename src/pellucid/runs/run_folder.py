@@ -162,7 +162,10 @@ def locate(model: Path | str) -> Path:
     path = Path(model)
     if not path.is_dir():
         if not path.exists():
-            raise UserError(f"{path} is not there", hint="`pellucid runs` lists what has been trained")
+            raise UserError(
+                f"{path} is not there",
+                hint="`pellucid runs` lists what has been trained; `pellucid adopt` makes models of published weights",
+            )
         return path
     run = open_run(path)
     if not run.model.is_file():

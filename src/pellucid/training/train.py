@@ -209,7 +209,7 @@ def _start_network(config: Config, parts: Split) -> Prepared:
     if config.weights == "imagenet":
         tensors, published = published_weights(net)
         report = load_weights(net, tensors, layout=config.layout, head=False)
-        wanted = published if config.input.size is None else wanted
+        wanted = published.preprocessing if config.input.size is None else wanted
         origin |= {"loaded": len(report.loaded), "left_random": list(report.left_random)}
     elif config.weights != "none":
         report = load_weights(net, Path(config.weights), layout=config.layout, until=config.until, head=False)

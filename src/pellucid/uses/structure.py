@@ -88,8 +88,9 @@ def flowing(
 
     made, wanted = _built(net, size=size, **options)
     if weights == "imagenet":
-        tensors, wanted = published_weights(made)
+        tensors, record = published_weights(made)
         load_weights(made, tensors, layout=layout)
+        wanted = record.preprocessing
     elif weights is not None:
         load_weights(made, Path(weights), layout=layout)
     return flows(made, torch.from_numpy(prepare(open_image(image), wanted))[None])

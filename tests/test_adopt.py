@@ -1,0 +1,80 @@
+"""`pellucid adopt`: weights that others trained become a model that carries and proves its classes."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+import pellucid as pl
+from pellucid.cli.main import run
+from pellucid.errors import UserError
+from pellucid.networks.published import published_record
+from pellucid.runs.card import read_card
+from pellucid.uses.adopt import adopt
+from tests.references.seeded import HERE
+from tests.shared import shared
+
+
+def test_the_records_name_the_classes_in_the_order_of_imagenet() -> None:
+    theirs = shared("data/imagenet-sample/imagenet_class_index.json")
+    index = json.loads(theirs.read_text())
+    timms, torchvisions = published_record("timm/mobilenetv2_100"), published_record("resnet18")
+    for record in (timms, torchvisions):
+        assert len(record.classes) == len(set(record.classes)) == 1000
+    # The class index has one word or two for each; both records have it among theirs, but for a few spellings.
+    for record in (timms, torchvisions):
+        told = [index[str(at)][1].replace("_", " ").lower() in words.lower() for at, words in enumerate(record.classes)]
+        assert sum(told) >= 990
+    assert timms.preprocessing.interpolation == "bicubic"
+    assert published_record("inception_v4").preprocessing.mean == (0.5, 0.5, 0.5)
+    assert published_record("inception_v4").classes == timms.classes
+
+
+def test_a_file_of_weights_becomes_a_model_that_names_what_it_sees(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights = shared("data/weights/mobilenetv2_100_imagenet.timm.safetensors")
+    out = tmp_path / "mobile.safetensors"
+    assert run(["adopt", "timm/mobilenetv2_100", "--weights", str(weights), "--out", str(out)]) == 0
+    capsys.readouterr()
+    photo = shared("data/imagenet-sample/n01440764.jpg")  # a tench
+    assert run(["predict", str(out), str(photo)]) == 0
+    assert "tench, Tinca tinca" in capsys.readouterr().out
+    assert run(["verify", str(out)]) == 0
+    assert "and 992 more" in " ".join(capsys.readouterr().out.split())
+
+
+def test_keras_weights_and_names_of_ones_own(tmp_path: Path) -> None:
+    names = tmp_path / "names.txt"
+    names.write_text("ant\nbee\n\n")
+    net = pl.network("resnet50", 2, size=64, conventions="tensorflow")
+    torch.save(net.state_dict(), tmp_path / "net.pth")
+    path = adopt(
+        "resnet50",
+        tmp_path / "net.safetensors",
+        weights=tmp_path / "net.pth",
+        classes=names,
+        size=64,
+        conventions="tensorflow",
+    )
+    card = read_card(path)
+    assert card.classes == ("ant", "bee") and card.options["conventions"] == "tensorflow"
+    assert card.provenance["adopted"]["weights"] == "net.pth" and len(card.provenance["adopted"]["sha256"]) == 64
+    images = torch.randn(2, 3, 64, 64)
+    with torch.inference_mode():
+        assert pl.load(path).classes == ("ant", "bee")
+        assert net.eval()(images).shape == (2, 2)
+
+
+def test_what_cannot_be_adopted_is_told(tmp_path: Path) -> None:
+    out = tmp_path / "out.safetensors"
+    with pytest.raises(UserError, match="nobody publishes weights for small"):
+        adopt("small", out)
+    with pytest.raises(UserError, match="nobody says what the logits of small mean"):
+        adopt("small", out, weights=HERE / "small.h5")
+    with pytest.raises(UserError, match="two logits have the same class name"):
+        adopt("small", out, weights=HERE / "small.h5", classes=("ant", "ant"))
+    with pytest.raises(UserError, match="is no name for a model"):
+        adopt("small", tmp_path / "out.onnx")
+    assert not list(tmp_path.iterdir())
