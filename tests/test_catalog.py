@@ -203,6 +203,31 @@ def test_a_network_takes_other_sizes_than_it_was_built_for(name: str) -> None:
             assert net(torch.zeros(1, 3, size, size)).shape == (1, 4)
 
 
+FAMILIES = ["inception_v1", "inception_v1_plain", "inception_v2", "inception_v3", "inception_v4"]
+FAMILIES += ["inception_resnet_v2", "resnet34", "resnet50", "vgg11", "vgg13_bn", "small"]
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_evaluation_after_training_shares_the_weights_at_another_size_and_batch(name: str) -> None:
+    """TF-Slim's testTrainEvalWithReuse and testLogitsNotSqueezed, of every family: one network, trained, then used."""
+    torch.manual_seed(0)
+    net = pl.network(name, 6, width=0.1, size=160)
+    before = {key: value.clone() for key, value in net.state_dict().items()}
+    net.train()
+    assert net(torch.randn(5, 3, 160, 160)).shape == (5, 6)
+    after = net.state_dict()
+    moved = {key for key in before if not torch.equal(before[key], after[key])}
+    assert all("running_" in key or key.endswith("num_batches_tracked") for key in moved)  # no step was taken
+    assert bool(moved) == any("running_" in key for key in before)
+    net.eval()
+    with torch.inference_mode():
+        for batch, size in ((1, 160), (2, 203)):
+            found = net.end_points(torch.randn(batch, 3, size, size))
+            assert found["Logits"].shape == found["Predictions"].shape == (batch, 6)  # a batch of one stays a batch
+            assert torch.allclose(found["Predictions"].sum(dim=1), torch.ones(batch))
+    assert all(torch.equal(value, after[key]) for key, value in net.state_dict().items())
+
+
 @pytest.mark.parametrize("name", ["inception_v3", "inception_resnet_v2", "vgg13", "resnet50"])
 def test_computing_ends_at_the_end_point_asked_for(name: str) -> None:
     net = pl.network(name, 4, size=128, width=0.1).eval()

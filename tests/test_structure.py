@@ -59,6 +59,36 @@ def test_a_traced_network_is_counted_as_its_table_is() -> None:
     assert [row.output for row in watched.rows if row.kind == "convolution"] == convolutions
 
 
+@pytest.mark.parametrize("name", ["vgg11", "resnet50", "inception_v2", "inception_v3", "inception_resnet_v2"])
+def test_what_layers_see_is_found_from_the_operations_as_from_the_table(name: str) -> None:
+    windows = ("convolution", "depthwise convolution", "linear", "max pooling", "average pooling")
+    net = pl.network(name, 10)
+    counted, watched = pl.structure(name, classes=10).rows, pl.structure(net).rows
+    assert [(row.output, row.field, row.stride) for row in watched if row.kind in windows] == [
+        (row.output, row.field, row.stride) for row in counted if row.kind in windows
+    ]
+
+
+def test_receptive_fields_are_the_literatures() -> None:
+    """Araujo, Norris and Sim, Computing Receptive Fields of Convolutional Neural Networks (2019), of TF-Slim's."""
+    known = {"vgg16": 212, "inception_v2": 699, "inception_v3": 1311, "inception_v4": 2071}
+    known |= {"inception_resnet_v2": 3039, "resnet50": 483, "resnet101": 1027, "resnet152": 1507}
+    for name, field in known.items():
+        maps = [end for end in pl.structure(name, conventions="tensorflow").ends if len(end.output) == 4]
+        assert maps[-1].field == (field, field), name
+
+
+def test_what_mixes_all_cells_sees_the_whole_image() -> None:
+    transformer, gated = pl.structure("timm/vit_tiny_patch16_224"), pl.structure("timm/efficientnet_b0")
+    assert transformer.rows[0].field == (16, 16)  # a patch
+    assert {end.field for end in transformer.ends} == {(224, 224)}
+    first = next(row for row in gated.rows if "se/" in row.name and row.field != (0, 0))
+    assert first.field[0] >= 224
+    windowed = pl.structure("timm/swin_tiny_patch4_window7_224")
+    assert windowed.ends[0].field == (4, 4) or windowed.ends[0].field == (0, 0)
+    assert windowed.ends[-1].field == (0, 0)  # attention among some cells: not known, and not guessed
+
+
 @pytest.mark.parametrize("name", ["mobilenetv2_100", "vit_tiny_patch16_224"])
 def test_timm_networks_are_watched(name: str) -> None:
     net = pl.network(f"timm/{name}", 10)
@@ -117,6 +147,26 @@ def test_the_page_draws_every_layer_and_loads_nothing() -> None:
     page = Texts()
     page.feed(found.to_html())
     assert not page.addresses
+
+
+def test_the_page_shows_where_time_goes(tmp_path: Path) -> None:
+    out = tmp_path / "timed.html"
+    assert run(["structure", "resnet18", "--size", "64", "--time", "--format", "html", "--out", str(out)]) == 0
+    page = out.read_text()
+    assert "<span>time</span>" in page and len(re.findall(r"<span>[\d.]+ ms<span", page)) >= 7
+    assert run(["structure", "resnet18", "--time", "--format", "csv"]) == 2
+
+
+@pytest.mark.parametrize("name", [*pl.architectures(), "timm/mobilenetv2_100"])
+def test_every_layer_fits_a_terminal(
+    name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert run(["structure", name, "--all"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    layers = {line.split()[0] for line in lines if line.strip()}
+    assert all(row.name.rpartition("/")[2] in layers for row in pl.structure(name).rows)  # nothing is cut
 
 
 def test_times_are_of_every_layer_and_no_more_than_the_whole() -> None:

@@ -359,7 +359,8 @@ def _measure(name: str, layer: Layer, before: Map, conventions: Conventions) -> 
             after = _slide(before, window, layer.stride, pad, before.channels, same=layer.same, beyond=layer.ceil)
             return [_row(name, f"{kind} pooling", after)], after
         case GlobalPool(cells=cells):
-            after = replace(before, height=cells, width=cells, field=_all_of(before))
+            same = (before.height, before.width) == (cells, cells)
+            after = before if same else replace(before, height=cells, width=cells, field=_all_of(before))
             return [_row(name, "global average pooling", after)], after
         case Flatten():
             after = replace(

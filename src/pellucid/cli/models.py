@@ -102,17 +102,22 @@ def structure(
         )
     given: dict[str, Any] = {"size": size, "batch": batch, "classes": classes, "width": width, "auxiliary": auxiliary}
     given |= {"conventions": conventions, "until": until}
+    times = None
     if time:
-        from pellucid.cli.show import say
-        from pellucid.reports.structure import times_text
         from pellucid.uses.structure import timed
 
+        if format == "csv":
+            raise UserError("times are shown as text, json or html", hint="--format json")
         counted, times = timed(net, backward=backward, **given)
         if format == "json":
-            print(json.dumps(asdict(times)))
-        else:
+            _put(json.dumps(asdict(times)), out)
+        if format == "text":
+            from pellucid.cli.show import say
+            from pellucid.reports.structure import times_text
+
             say(times_text(counted, times, every_layer=all))
-        return
+        if format != "html":
+            return
     flows: tuple[Any, ...] = ()
     if image is not None:
         from pellucid.cli.show import say
@@ -132,15 +137,10 @@ def structure(
             from pellucid.images.decode import open_image
             from pellucid.images.demo import sample_photo
 
-            written = found.to_html(sample_photo() if image is None else open_image(image), flows)
+            written = found.to_html(sample_photo() if image is None else open_image(image), flows, times)
         else:
             written = {"json": found.to_json, "csv": found.to_csv, "text": found.__str__}[format]()
-        if out is None:
-            print(written, end="" if written.endswith("\n") else "\n")
-        else:
-            from pellucid.records import write
-
-            write(out, written)
+        _put(written, out)
         return
     from pellucid.cli.show import say
     from pellucid.reports.structure import comparison_text, structure_text
@@ -149,6 +149,16 @@ def structure(
         say(comparison_text(found, measure(compare, **given)))
     else:
         say(structure_text(found, every_layer=all))
+
+
+def _put(text: str, out: Path | None) -> None:
+    """To the file `out`, or shown."""
+    if out is None:
+        print(text, end="" if text.endswith("\n") else "\n")
+        return
+    from pellucid.records import write
+
+    write(out, text)
 
 
 def bench(

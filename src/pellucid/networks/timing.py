@@ -30,6 +30,10 @@ class Times:
     peak: float
     threads: int
 
+    def median(self, name: str) -> float:
+        """The forward milliseconds of the layer `name`; 0 for one that computes nothing."""
+        return sum(percentile(layer.forward, 50) for layer in self.layers if layer.name == name)
+
 
 def layer_times(
     net: nn.Module,

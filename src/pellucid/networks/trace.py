@@ -12,8 +12,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from pellucid.architectures.geometry import EndPoint, LayerRow, Structure, Totals, check_end_point
 from pellucid.errors import UserError
 from pellucid.networks.build import Network, network
+from pellucid.networks.reach import Reach, Reaches
 
-UNKNOWN = (0, 0)  # of receptive fields: a module does not say what its code does with a map
+UNKNOWN = (0, 0)  # of receptive fields, where a module computes something that reach.py does not know
 USUAL_SIZE = 224
 IDLE = ("Identity", "Dropout", "DropPath")  # nothing is computed in evaluation
 
@@ -29,17 +30,19 @@ def traced(
     """Watch `net`, a name of `network` or a module that takes images (N, 3, size, size), on one blank image.
 
     Layers are the modules without parts, in the order in which they are called; what a module computes by itself
-    (attention, say) has a row of its own. Receptive fields are not known, and 0. Raises UserError where it cannot run.
+    (attention, say) has a row of its own. Receptive fields are found from the operations, and 0 where one is not
+    known. Raises UserError where it cannot run.
     """
     module = network(net, 1000 if classes is None else classes, size=size) if isinstance(net, str) else net
     name = net if isinstance(net, str) else getattr(module, "name", type(module).__name__)
     side: int = size or getattr(module, "size", None) or USUAL_SIZE
-    watch = _Watch(module)
     training = module.training
     example = next(iter(module.parameters()), torch.zeros(1))
+    images = torch.zeros(1, 3, side, side, dtype=example.dtype, device=example.device)
+    watch = _Watch(module, Reaches(images))
     try:
-        with torch.no_grad(), watch.attached(), FlopCounterMode(display=False, depth=None) as counter:
-            out = module.eval()(torch.zeros(1, 3, side, side, dtype=example.dtype, device=example.device))
+        with torch.no_grad(), watch.attached(), FlopCounterMode(display=False, depth=None) as counter, watch.reaches:
+            out = module.eval()(images)
     except Exception as cause:
         raise UserError(
             f"{name} cannot be run on images of {side} x {side} pixels: {str(cause).splitlines()[0]}",
@@ -64,9 +67,7 @@ def traced(
         classes=out.shape[-1] if isinstance(out, Tensor) else 0,
         rows=tuple(rows),
         totals=Totals.of(rows),
-        ends=tuple(
-            EndPoint(end, group[-1].output, UNKNOWN, 0, len(group), Totals.of(group)) for end, group in scaled.items()
-        ),
+        ends=tuple(_end_point(end, watch.last_call(end), group, batch=batch) for end, group in scaled.items()),
     )
 
 
@@ -78,13 +79,16 @@ class _Call:
     module: nn.Module
     output: tuple[int, ...]
     new: int  # parameters
+    reach: Reach | None
 
 
 @dataclass
 class _Watch:
     root: nn.Module
+    reaches: Reaches
     calls: list[_Call] = field(default_factory=list)
     ends: list[tuple[str, int]] = field(default_factory=list)  # end points, and how many calls were made by then
+    left: dict[str, _Call] = field(default_factory=dict)  # what left each end point
     _known: set[int] = field(default_factory=set)
 
     def attached(self) -> ExitStack:
@@ -101,11 +105,16 @@ class _Watch:
             fresh = [p for p in module.parameters(recurse=False) if id(p) not in self._known]
             self._known.update(id(parameter) for parameter in fresh)
             shape = tuple(made.shape) if isinstance(made, Tensor) else ()
-            self.calls.append(_Call(path, module, shape, sum(p.numel() for p in fresh)))
+            self.calls.append(_Call(path, module, shape, sum(p.numel() for p in fresh), self.reaches.of(made)))
             if end is not None:
                 self.ends.append((end, len(self.calls)))
+                self.left[end] = self.calls[-1]
 
         return note
+
+    def last_call(self, end: str) -> _Call:
+        """The call whose result is the end point's; the whole network's for what comes after the last."""
+        return self.left.get(end, self.calls[-1])
 
     def grouped(self, flops: dict[str, int]) -> dict[str, list[LayerRow]]:
         """The rows by end point; what comes after the last belongs to one called Logits."""
@@ -118,6 +127,17 @@ class _Watch:
             if rows:
                 groups.setdefault(end, []).extend(rows)
         return groups
+
+
+def _end_point(name: str, call: _Call, rows: list[LayerRow], *, batch: int) -> EndPoint:
+    field, stride = _sight(call.reach)
+    output = (batch, *call.output[1:]) if call.output else rows[-1].output
+    return EndPoint(name, output, field, stride, len(rows), Totals.of(rows))
+
+
+def _sight(reach: Reach | None) -> tuple[tuple[int, int], int]:
+    """Receptive field and stride, as a row has them."""
+    return (UNKNOWN, 0) if reach is None else (reach.field, reach.stride[0])
 
 
 def _boundaries(root: nn.Module) -> Iterator[tuple[str, str]]:
@@ -144,6 +164,7 @@ def _row(call: _Call, flops: dict[str, int], times: int) -> LayerRow | None:
     # A module that is called twice computes half of it each time.
     cost = flops.get(call.path, 0) // 2 // times
     whole = not any(True for _ in module.children())
+    field, stride = _sight(call.reach)
     if not (call.new or cost or (whole and call.output)) or type(module).__name__ in IDLE:
         return None
     return LayerRow(
@@ -155,8 +176,8 @@ def _row(call: _Call, flops: dict[str, int], times: int) -> LayerRow | None:
         norm=shape if normed else (),
         parameters=call.new,
         multiply_adds=cost,
-        field=UNKNOWN,
-        stride=0,
+        field=field,
+        stride=stride,
         memory=4 * torch.Size(call.output).numel() if whole and call.output else 0,
     )
 

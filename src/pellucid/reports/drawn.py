@@ -16,16 +16,23 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from pellucid.networks.flow import Flow
+    from pellucid.networks.timing import Times
 
 
 @dataclass(frozen=True)
 class Drawn(Structure):
     """A structure that can show itself."""
 
-    def to_html(self, photo: "Image.Image | None" = None, flows: "Sequence[Flow]" = ()) -> str:
+    def to_html(
+        self,
+        photo: "Image.Image | None" = None,
+        flows: "Sequence[Flow]" = (),
+        times: "Times | None" = None,
+    ) -> str:
         """One page: every end point drawn, with its costs as bars; receptive fields are shown over `photo`.
 
-        `flows` adds what flows through for an image: figures and maps of each end point.
+        `flows` adds what flows through for an image: figures and maps of each end point. `times` adds where the time
+        goes.
         """
         from pellucid.reports.drawing import drawn
         from pellucid.reports.html import environment
@@ -35,11 +42,16 @@ class Drawn(Structure):
         blocks = []
         for end in self.ends:
             inside = [next(rows) for _ in range(end.layers)]
-            blocks.append(Block(end, drawn(inside), tuple(inside), shown.get(end.name)))
+            took = sum(times.median(row.name) for row in inside) if times else 0.0
+            blocks.append(Block(end, drawn(inside), tuple(inside), shown.get(end.name), took))
         template = environment().get_template("structure.html")
         most = Totals(*(max(values) for values in zip(*(astuple(end.totals) for end in self.ends), strict=True)))
         return template.render(
-            structure=self, blocks=blocks, most=most, photo=None if photo is None else _data(photo, self.size)
+            structure=self,
+            blocks=blocks,
+            most=most,
+            photo=None if photo is None else _data(photo, self.size),
+            times=times,
         )
 
 
@@ -59,6 +71,7 @@ class Block:
     drawing: str
     rows: tuple[LayerRow, ...]
     shown: Shown | None
+    milliseconds: float
 
 
 @wraps(counting.structure)

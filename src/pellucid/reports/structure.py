@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pellucid.networks.flow import Flow
     from pellucid.networks.timing import LayerTime, Times
 
-LAYERS = ("layer", "output", "weight", "parameters", "multiply-\nadds", "field/\nstride")
+LAYERS = ("layer", "output", " weight", "parameters", "mult-\nadds", "field/\nstride")
 ENDS = ("end point", "output", "layers", "parameters", "multiply-\nadds", "memory\nMB", "field/\nstride")
 
 
@@ -50,21 +50,25 @@ def _ends(structure: Structure) -> Table:
 
 
 def _layers(structure: Structure) -> Table:
-    table = _table(LAYERS, words=(0, 2))
+    table = _table(LAYERS, words=(0, 2), apart=1)
     rows = iter(structure.rows)
     for end in structure.ends:
-        block = ""
+        many, place = end.layers > 1, f"{end.name.replace('.', '/')}/"
+        if many:
+            table.add_row(Text(end.name, "bold"))
+        around: list[str] = []
         for row in islice(rows, end.layers):
-            inside, _, last = row.name.rpartition("/")
-            if inside and inside != block:
-                table.add_row(Text(inside))
-            block = inside
-            layer = Text(f"  {last}" if inside else last)
+            *parts, last = row.name.removeprefix(place).split("/")
+            shared = _length_shared(parts, around)
+            for depth, part in enumerate(parts[shared:], start=shared + 1):
+                table.add_row(Text(" " * depth + part))
+            around = parts
+            layer = Text(" " * (len(parts) + many) + last)
             numbers = f"{row.parameters:,}" if row.parameters else "", _short(row.multiply_adds)
-            table.add_row(layer, _shape(row.output), Text(_what(row)), *numbers, _seen(row))
+            table.add_row(layer, _shape(row.output), Text(f" {_what(row)}"), *numbers, _seen(row))
         if end.layers > 1:
             sums = f"{end.totals.parameters:,}", _short(end.totals.multiply_adds)
-            table.add_row(f"{end.name} in all", _shape(end.output), "", *sums, _seen(end), style="bold")
+            table.add_row("in all", _shape(end.output), "", *sums, _seen(end), style="bold")
     table.add_section()
     totals = structure.totals
     layers = counted(len(structure.rows), "layer")
@@ -72,8 +76,13 @@ def _layers(structure: Structure) -> Table:
     return table
 
 
-def _table(columns: Sequence[str], *, words: Sequence[int]) -> Table:
-    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+def _length_shared(one: Sequence[str], other: Sequence[str]) -> int:
+    """How many of their first parts are the same."""
+    return next((at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+
+
+def _table(columns: Sequence[str], *, words: Sequence[int], apart: int = 2) -> Table:
+    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, apart - 1, 0, 0))
     for index, name in enumerate(columns):
         table.add_column(Text(name), justify="left" if index in words else "right", overflow="fold", no_wrap=index > 0)
     return table
@@ -178,7 +187,7 @@ def _seen(row: LayerRow | EndPoint) -> str:
 def _what(row: LayerRow) -> str:
     """The weight's shape and what goes with it; the kind of layer where there is no weight."""
     if not row.weight:
-        return row.kind.replace("global average", "global")
+        return row.kind.replace("global average", "global").replace("pooling", "pool")
     return _shape(row.weight) + (" b" if row.bias else "") + (" n" if row.norm else "")
 
 
