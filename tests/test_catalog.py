@@ -424,6 +424,26 @@ def test_weights_ported_from_tensorflow_want_minus_one_to_one() -> None:
         assert close(ours((raw - 0.5) / 0.5), theirs.eval()(usual))
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "resnet18",
+        pytest.param("inception_v3", marks=pytest.mark.slow),
+        pytest.param("timm/mobilenetv2_050", marks=pytest.mark.slow),
+    ],
+)
+def test_end_points_are_the_same_when_compiled(name: str) -> None:
+    torch.manual_seed(0)
+    net = pl.network(name, 4, size=96).eval()
+    images = torch.randn(2, 3, 96, 96)
+    with torch.no_grad():
+        expected = net.end_points(images)
+        found = torch.compile(net.end_points, backend="aot_eager")(images)  # captured; generating code takes a minute
+    assert list(found) == list(expected)
+    for end, value in expected.items():
+        assert torch.allclose(found[end], value, atol=1e-4 * float(value.abs().max())), end
+
+
 @pytest.mark.parametrize("name", ["inception_v3", "resnet18"])
 def test_end_points_pass_through_torchs_export(name: str) -> None:
     net = pl.network(name, 3, size=96, width=0.1).eval()
