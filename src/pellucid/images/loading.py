@@ -2,6 +2,7 @@
 
 import signal
 from collections.abc import Iterator, Sequence
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,7 @@ class Images(Dataset):
         self.preprocessing = preprocessing
         self.augmentation = augmentation
         self.seed = seed
+        self.numbers: Sequence[int] = range(len(self.paths))  # what versions are drawn by, beside seed and epoch
         self.order: Sequence[int] = range(len(self.paths))
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # workers that are running read it too
         self._kept: dict[int, Pixels] = {}
@@ -57,6 +59,13 @@ class Images(Dataset):
         """Choose the versions, and the items in their order (None: every item once), that loaders give from now on."""
         self._epoch.fill_(epoch)
         self.order = range(len(self)) if order is None else order
+
+    def versions_by(self, numbers: Sequence[int], augmentation: Augmentation | None) -> "Images":
+        """The same files, in versions of their own that are drawn by `numbers` and not by an image's place."""
+        other = copy(self)
+        other.numbers, other.augmentation = numbers, augmentation
+        other._kept, other._epoch = {}, torch.zeros((), dtype=torch.int64).share_memory_()
+        return other
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -79,7 +88,7 @@ class Images(Dataset):
             constant = self._keep(index, self._constant(index))
         if self.augmentation is None:
             return constant
-        seed = (self.seed, int(self._epoch), index)
+        seed = (self.seed, int(self._epoch), self.numbers[index])
         return augment(Image.fromarray(constant), self.augmentation, self.preprocessing, seed=seed)
 
     def _constant(self, index: int) -> Pixels:

@@ -18,7 +18,19 @@ from rich.text import Text
 
 from pellucid.errors import counted
 from pellucid.reports.words import bounds, duration, percent, rate, short_number
-from pellucid.runs.events import Epoch, Event, Failed, Preparing, Progress, Saved, Started, Stopped, Validated
+from pellucid.runs.events import (
+    Epoch,
+    Event,
+    Failed,
+    FeaturesReady,
+    HeadSolved,
+    Preparing,
+    Progress,
+    Saved,
+    Started,
+    Stopped,
+    Validated,
+)
 
 REFRESH = 0.1  # seconds between two pictures of the moving line
 
@@ -85,6 +97,13 @@ class LiveTable:
                 self._end(_end_words(event, self.best))
             case Failed():  # what went wrong is told once, by whoever catches the error
                 self._end(f"stopped by an error in epoch {event.epoch + 1}")
+            case FeaturesReady():
+                self._move(Text(""), now=True)
+                self._print(_features_words(event))
+            case HeadSolved():
+                self._print(
+                    f"head solved in {duration(event.seconds)}, penalty {event.strength:.3g} by cross-validation"
+                )
             case Saved():
                 pass
 
@@ -179,6 +198,17 @@ def _sentence(learned: Epoch | None, validated: Validated | None, epochs: int, s
         parts.append(f"rate {rate(learned.rate)}, {pace}, waiting for data {_waiting(learned)}")
     parts.append(f"{duration(seconds_left)} left")
     return f"epoch {epoch} of {epochs}: {'; '.join(parts)}"
+
+
+def _features_words(event: FeaturesReady) -> str:
+    views = f", {event.views} views each" if event.views > 1 else ""
+    if not event.computed:
+        return f"features at {event.end_point} of {counted(event.images, 'image')}{views}: all were kept"
+    pace = event.computed / max(event.seconds, 1e-9)
+    return (
+        f"features at {event.end_point} of {counted(event.images, 'image')}{views}: {event.computed:,} computed in "
+        f"{duration(event.seconds)} ({pace:,.0f} images/s, {event.precision}), kept as {event.kept}"
+    )
 
 
 def _number(share: float | None) -> str:

@@ -64,6 +64,36 @@ class Epoch(Record):
     seconds_computing: float
 
 
+class FeaturesReady(Record):
+    """What is frozen was computed for every image, up to and with `end_point`, or was found where it is kept.
+
+    `computed` counts images and views that were not there yet. `precision` is what they were computed with, and
+    `difference` how far that was from the plain network on a few images, as a share of the features' spread.
+    """
+
+    event: Literal["features_ready"] = "features_ready"
+    time: str
+    end_point: str
+    images: int
+    views: int  # of each training image
+    computed: int
+    precision: str
+    difference: float
+    kept: str  # "float16" or "float32"
+    seconds: float
+
+
+class HeadSolved(Record):
+    """The head was computed, not learned in steps. `tried`: penalties and their loss on images that were held out."""
+
+    event: Literal["head_solved"] = "head_solved"
+    time: str
+    strength: float
+    tried: tuple[tuple[float, float], ...]
+    views: int
+    seconds: float
+
+
 class Validated(Record):
     """The weights after `epoch` were measured on the validation part; `best` if they are the best so far."""
 
@@ -106,7 +136,7 @@ class Failed(Record):
 
 
 Event = Annotated[
-    Preparing | Started | Progress | Epoch | Validated | Saved | Stopped | Failed,
+    Preparing | Started | Progress | Epoch | FeaturesReady | HeadSolved | Validated | Saved | Stopped | Failed,
     Field(discriminator="event"),
 ]
 EVENTS: TypeAdapter[Event] = TypeAdapter(Event)

@@ -58,7 +58,7 @@ class Learning(Described):
     """As --epochs."""
     batch: int = Field(default=32, ge=1)
     """As --batch."""
-    optimizer: Literal["sgd", "adamw"] = "adamw"
+    optimizer: Literal["sgd", "adamw", "solve"] = "adamw"
     """As --optimizer."""
     rate: float = Field(default=1e-3, gt=0)
     """As --rate."""
@@ -104,6 +104,21 @@ class Learning(Described):
     """How much the loss of each auxiliary head counts."""
 
 
+class FeatureSettings(Described):
+    """What is frozen gives the same for an image every time: it is computed once and kept, also for later runs."""
+
+    cache: Literal["auto", "off"] = "auto"
+    """off: compute what is frozen anew in each epoch."""
+    views: int | None = Field(default=None, ge=1)
+    """As --views. Default: 1 where the head is solved, otherwise 4."""
+    precision: Literal["float16", "float32"] = "float16"
+    """What features are kept in; float16 loses 1 part in 2,000."""
+    size: str = "20GB"
+    """As --cache-size."""
+    folder: str | None = None
+    """Where they are kept; default: $PELLUCID_CACHE, or the user's cache folder."""
+
+
 class Machine(Described):
     """Where it runs. None of this changes what is learned, save by rounding."""
 
@@ -135,6 +150,7 @@ class Config(Record):
     input: Input = Input()
     augmentation: Augmentation = Augmentation()
     learning: Learning = Learning()
+    features: FeatureSettings = FeatureSettings()
     machine: Machine = Machine()
 
     @model_validator(mode="after")
@@ -143,6 +159,8 @@ class Config(Record):
             raise ValueError(f"train_from says where fine-tuning starts: it goes with mode finetune, not {self.mode}")
         if self.mode == "scratch" and self.weights != "none":
             raise ValueError("mode scratch starts from random weights: leave weights out, or use probe or finetune")
+        if self.learning.optimizer == "solve" and (self.mode != "probe" or self.features.cache == "off"):
+            raise ValueError("the optimizer solve is for mode probe with its features kept: choose adamw or sgd")
         if self.until and self.weights in ("none", "imagenet"):
             raise ValueError("until says where a weights file ends: it goes with a file as weights")
         return self
@@ -177,7 +195,9 @@ def configure(
     epochs: int | None = None,
     batch: int | None = None,
     rate: float | None = None,
-    optimizer: Literal["sgd", "adamw"] | None = None,
+    optimizer: Literal["sgd", "adamw", "solve"] | None = None,
+    views: int | None = None,
+    cache_size: str | None = None,
     one_logit: bool | None = None,
     class_weights: bool | None = None,
     balanced_sampling: bool | None = None,
@@ -189,6 +209,7 @@ def configure(
     input: Input | Mapping[str, Any] | None = None,
     augmentation: Augmentation | Mapping[str, Any] | None = None,
     learning: Learning | Mapping[str, Any] | None = None,
+    features: FeatureSettings | Mapping[str, Any] | None = None,
     machine: Machine | Mapping[str, Any] | None = None,
 ) -> Config:
     """Train a classifier on DATA.
@@ -252,7 +273,12 @@ def configure(
     rate
         The learning rate at its highest.
     optimizer
-        sgd (with momentum) or adamw.
+        sgd (with momentum), adamw, or solve: the best head of a probe is computed, without steps. Default: of the
+        recipe; for a probe solve, or adamw where epochs or rate are said.
+    views
+        Random views of each image whose features are kept, where a part is frozen; 1 is the plain image.
+    cache_size
+        How much disk kept features may take, of all runs: 20GB.
     one_logit
         Two classes: one output with binary cross-entropy; the second class is the positive one.
     class_weights
@@ -275,6 +301,8 @@ def configure(
         Random changes to training images: --augmentation.flip 0.
     learning
         Everything about optimiser and schedule: --learning.momentum 0.9.
+    features
+        What the frozen part computes is kept, not computed again: --features.cache off.
     machine
         Where it runs: --machine.threads 2.
     """
@@ -286,6 +314,8 @@ def configure(
         chosen_weights = "none" if chosen_mode == "scratch" else "imagenet"
     if not recipe:
         base = _recipe(chosen_mode)
+    if optimizer is None and (epochs or rate) and base.get("learning", {}).get("optimizer") == "solve":
+        optimizer = "adamw"  # whoever says how many epochs or how fast asks for steps
     common = {"epochs": epochs, "batch": batch, "rate": rate, "optimizer": optimizer, "one_logit": one_logit}
     common |= {"class_weights": class_weights, "balanced_sampling": balanced_sampling}
     said = {
@@ -320,6 +350,7 @@ def configure(
         "input": _set(input) | _given({"size": size}),
         "augmentation": _set(augmentation),
         "learning": _set(learning) | _given(common),
+        "features": _set(features) | _given({"views": views, "size": cache_size}),
         "machine": _set(machine) | _given({"device": device, "workers": workers}),
     }
     return Config.from_fields(_overlay(base, said), f"recipe {recipe}" if recipe else "this configuration")

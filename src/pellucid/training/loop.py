@@ -20,16 +20,19 @@ from pellucid.images.loading import Images, epoch_order, loader
 from pellucid.images.preprocessing import Preprocessing
 from pellucid.intervals import Measured, wilson
 from pellucid.networks.build import Network
+from pellucid.networks.halves import Halves, halves
 from pellucid.runs import probe
 from pellucid.runs.bundle import logits_of, save_bundle
 from pellucid.runs.card import FORMAT, Card, Result, probabilities
-from pellucid.runs.events import Epoch, Event, Failed, Progress, Saved, Started, Stopped, Validated
+from pellucid.runs.events import Epoch, Event, Failed, HeadSolved, Progress, Saved, Started, Stopped, Validated
 from pellucid.runs.run_folder import RunFolder
 from pellucid.training.calibration import fit_temperature, sure_from
 from pellucid.training.config import Config, Learning
+from pellucid.training.features import Features
 from pellucid.training.interruption import Interruption, watch
 from pellucid.training.objective import choose, objective
 from pellucid.training.schedule import rate_at
+from pellucid.training.solve import put_head, solve_head
 from pellucid.training.state import Best, Position, Sums, load_checkpoint, save_checkpoint
 from pellucid.training.transfer import Frozen, parameter_groups
 
@@ -42,15 +45,21 @@ class Job:
     run: RunFolder
     network: Network
     frozen: Frozen
+    halves: Halves | None  # where features take the place of images
     preprocessing: Preprocessing
     classes: tuple[str, ...]
-    train: Images
-    validation: Images
+    train: Images | Features
+    validation: Images | Features
     train_labels: npt.NDArray[np.int64]
     fabric: Fabric
     precision: str
     workers: int
     provenance: dict[str, Any]
+
+    @property
+    def train_from(self) -> str:
+        """The first end point that is trained, where some are not."""
+        return "Logits" if self.config.mode == "probe" else self.config.train_from or ""
 
 
 def now() -> str:
@@ -64,7 +73,7 @@ def fit(job: Job, *, resume: bool = False) -> Iterator[Event]:
         trainer.restore()
     try:
         with watch() as interruption:
-            yield from trainer.run(interruption)
+            yield from trainer.solve() if job.config.learning.optimizer == "solve" else trainer.run(interruption)
     except Exception as cause:
         yield Failed(time=now(), epoch=trainer.position.epoch, problem=str(cause) or type(cause).__name__)
         raise
@@ -78,7 +87,8 @@ class _Trainer:
         learning = job.config.learning
         network = job.network.to(memory_format=torch.channels_last)  # 1.2 times faster on a CPU, equal to rounding
         optimizer = _optimizer(network, learning)
-        self.network, self.optimizer = job.fabric.setup(network, optimizer)
+        # What takes steps: all of it, or what comes after the features.
+        self.network, self.optimizer = job.fabric.setup(job.halves.rest if job.halves else network, optimizer)
         self.network.mark_forward_method("with_heads")
         self.average = (
             AveragedModel(job.network, multi_avg_fn=get_ema_multi_avg_fn(learning.ema), use_buffers=True)
@@ -92,13 +102,21 @@ class _Trainer:
         self.batches = -(-self.images // learning.batch)
         self.steps = -(-self.batches // learning.accumulate)
         self.train, self.validation = (
-            job.fabric.setup_dataloaders(loader(images, batch=learning.batch, workers=job.workers))
+            images.batches(learning.batch)
+            if isinstance(images, Features)
+            else job.fabric.setup_dataloaders(loader(images, batch=learning.batch, workers=job.workers))
             for images in (job.train, job.validation)
         )
         self.draw_weights = (1 / counts[job.train_labels]).tolist() if learning.balanced_sampling else None
         self.position = Position()
         self.pace = _Pace()
         self.began = perf_counter()
+
+    @property
+    def epochs(self) -> int:
+        """How many there are to be; solving the head takes the place of one."""
+        learning = self.job.config.learning
+        return 1 if learning.optimizer == "solve" else learning.epochs
 
     def restore(self) -> None:
         self.position = load_checkpoint(
@@ -129,10 +147,58 @@ class _Trainer:
         yield self.saved(self.job.run.last.name, "last")
         yield self.stopped(why)
 
+    def solve(self) -> Iterator[Event]:
+        """The best head there is for the training features, in the place of epochs."""
+        job, learning = self.job, self.job.config.learning
+        assert job.halves is not None and isinstance(job.train, Features)
+        yield self.started()
+        began = perf_counter()
+        views = len(job.train.views)
+        features = np.concatenate([job.train.view(number) for number in range(views)])
+        labels = np.tile(job.train_labels, views)
+        solved = solve_head(
+            features.reshape(len(features), -1),
+            labels,
+            classes=len(job.classes),
+            images=np.tile(np.arange(len(job.train)), views),
+            class_weights=learning.class_weights or learning.balanced_sampling,
+            smoothing=learning.label_smoothing,
+            seed=job.config.seed,
+        )
+        put_head(job.network, solved, one_logit=learning.one_logit)
+        job.network.eval()
+        with torch.inference_mode():
+            logits = job.halves.rest(torch.from_numpy(features).to(job.fabric.device)).float().cpu()
+        targets = torch.from_numpy(labels)
+        loss = float(objective(Learning(one_logit=learning.one_logit), ())(logits, targets))
+        right = int((choose(logits, one_logit=learning.one_logit) == targets)[: len(job.train)].sum())
+        self.move(epoch=1)
+        took = perf_counter() - began
+        yield Epoch(
+            time=now(),
+            epoch=1,
+            loss=loss,
+            accuracy=wilson(right, len(job.train)),
+            rate=0.0,
+            images_per_second=len(job.train) / max(1e-9, took),
+            seconds_waiting=0.0,
+            seconds_computing=took,
+        )
+        yield HeadSolved(time=now(), strength=solved.strength, tried=solved.strengths, views=views, seconds=took)
+        if len(job.validation):
+            yield from self.validate()
+        else:
+            yield self.save_best(Best(epoch=1, value=0.0, loss=0.0), (), None)
+        self.move(ended=True)
+        self.checkpoint()
+        self.save_bundle(job.run.last, self.evaluated(), (), 1.0, None)
+        yield self.saved(job.run.last.name, "last")
+        yield self.stopped("finished")
+
     def epoch(self, interruption: Interruption) -> Iterator[Event]:
         """The rest of the current epoch; stops at a whole step when a stop was asked for."""
         job, learning, epoch = self.job, self.job.config.learning, self.position.epoch
-        self.job.frozen.set_training(self.network)
+        self.job.frozen.set_training(self.job.network)
         order = epoch_order(len(job.train), seed=job.config.seed, epoch=epoch, weights=self.draw_weights)
         rest = order[self.position.batch * learning.batch : self.images]
         job.train.show(epoch=epoch, order=rest.tolist())
@@ -168,7 +234,7 @@ class _Trainer:
         window = min(learning.accumulate, self.batches - batch // learning.accumulate * learning.accumulate)
         full = self.at_whole_step(batch)
         with job.fabric.no_backward_sync(self.network, enabled=not full):
-            logits, *heads = self.network.with_heads(mixed.contiguous(memory_format=torch.channels_last))
+            logits, *heads = self.network.with_heads(_laid_out(mixed.to(job.fabric.device)))
             loss = self.objective(logits.float(), targets)
             for head in heads:
                 loss = loss + learning.auxiliary_weight * self.objective(head.float(), targets)
@@ -213,13 +279,13 @@ class _Trainer:
     def validate(self) -> Iterator[Event]:
         """Measure the weights (their moving average, with ema) on the validation part; keep them if they are best."""
         job, learning, began = self.job, self.job.config.learning, perf_counter()
-        network = self.evaluated()
+        network = self.measured()
         gathered: list[tuple[Tensor, Tensor]] = []
         network.eval()
         total = -(-len(job.validation) // learning.batch)
         for batch, (images, labels, _) in enumerate(self.validation, start=1):
             with torch.inference_mode(), job.fabric.autocast():
-                logits = network(images.contiguous(memory_format=torch.channels_last))
+                logits = network(_laid_out(images.to(job.fabric.device)))
             gathered.append((logits.float().cpu(), labels.cpu()))
             yield self.progress("validation", batch, total, 0.0)
         logits, labels = (torch.cat(column) for column in zip(*gathered, strict=True))
@@ -298,6 +364,16 @@ class _Trainer:
         if job.fabric.is_global_zero:
             save_bundle(path, network, card)
 
+    def measured(self) -> nn.Module:
+        """What computes the logits of a validation batch."""
+        if self.job.halves is None:
+            return self.evaluated()
+        if self.average is None:
+            return self.job.halves.rest
+        cut = halves(self.average.module, self.job.train_from)
+        assert cut is not None  # as the network was
+        return cut.rest
+
     def evaluated(self) -> nn.Module:
         """The network whose weights are measured and saved."""
         return self.job.network if self.average is None else self.average.module
@@ -326,7 +402,7 @@ class _Trainer:
         self.position = self.position.model_copy(update=changes)
 
     def seconds_left(self) -> float | None:
-        epochs = self.job.config.learning.epochs - self.position.epoch
+        epochs = self.epochs - self.position.epoch
         return self.pace.left(
             batches=epochs * self.batches - self.position.batch, validations=epochs if len(self.job.validation) else 0
         )
@@ -336,7 +412,7 @@ class _Trainer:
         return Progress(
             phase=phase,
             epoch=self.position.epoch + (phase == "train"),
-            epochs=self.job.config.learning.epochs,
+            epochs=self.epochs,
             step=step,
             steps=steps,
             loss=loss,
@@ -351,7 +427,7 @@ class _Trainer:
             time=now(),
             run=str(job.run.path),
             epoch=self.position.epoch,
-            epochs=job.config.learning.epochs,
+            epochs=self.epochs,
             train_images=len(job.train),
             validation_images=len(job.validation),
             parameters=sum(parameter.numel() for parameter in parameters),
@@ -400,6 +476,11 @@ class _Pace:
         if self.batch_seconds is None:
             return None
         return batches * self.batch_seconds + validations * (self.validation_seconds or 0.0)
+
+
+def _laid_out(inputs: Tensor) -> Tensor:
+    """Maps with their channels last, which is how they are computed fastest."""
+    return inputs.contiguous(memory_format=torch.channels_last) if inputs.ndim == 4 else inputs
 
 
 def _optimizer(network: nn.Module, learning: Learning) -> Optimizer:

@@ -64,8 +64,8 @@ def load_checkpoint(run: RunFolder, *, network: nn.Module, optimizer: Optimizer,
     with safe_open(run.checkpoint, framework="pt") as file:
         position = Position.from_json((file.metadata() or {}).get("position", ""), f"the state in {run.checkpoint}")
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is not a mapping
+    load_network(run, network)
     try:
-        network.load_state_dict(_under("network.", tensors))
         if average is not None:
             average.load_state_dict(_under("average.", tensors))
     except RuntimeError as cause:
@@ -76,6 +76,17 @@ def load_checkpoint(run: RunFolder, *, network: nn.Module, optimizer: Optimizer,
         slots.setdefault(int(index), {})[slot] = tensor
     optimizer.load_state_dict({"state": slots, "param_groups": optimizer.state_dict()["param_groups"]})
     return position
+
+
+def load_network(run: RunFolder, network: nn.Module) -> None:
+    """Put the network's weights back as they were at the checkpoint."""
+    with safe_open(run.checkpoint, framework="pt") as file:
+        names = [name for name in file.keys() if name.startswith("network.")]  # noqa: SIM118 - it is not a mapping
+        tensors = {name: file.get_tensor(name) for name in names}
+    try:
+        network.load_state_dict(_under("network.", tensors))
+    except RuntimeError as cause:
+        raise UserError(f"{run.checkpoint} does not fit this run's configuration", [str(cause)]) from cause
 
 
 def read_position(run: RunFolder) -> Position | None:

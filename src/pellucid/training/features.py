@@ -1,0 +1,196 @@
+"""What the frozen part of a network makes of every image, computed once; and training data made of it."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from pellucid.images.augmentation import Augmentation
+from pellucid.images.loading import Images, loader
+from pellucid.networks.build import Network
+from pellucid.networks.halves import Halves
+from pellucid.networks.quick import keep_memory, quick
+from pellucid.training.store import Row, Store
+
+STRETCH = 512  # images that are computed before they are kept
+LARGEST_HALF = 6e4  # float16 ends at 65,504
+# How far a quicker way may be from the plain one, as a share of the spread of what it computes.
+QUICK_TO = {"float32": 1e-3, "bfloat16": 0.1}
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A way to compute the frozen part: with which precision, and how far it was from the plain one when tried."""
+
+    module: nn.Module
+    precision: str
+    difference: float
+
+    def __call__(self, images: Tensor) -> npt.NDArray[np.float32]:
+        with torch.inference_mode():
+            given = images.to(memory_format=torch.channels_last)
+            made = self.module(given.bfloat16() if self.precision == "bfloat16" else given)
+            features: npt.NDArray[np.float32] = made.float().cpu().contiguous().numpy()
+            return features
+
+
+def native_bfloat16() -> bool:
+    """Whether the processor multiplies bfloat16 itself; where it does not, torch is a hundred times slower with it."""
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+def fastest(frozen: nn.Module, images: Tensor) -> Engine:
+    """The quickest way to compute `frozen` that agrees with the plain one on `images`."""
+    keep_memory()
+    frozen = frozen.eval()
+    with torch.inference_mode():
+        plain = frozen(images).float()
+    spread = max(float(plain.std()), 1e-12)
+    for precision in (["bfloat16"] if native_bfloat16() else []) + ["float32"]:
+        module = quick(frozen)
+        engine = Engine(module.bfloat16() if precision == "bfloat16" else module, precision, 0.0)
+        difference = float(np.abs(engine(images) - plain.numpy()).max()) / spread
+        if difference <= QUICK_TO[precision]:
+            return Engine(engine.module, precision, difference)
+    return Engine(frozen, "float32", 0.0)
+
+
+def fingerprint(network: Network, halves: Halves) -> dict[str, Any]:
+    """What decides the features, for a key: the network's name and options, where it is cut, and a hash of its weights.
+
+    Classes do not: the frozen part ends before them.
+    """
+    digest = hashlib.sha256()
+    heads = {id(tensor) for module in network.head_modules() for tensor in module.state_dict(keep_vars=True).values()}
+    for name, tensor in halves.frozen.state_dict(keep_vars=True).items():
+        if id(tensor) not in heads:
+            digest.update(name.encode())
+            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return {
+        "network": network.name,
+        "options": dict(network.options),
+        "end_point": halves.end_point,
+        "weights": digest.hexdigest(),
+    }
+
+
+class Features:
+    """Features in the place of images: batches of (features, labels, indices), in the order that `show` set last.
+
+    Each image has one or more views, and an epoch shows one of them, by (seed, epoch, index) alone.
+    """
+
+    def __init__(self, views: Sequence[Sequence[Row]], labels: Sequence[int], *, seed: int) -> None:
+        self.views, self.labels, self.seed = views, np.asarray(labels), seed
+        self._epoch, self._order = 0, np.arange(len(self.labels))
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def show(self, *, epoch: int = 0, order: Sequence[int] | None = None) -> None:
+        self._epoch = epoch
+        self._order = np.arange(len(self)) if order is None else np.asarray(order)
+
+    def view(self, number: int) -> npt.NDArray[np.float32]:
+        """All features of one view, in order."""
+        return _gathered(self.views[number])
+
+    def batches(self, batch: int) -> "Batches":
+        return Batches(self, batch)
+
+    def at(self, indices: npt.NDArray[np.integer[Any]]) -> tuple[Tensor, Tensor, Tensor]:
+        """One batch."""
+        random = np.random.default_rng((self.seed, self._epoch, 1))
+        chosen = random.integers(len(self.views), size=len(self))
+        rows = [self.views[chosen[index]][index] for index in indices]
+        features = torch.from_numpy(_gathered(rows))
+        return features, torch.from_numpy(self.labels[indices]), torch.from_numpy(np.asarray(indices))
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._order.tolist())
+
+
+@dataclass(frozen=True)
+class Batches:
+    """As a loader: each pass is an epoch."""
+
+    features: Features
+    batch: int
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        order = np.fromiter(self.features, dtype=np.int64)
+        for start in range(0, len(order), self.batch):
+            yield self.features.at(order[start : start + self.batch])
+
+
+def _gathered(rows: Sequence[Row]) -> npt.NDArray[np.float32]:
+    return np.stack([array[row] for array, row in rows]).astype(np.float32)
+
+
+@dataclass
+class Extraction:
+    """Everything that turns images into features. `computed` counts those that were not kept yet, of the last run."""
+
+    network: Network
+    halves: Halves
+    engine: Engine
+    folder: Path  # of the cache
+    limit: int  # bytes that the cache may take
+    half: bool  # kept as float16
+    batch: int
+    workers: int
+    seed: int
+    computed: int = 0
+
+    def store(self, images: Images, augmentation: Augmentation | None, view: int) -> Store:
+        seen = {"augmentation": augmentation.model_dump(), "seed": self.seed, "view": view} if augmentation else None
+        key = fingerprint(self.network, self.halves) | {
+            "preprocessing": images.preprocessing.model_dump(mode="json"),
+            "view": seen,
+            "computed": self.engine.precision,
+            "kept": "float16" if self.half else "float32",
+        }
+        return Store(self.folder, key, limit=self.limit)
+
+    def run(
+        self, images: Images, hashes: Sequence[str], *, views: int, augmentation: Augmentation | None
+    ) -> Iterator[tuple[int, int]]:
+        """Compute and keep what is missing; yields (done, total) images. With no `augmentation` there is one view."""
+        total, self.computed = views * len(images), 0
+        for view in range(views):
+            store = self.store(images, augmentation, view)
+            known = store.rows(hashes)
+            first = {name: index for index, name in reversed(list(enumerate(hashes)))}  # twins once
+            missing = [index for name, index in first.items() if name not in known]
+            done = view * len(images) + len(images) - len(missing)
+            self.computed += len(missing)
+            yield done, total
+            shown = images.versions_by([int(name[:15], 16) for name in hashes], augmentation)
+            batches = loader(shown, batch=self.batch, workers=self.workers)
+            for start in range(0, len(missing), STRETCH):
+                part = missing[start : start + STRETCH]
+                shown.show(epoch=view, order=part)
+                made = []
+                for pixels, _, _ in batches:
+                    made.append(self.engine(pixels))
+                    done += len(pixels)
+                    yield done, total
+                store.add([hashes[index] for index in part], self._kept(np.concatenate(made)))
+
+    def features(
+        self, images: Images, hashes: Sequence[str], *, views: int, augmentation: Augmentation | None
+    ) -> Features:
+        """What `run` kept, as training data."""
+        found = [self.store(images, augmentation, view).rows(hashes) for view in range(views)]
+        return Features([[rows[name] for name in hashes] for rows in found], images.labels, seed=self.seed)
+
+    def _kept(self, features: npt.NDArray[np.float32]) -> npt.NDArray[np.floating[Any]]:
+        """In half precision, which loses 1 part in 2,000, where every number fits."""
+        small = self.half and float(np.abs(features).max(initial=0.0)) < LARGEST_HALF
+        return features.astype(np.float16) if small else features

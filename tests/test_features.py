@@ -1,0 +1,287 @@
+"""Features computed once: the same training as without, never believed without their key; a head that is optimal."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import load_file
+from sklearn.linear_model import LogisticRegression
+
+import pellucid as pl
+from pellucid.errors import UserError
+from pellucid.networks.halves import halves
+from pellucid.runs.events import FeaturesReady, HeadSolved
+from pellucid.runs.run_folder import RunFolder
+from pellucid.training.config import configure
+from pellucid.training.solve import solve_head
+from pellucid.training.store import Store, bytes_of
+from pellucid.training.train import train_events
+from tests.pictures import make_classes
+
+QUICK: dict[str, Any] = {"model": "small", "size": 32, "batch": 8, "workers": 0}
+STILL = {"crop": "centre", "flip": 0.0}
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_classes(tmp_path_factory.mktemp("data") / "photos")
+
+
+@pytest.fixture(scope="module")
+def weights(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return pl.train(photos, **QUICK, epochs=3, runs=tmp_path_factory.mktemp("runs")).model
+
+
+def ready(run: RunFolder) -> FeaturesReady:
+    (event,) = (event for event in run.events() if isinstance(event, FeaturesReady))
+    return event
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("small", {}),
+        ("resnet18", {"width": 0.1}),
+        ("vgg11_bn", {"width": 0.05}),
+        ("inception_v3", {"width": 0.1, "auxiliary": True}),
+        ("inception_resnet_v2", {"width": 0.05}),
+    ],
+)
+@settings(max_examples=6, deadline=None)
+@given(data=st.data())
+def test_two_halves_compute_what_the_network_does(name: str, options: dict[str, Any], data: st.DataObject) -> None:
+    torch.manual_seed(0)
+    net = pl.network(name, 3, size=139 if "inception" in name else 64, **options).eval()
+    end_point = data.draw(st.sampled_from(net.end_point_names[1:-1]))
+    cut = halves(net, end_point)
+    images = torch.randn(2, 3, net.size, net.size)
+    if cut is None:  # a head that is trained starts before the cut
+        assert net.head_names
+        return
+    with torch.no_grad():
+        assert torch.equal(cut.rest(cut.frozen(images)), net(images))
+        logits, *heads = cut.rest.with_heads(cut.frozen(images))
+        assert torch.equal(logits, net(images)) and len(heads) <= len(net.head_names)
+
+
+@pytest.mark.parametrize("name", ["timm/mobilenetv2_050", "timm/vit_tiny_patch16_224", "timm/convnext_atto"])
+def test_timms_networks_are_cut_before_their_classifier(name: str) -> None:
+    net = pl.network(name, 3, size=64).eval()
+    cut = halves(net, "Logits")
+    assert cut is not None and halves(net, net.end_point_names[0]) is None
+    images = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        assert torch.allclose(cut.rest(cut.frozen(images)), net(images), atol=1e-6)
+
+
+@pytest.mark.parametrize("end_point", ["conv3", "conv5", "Logits"])
+def test_training_on_kept_features_is_training_on_images(
+    photos: Path, weights: Path, tmp_path: Path, end_point: str
+) -> None:
+    def trained(**settings: Any) -> dict[str, torch.Tensor]:
+        run = pl.train(
+            photos,
+            **QUICK,
+            mode="finetune",
+            train_from=end_point,
+            weights=str(weights),
+            epochs=2,
+            augmentation=STILL,
+            runs=tmp_path / "runs",
+            **settings,
+        )
+        return load_file(run.last)
+
+    plain = trained(features={"cache": "off"})
+    exact = trained(features={"views": 1, "precision": "float32"})
+    halved = trained(features={"views": 1})
+    for name, tensor in plain.items():
+        scale = float(tensor.abs().max())
+        assert torch.allclose(exact[name].double(), tensor.double(), atol=1e-4 * scale), name
+        assert torch.allclose(halved[name].double(), tensor.double(), atol=2e-2 * scale), name
+
+
+def test_features_are_computed_once_and_again_where_anything_differs(
+    photos: Path, weights: Path, tmp_path: Path
+) -> None:
+    cache = tmp_path / "cache"
+
+    def computed(data: Path = photos, **settings: Any) -> int:
+        given = {"mode": "probe", "weights": str(weights), "runs": tmp_path / "runs"} | settings
+        run = pl.train(data, **QUICK, **given, train="0.6", validation="rest", features={"folder": str(cache)})
+        return ready(run).computed
+
+    first = computed()
+    assert first > 0 and computed() == 0
+    assert computed(seed=1) == 0  # another split of the same images
+    assert computed(augmentation={"flip": 0.1}) == 0  # the plain view has no augmentation
+    assert computed(input={"mean": (0.4, 0.5, 0.5)}) == first
+    torch.manual_seed(9)
+    other = {
+        name: value + 0.01 * torch.randn_like(value) if value.ndim == 4 else value
+        for name, value in load_file(weights).items()
+    }
+    torch.save(other, tmp_path / "other.pth")
+    assert computed(weights=str(tmp_path / "other.pth")) == first
+    changed = shutil.copytree(photos, tmp_path / "changed")
+    one = next(changed.rglob("*.png"))
+    next(path for path in changed.rglob("*.png") if path != one).write_bytes(one.read_bytes())
+    assert computed(changed) == 0  # a twin of an image that is known
+
+
+def test_a_stretch_that_was_tampered_with_is_computed_again(photos: Path, weights: Path, tmp_path: Path) -> None:
+    def features() -> tuple[RunFolder, int]:
+        settings = {"mode": "probe", "weights": str(weights), "features": {"folder": str(tmp_path / "cache")}}
+        run = pl.train(photos, **QUICK, **settings, runs=tmp_path / "runs")
+        return run, ready(run).computed
+
+    run, all_of_them = features()
+    expected = load_file(run.model)
+    for harm in ("content", "names", "key", "cut"):
+        note = max((tmp_path / "cache").rglob("*.json"), key=lambda path: path.stat().st_size)
+        array = note.with_suffix(".npy")
+        told = json.loads(note.read_text())
+        if harm == "content":
+            content = bytearray(array.read_bytes())
+            content[-1] ^= 1
+            array.write_bytes(content)
+        elif harm == "cut":
+            array.write_bytes(array.read_bytes()[:-2])
+        else:
+            told |= {"images": told["images"][1:]} if harm == "names" else {"key": told["key"] | {"weights": "0" * 64}}
+            note.write_text(json.dumps(told))
+        again, computed = features()
+        assert 0 < computed <= all_of_them, harm
+        assert all(torch.equal(value, expected[name]) for name, value in load_file(again.model).items()), harm
+
+
+def test_the_cache_is_bounded_and_what_is_used_least_goes_first(tmp_path: Path) -> None:
+    stores = [Store(tmp_path, {"number": number}, limit=25_000) for number in range(3)]
+    for number, store in enumerate(stores):
+        store.add([f"image{number}"], np.zeros((1, 2000), np.float32))  # 8 kB each
+    assert [len(store.rows([f"image{number}"])) for number, store in enumerate(stores)] == [1, 1, 1]
+    import os
+
+    for moment, number in enumerate((1, 0, 2)):  # the second was used least
+        for path in stores[number].place.iterdir():
+            os.utime(path, (moment, moment))
+    Store(tmp_path, {"number": 3}, limit=25_000).add(["image3"], np.zeros((1, 2000), np.float32))
+    assert [len(store.rows([f"image{number}"])) for number, store in enumerate(stores)] == [1, 0, 1]
+
+
+def test_two_processes_may_keep_the_same_and_half_a_stretch_does_not_count(tmp_path: Path) -> None:
+    one, other = (Store(tmp_path, {"number": 1}, limit=10**6) for _ in range(2))
+    one.add(["a", "b"], np.ones((2, 3), np.float32))
+    other.add(["b", "c"], np.ones((2, 3), np.float32))
+    (one.place / "0123.npy").write_bytes(b"interrupted before its note was written")
+    found = one.rows(["a", "b", "c", "d"])
+    assert set(found) == {"a", "b", "c"} and all(array[row].tolist() == [1, 1, 1] for array, row in found.values())
+
+
+def test_the_solved_head_is_scikit_learns_optimum() -> None:
+    random = np.random.default_rng(0)
+    labels = random.integers(3, size=300)
+    features = (random.normal(size=(300, 20)) + labels[:, None] * random.normal(size=20)).astype(np.float32)
+    for balanced in (False, True):
+        ours = solve_head(features, labels, classes=3, class_weights=balanced)
+        spread = features.std(axis=0)
+        scaled = (features - features.mean(axis=0)) / spread
+        weight = "balanced" if balanced else None
+        theirs = LogisticRegression(C=1 / (300 * ours.strength), class_weight=weight, tol=1e-9, max_iter=10_000)
+        theirs.fit(scaled.astype(np.float64), labels)
+        expected = theirs.predict_proba(scaled)
+        logits = features @ ours.weight.T + ours.bias
+        found = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+        assert np.abs(found - expected).max() < 1e-4
+        assert min(loss for _, loss in ours.strengths) == dict(ours.strengths)[ours.strength]
+
+
+def test_more_features_than_images_are_solved_alike() -> None:
+    random = np.random.default_rng(1)
+    labels = np.arange(40) % 2
+    features = random.normal(size=(40, 90)) + labels[:, None]
+    ours = solve_head(features, labels, classes=2, strengths=(0.1,))
+    spread = features.std(axis=0)
+    scaled = (features - features.mean(axis=0)) / spread
+    # Two sets of weights w and -w share the penalty that scikit-learn puts on their difference 2w.
+    theirs = LogisticRegression(C=1 / (40 * 0.05), tol=1e-10, max_iter=10_000).fit(scaled, labels)
+    difference = (ours.weight[1] - ours.weight[0]) * spread
+    assert np.abs(difference - theirs.coef_[0]).max() < 1e-4
+
+
+@pytest.mark.parametrize("one_logit", [False, True])
+def test_a_probe_is_solved_in_one_go_and_told(photos: Path, weights: Path, tmp_path: Path, one_logit: bool) -> None:
+    settings = {"mode": "probe", "weights": str(weights), "one_logit": one_logit, "runs": tmp_path}
+    run = pl.train(photos, **QUICK, **settings)
+    kinds = [event.event for event in run.events()]
+    assert kinds == ["features_ready", "started", "epoch", "head_solved", "validated", "saved", "saved", "stopped"]
+    (solved,) = (event for event in run.events() if isinstance(event, HeadSolved))
+    assert solved.strength in dict(solved.tried)
+    assert pl.evaluate(run.path).accuracy.value == 1.0
+    assert run.state() == "finished"
+
+
+def test_views_are_kept_too_and_drawn_anew_each_epoch(photos: Path, weights: Path, tmp_path: Path) -> None:
+    settings = {"mode": "finetune", "train_from": "conv5", "weights": str(weights), "epochs": 3, "views": 3}
+    run = pl.train(photos, **QUICK, **settings, runs=tmp_path)
+    told, config = ready(run), run.config()
+    parts = [part for part in run.split().files if part.part in ("train", "validation")]
+    train = sum(part.part == "train" for part in parts)
+    assert told.views == 3 and config["features"]["views"] == 3
+    assert told.computed <= 3 * train + (len(parts) - train)
+    again = pl.train(photos, **QUICK, **settings, runs=tmp_path)
+    assert ready(again).computed == 0
+    first, second = load_file(run.last), load_file(again.last)
+    assert all(torch.equal(first[name], second[name]) for name in first)  # the same views, the same weights
+
+
+def test_frozen_means_frozen_with_kept_features(photos: Path, weights: Path, tmp_path: Path) -> None:
+    before = load_file(weights)
+    for chosen, moved in (
+        ({"mode": "probe"}, {"Logits"}),
+        ({"mode": "finetune", "train_from": "conv5", "epochs": 1}, {"conv5", "Logits"}),
+    ):
+        after = load_file(pl.train(photos, **QUICK, **chosen, weights=str(weights), runs=tmp_path).last)
+        assert {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])} == moved
+
+
+def test_an_interrupted_training_on_features_goes_on_to_the_same_weights(
+    photos: Path, weights: Path, tmp_path: Path
+) -> None:
+    from pellucid.training.train import resume_events
+
+    settings = {"mode": "finetune", "train_from": "conv5", "weights": str(weights), "epochs": 2, "views": 2}
+    whole = pl.train(photos, **QUICK, **settings, runs=tmp_path / "whole")
+    config = configure(photos, **QUICK, **settings, runs=tmp_path / "half")
+    events = train_events(config)
+    for event in events:
+        if event.event == "validated":
+            break
+    for event in events:
+        if event.event == "progress":
+            break
+    events.close()
+    (run,) = (tmp_path / "half").iterdir()
+    list(resume_events(run))
+    expected, found = load_file(whole.last), load_file(RunFolder(run).last)
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
+@pytest.mark.parametrize(("text", "bytes_"), [("20GB", 20 * 10**9), ("1.5 mb", 1_500_000), ("800", 800), ("7B", 7)])
+def test_sizes_are_read(text: str, bytes_: int) -> None:
+    assert bytes_of(text) == bytes_
+
+
+def test_what_cannot_be_solved_or_sized_is_told(photos: Path, weights: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="'lots' is no size"):
+        pl.train(photos, **QUICK, mode="probe", weights=str(weights), cache_size="lots", runs=tmp_path)
+    with pytest.raises(UserError, match="solve is for mode probe"):
+        configure(photos, **QUICK, mode="scratch", optimizer="solve")
+    assert configure(photos, mode="probe", epochs=3).learning.optimizer == "adamw"
+    assert configure(photos, mode="probe").learning.optimizer == "solve"
