@@ -19,12 +19,13 @@ from pellucid.networks.halves import halves
 from pellucid.runs.events import FeaturesReady, HeadSolved
 from pellucid.runs.run_folder import RunFolder
 from pellucid.training.config import configure
+from pellucid.training.paired import Paired, compared, note_tuned, write_paired
 from pellucid.training.solve import solve_head
 from pellucid.training.store import Store, bytes_of
 from pellucid.training.train import train_events
 from tests.pictures import make_classes
 
-QUICK: dict[str, Any] = {"model": "small", "size": 32, "batch": 8, "workers": 0}
+QUICK: dict[str, Any] = {"model": "small", "size": 32, "batch": 8, "machine": {"workers": 0, "precision": "float32"}}
 STILL = {"crop": "centre", "flip": 0.0}
 
 
@@ -39,7 +40,7 @@ def weights(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def ready(run: RunFolder) -> FeaturesReady:
-    (event,) = (event for event in run.events() if isinstance(event, FeaturesReady))
+    *_, event = (event for event in run.events() if isinstance(event, FeaturesReady))
     return event
 
 
@@ -93,6 +94,7 @@ def test_training_on_kept_features_is_training_on_images(
             weights=str(weights),
             epochs=2,
             augmentation=STILL,
+            learning={"head": "random"},
             runs=tmp_path / "runs",
             **settings,
         )
@@ -285,3 +287,52 @@ def test_what_cannot_be_solved_or_sized_is_told(photos: Path, weights: Path, tmp
         configure(photos, **QUICK, mode="scratch", optimizer="solve")
     assert configure(photos, mode="probe", epochs=3).learning.optimizer == "adamw"
     assert configure(photos, mode="probe").learning.optimizer == "solve"
+
+
+def test_fine_tuning_starts_from_the_solved_head_and_is_compared_with_it(
+    photos: Path, weights: Path, tmp_path: Path
+) -> None:
+    settings = {"mode": "finetune", "weights": str(weights), "epochs": 1, "runs": tmp_path}
+    run = pl.train(photos, **QUICK, **settings, rate=1e-8)
+    kinds = [event.event for event in run.events()]
+    assert kinds[:3] == ["features_ready", "head_solved", "started"] and kinds[-2:] == ["compared", "stopped"]
+    probe = pl.train(photos, **QUICK, mode="probe", weights=str(weights), runs=tmp_path)
+    solved, started = load_file(probe.last), load_file(run.last)
+    assert torch.allclose(solved["Logits.weight"], started["Logits.weight"], atol=1e-5)  # hardly a step was taken
+    told = next(event for event in run.events() if event.event == "compared")
+    assert told.gained == told.lost == 0 and told.chance == 1.0 and not told.worth
+    assert "compared" not in [
+        event.event for event in pl.train(photos, **QUICK, **settings, learning={"head": "random"}).events()
+    ]
+
+
+@pytest.mark.parametrize(
+    ("probe", "tuned", "chance"),
+    [("1111100000", "1111111111", 0.0625), ("10", "01", 1.0), ("0000000", "1111111", 0.015625)],
+)
+def test_the_paired_test_is_mcnemars_exact_one(tmp_path: Path, probe: str, tuned: str, chance: float) -> None:
+    """By hand: 5 gained and none lost is 2 / 2^5; 7 is 2 / 2^7."""
+    run = RunFolder(tmp_path)
+    write_paired(run, Paired(probe=tuple(one == "1" for one in probe), tuned=()))
+    assert compared(run) is None
+    note_tuned(run, [one == "1" for one in tuned])
+    found = compared(run)
+    assert found is not None and found.chance == pytest.approx(chance)
+    assert found.worth == (chance < 0.05)
+
+
+def test_heads_at_every_end_point_tell_where_the_answer_is(photos: Path, weights: Path, tmp_path: Path) -> None:
+    settings = {"mode": "probe", "weights": str(weights), "runs": tmp_path}
+    run = pl.train(photos, **QUICK, **settings, probe_at="all")
+    told = [event for event in run.events() if event.event == "probed_at"]
+    net = pl.network("small", 2, size=32)
+    assert [event.end_point for event in told] == list(net.end_point_names[:-2])
+    with torch.no_grad():
+        found = net.eval().end_points(torch.zeros(1, 3, 32, 32))
+    assert [event.features for event in told] == [found[event.end_point].shape[1] for event in told]
+    (last,) = (event for event in run.events() if event.event == "validated")
+    assert told[-1].end_point == "PreLogits" and told[-1].accuracy == last.accuracy  # the probe itself
+    some = pl.train(photos, **QUICK, **settings, probe_at="conv3, conv1")
+    assert [event.end_point for event in some.events() if event.event == "probed_at"] == ["conv1", "conv3"]
+    with pytest.raises(UserError, match="small has no end point 'conv9'"):
+        pl.train(photos, **QUICK, **settings, probe_at="conv9")

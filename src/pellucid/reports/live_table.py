@@ -19,12 +19,14 @@ from rich.text import Text
 from pellucid.errors import counted
 from pellucid.reports.words import bounds, duration, percent, rate, short_number
 from pellucid.runs.events import (
+    Compared,
     Epoch,
     Event,
     Failed,
     FeaturesReady,
     HeadSolved,
     Preparing,
+    ProbedAt,
     Progress,
     Saved,
     Started,
@@ -104,6 +106,11 @@ class LiveTable:
                 self._print(
                     f"head solved in {duration(event.seconds)}, penalty {event.strength:.3g} by cross-validation"
                 )
+            case ProbedAt():
+                self._print(f"a head at {event.end_point} ({event.features:,} features): {event.accuracy}")
+            case Compared():
+                self._move(Text(""), now=True)
+                self._print(compared_words(event))
             case Saved():
                 pass
 
@@ -209,6 +216,15 @@ def _features_words(event: FeaturesReady) -> str:
         f"features at {event.end_point} of {counted(event.images, 'image')}{views}: {event.computed:,} computed in "
         f"{duration(event.seconds)} ({pace:,.0f} images/s, {event.precision}), kept as {event.kept}"
     )
+
+
+def compared_words(event: Compared) -> str:
+    """What fine-tuning was worth, in a sentence."""
+    figures = f"probe {event.probe}, fine-tuned {event.tuned}"
+    counts = f"{event.gained} images gained, {event.lost} lost, p = {event.chance:.2g}"
+    if event.worth:
+        return f"fine-tuning was worth it: {figures} ({counts})"
+    return f"what fine-tuning added may be chance; the probe takes a fraction of the time: {figures} ({counts})"
 
 
 def _number(share: float | None) -> str:

@@ -1,11 +1,17 @@
 """What happens in a run, as records: `train` yields them, the run folder keeps them, the terminal shows them."""
 
+from datetime import UTC, datetime
 from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter
 
 from pellucid.intervals import Measured
 from pellucid.records import Record
+
+
+def now() -> str:
+    """The time that events are stamped with: ISO 8601, UTC."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 class Preparing(Record):
@@ -94,6 +100,34 @@ class HeadSolved(Record):
     seconds: float
 
 
+class ProbedAt(Record):
+    """A head solved on the averages of one end point's maps, and its accuracy on the validation images."""
+
+    event: Literal["probed_at"] = "probed_at"
+    time: str
+    end_point: str
+    features: int
+    accuracy: Measured
+    strength: float
+
+
+class Compared(Record):
+    """What fine-tuning added over a probe (the head solved on frozen features), on the same validation images.
+
+    `gained` images only the fine-tuned network has right, `lost` only the probe; `chance`: how likely a difference of
+    this size is where there is none (McNemar's exact test); `worth`: fine-tuning was better, and not by chance.
+    """
+
+    event: Literal["compared"] = "compared"
+    time: str
+    probe: Measured
+    tuned: Measured
+    gained: int
+    lost: int
+    chance: float
+    worth: bool
+
+
 class Validated(Record):
     """The weights after `epoch` were measured on the validation part; `best` if they are the best so far."""
 
@@ -136,7 +170,18 @@ class Failed(Record):
 
 
 Event = Annotated[
-    Preparing | Started | Progress | Epoch | FeaturesReady | HeadSolved | Validated | Saved | Stopped | Failed,
+    Preparing
+    | Started
+    | Progress
+    | Epoch
+    | FeaturesReady
+    | HeadSolved
+    | ProbedAt
+    | Compared
+    | Validated
+    | Saved
+    | Stopped
+    | Failed,
     Field(discriminator="event"),
 ]
 EVENTS: TypeAdapter[Event] = TypeAdapter(Event)

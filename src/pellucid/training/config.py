@@ -100,6 +100,8 @@ class Learning(Described):
     """What of the validation part chooses the best weights; ties go to the lower loss."""
     one_logit: bool = False
     """As --one-logit."""
+    head: Literal["solved", "random"] = "solved"
+    """finetune: the head starts from its optimum on the features as they are, or at random."""
     auxiliary_weight: float = Field(default=0.3, ge=0)
     """How much the loss of each auxiliary head counts."""
 
@@ -108,7 +110,7 @@ class FeatureSettings(Described):
     """What is frozen gives the same for an image every time: it is computed once and kept, also for later runs."""
 
     cache: Literal["auto", "off"] = "auto"
-    """off: compute what is frozen anew in each epoch."""
+    """off: compute what is frozen anew in each epoch, and let heads start at random."""
     views: int | None = Field(default=None, ge=1)
     """As --views. Default: 1 where the head is solved, otherwise 4."""
     precision: Literal["float16", "float32"] = "float16"
@@ -143,6 +145,7 @@ class Config(Record):
     layout: str = "auto"
     until: str | None = None  # the weights end at this end point
     train_from: str | None = None
+    probe_at: str | None = None  # "all", or end points with commas: a head is solved at each
     options: dict[str, Option] = Field(default_factory=dict)  # width, dropout, ...: as the architecture takes them
     seed: int = Field(default=0, ge=0)
     runs: str = "runs"  # where run folders are made
@@ -173,6 +176,7 @@ def configure(
     model: str | None = None,
     mode: Mode | None = None,
     train_from: str | None = None,
+    probe_at: str | None = None,
     weights: str | None = None,
     layout: str = "auto",
     until: str | None = None,
@@ -228,6 +232,8 @@ def configure(
         point on. Default: finetune with weights, otherwise scratch.
     train_from
         finetune: the first end point that is trained; everything before it is frozen.
+    probe_at
+        Before training, solve a head at each of these end points, with commas, or at all, and tell its accuracy.
     weights
         imagenet, none, or a file (.safetensors, or .pth read weights-only). Default: imagenet, unless from scratch.
     layout
@@ -325,6 +331,7 @@ def configure(
         "layout": layout,
         "until": until,
         "train_from": train_from,
+        "probe_at": probe_at,
         "options": dict(options or {}),
         "seed": seed,
         "runs": str(runs),

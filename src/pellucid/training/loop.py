@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from time import perf_counter
 from typing import Any
 
@@ -24,13 +23,14 @@ from pellucid.networks.halves import Halves, halves
 from pellucid.runs import probe
 from pellucid.runs.bundle import logits_of, save_bundle
 from pellucid.runs.card import FORMAT, Card, Result, probabilities
-from pellucid.runs.events import Epoch, Event, Failed, HeadSolved, Progress, Saved, Started, Stopped, Validated
+from pellucid.runs.events import Epoch, Event, Failed, HeadSolved, Progress, Saved, Started, Stopped, Validated, now
 from pellucid.runs.run_folder import RunFolder
 from pellucid.training.calibration import fit_temperature, sure_from
 from pellucid.training.config import Config, Learning
 from pellucid.training.features import Features
 from pellucid.training.interruption import Interruption, watch
 from pellucid.training.objective import choose, objective
+from pellucid.training.paired import compared, note_tuned
 from pellucid.training.schedule import rate_at
 from pellucid.training.solve import put_head, solve_head
 from pellucid.training.state import Best, Position, Sums, load_checkpoint, save_checkpoint
@@ -60,10 +60,6 @@ class Job:
     def train_from(self) -> str:
         """The first end point that is trained, where some are not."""
         return "Logits" if self.config.mode == "probe" else self.config.train_from or ""
-
-
-def now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def fit(job: Job, *, resume: bool = False) -> Iterator[Event]:
@@ -145,6 +141,8 @@ class _Trainer:
                 return
         self.save_bundle(self.job.run.last, self.evaluated(), (), 1.0, None)
         yield self.saved(self.job.run.last.name, "last")
+        if found := compared(self.job.run):
+            yield found
         yield self.stopped(why)
 
     def solve(self) -> Iterator[Event]:
@@ -307,6 +305,7 @@ class _Trainer:
         )
         if better:
             result = Result(part="validation", measure="accuracy", **accuracy.model_dump())
+            note_tuned(job.run, (choose(logits, one_logit=learning.one_logit) == labels).tolist())
             yield self.save_best(best, (result,), (logits.numpy(), labels.numpy()))
 
     def judge(self, logits: Tensor, labels: Tensor) -> tuple[Best, Measured]:

@@ -2,10 +2,9 @@
 
 import os
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -20,20 +19,18 @@ from pellucid.images.preprocessing import Preprocessing
 from pellucid.images.sources import Sample, Samples, read_samples
 from pellucid.images.split import Split, content_hash, split
 from pellucid.networks.build import Network, network
-from pellucid.networks.halves import Halves, halves
 from pellucid.networks.published import default_preprocessing, published_weights
 from pellucid.networks.weights import load_weights
-from pellucid.runs.events import Event, FeaturesReady, Preparing
+from pellucid.runs.events import Event, Preparing
 from pellucid.runs.provenance import gather
 from pellucid.runs.run_folder import RunFolder, create_run, open_run
 from pellucid.training.config import Config, configure
-from pellucid.training.features import Extraction, fastest
-from pellucid.training.loop import Job, fit, now
+from pellucid.training.frozen import solved_start, with_features
+from pellucid.training.loop import Job, fit
+from pellucid.training.probe_at import probed_at
 from pellucid.training.state import load_network, read_position
-from pellucid.training.store import bytes_of, cache_folder
 from pellucid.training.transfer import freeze
 
-FEATURE_BATCH = 32
 CHUNK = 256  # images between two words about progress
 
 
@@ -124,8 +121,12 @@ def resume_events(run: str | Path) -> Iterator[Event]:
 
 
 def _trained(job: Job, parts: Split, *, resume: bool) -> Iterator[Event]:
-    """Features first, where what is frozen allows it; then the training itself."""
-    job = yield from _with_features(job, parts)
+    """The head solved and features computed first, where that can be; then the training itself."""
+    if not resume and job.config.probe_at:
+        yield from probed_at(job, parts)
+    if not resume:
+        yield from solved_start(job, parts)
+    job = yield from with_features(job, parts)
     yield from fit(job, resume=resume and job.config.learning.optimizer != "solve")
 
 
@@ -309,68 +310,6 @@ def _job(
             "seed": config.seed,
         },
     )
-
-
-def _with_features(job: Job, parts: Split) -> Generator[Event, None, Job]:
-    """`job` on features in the place of images, where what is frozen can be computed once; as it is elsewhere."""
-    config = job.config
-    cut = _cut(job)
-    if cut is None or not isinstance(job.train, Images) or not isinstance(job.validation, Images):
-        if config.learning.optimizer == "solve":
-            why = "the head of this network cannot be solved by itself"
-            raise UserError(why, hint="--optimizer adamw learns it in steps")
-        return job
-    solved = config.learning.optimizer == "solve"
-    views = config.features.views or (1 if solved else 4)
-    augmentation = config.augmentation if views > 1 else None
-    began, computed = perf_counter(), 0
-    job.network.eval()
-    some = torch.stack([job.train[index][0] for index in range(min(8, len(job.train)))])
-    extraction = Extraction(
-        network=job.network,
-        halves=cut,
-        engine=fastest(cut.frozen, some),
-        folder=cache_folder(config.features.folder),
-        limit=bytes_of(config.features.size),
-        half=config.features.precision == "float16",
-        batch=FEATURE_BATCH,
-        workers=job.workers,
-        seed=config.seed,
-    )
-    made = []
-    for part, images in (("train", job.train), ("validation", job.validation)):
-        hashes = [file.sha256 for file in parts.part(part)]
-        shown = (
-            {"views": views, "augmentation": augmentation} if part == "train" else {"views": 1, "augmentation": None}
-        )
-        phase = f"computing features of the {part} images at {cut.end_point}"
-        for done, total in extraction.run(images, hashes, **shown):
-            yield Preparing(phase=phase, done=done, total=total)
-        made.append(extraction.features(images, hashes, **shown))
-        computed += extraction.computed
-    yield FeaturesReady(
-        time=now(),
-        end_point=cut.end_point,
-        images=len(job.train) + len(job.validation),
-        views=views,
-        computed=computed,
-        precision=extraction.engine.precision,
-        difference=extraction.engine.difference,
-        kept=config.features.precision,
-        seconds=perf_counter() - began,
-    )
-    return replace(job, halves=cut, train=made[0], validation=made[1])
-
-
-def _cut(job: Job) -> Halves | None:
-    """Where features can take the place of images: nothing but the loss comes from the images themselves."""
-    config = job.config
-    mixed = config.augmentation.mixup or config.augmentation.cutmix
-    if config.features.cache == "off" or not job.train_from or mixed or job.fabric.world_size > 1:
-        return None
-    if config.mode == "probe" and job.network.head_names:
-        return None
-    return halves(job.network, job.train_from)
 
 
 def _check_unchanged(parts: Split) -> None:

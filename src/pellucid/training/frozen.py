@@ -1,0 +1,137 @@
+"""What can be had of the frozen part before any step is taken: features in the place of images, and a solved head."""
+
+from collections.abc import Generator
+from dataclasses import replace
+from time import perf_counter
+
+import torch
+
+from pellucid.errors import UserError
+from pellucid.images.augmentation import Augmentation
+from pellucid.images.loading import Images
+from pellucid.images.split import Split
+from pellucid.networks.halves import Halves, halves
+from pellucid.runs.events import Event, FeaturesReady, HeadSolved, Preparing, now
+from pellucid.training.features import Extraction, Features, fastest
+from pellucid.training.loop import Job
+from pellucid.training.objective import choose
+from pellucid.training.paired import Paired, write_paired
+from pellucid.training.solve import put_head, solve_head
+from pellucid.training.store import bytes_of, cache_folder
+
+BATCH = 32
+VIEWS = 4  # of each training image, where the rest learns in steps and nobody says how many
+
+
+def with_features(job: Job, parts: Split) -> Generator[Event, None, Job]:
+    """`job` on features in the place of images, where what is frozen can be computed once; as it is elsewhere."""
+    config = job.config
+    solved = config.learning.optimizer == "solve"
+    cut = _cut(job)
+    if cut is None:
+        if solved:
+            why = "the head of this network cannot be solved by itself"
+            raise UserError(why, hint="--optimizer adamw learns it in steps")
+        return job
+    views = config.features.views or (1 if solved else VIEWS)
+    augmentation = config.augmentation if views > 1 else None
+    train, validation = yield from features_of(job, parts, cut, views=views, augmentation=augmentation)
+    return replace(job, halves=cut, train=train, validation=validation)
+
+
+def solved_start(job: Job, parts: Split) -> Generator[Event, None, None]:
+    """Before fine-tuning, solve the head on the features as they are, and note what that probe says of validation.
+
+    The first steps then do not destroy the features (Kumar et al. 2022, arXiv:2202.10054), and what fine-tuning adds
+    over the probe is known in the end. Only where the weights are whole up to the head.
+    """
+    config = job.config
+    if config.mode != "finetune" or config.learning.head != "solved" or config.features.cache == "off":
+        return
+    begun_whole = all(name in _head_names(job) for name in job.provenance["weights"].get("left_random", ()))
+    if config.weights == "none" or not begun_whole or job.network.head_names or job.fabric.world_size > 1:
+        return
+    cut = halves(job.network, "Logits")
+    if cut is None:
+        return
+    train, validation = yield from features_of(job, parts, cut, views=1, augmentation=None)
+    began, learning = perf_counter(), config.learning
+    solved = solve_head(
+        train.view(0).reshape(len(train), -1),
+        job.train_labels,
+        classes=len(job.classes),
+        class_weights=learning.class_weights or learning.balanced_sampling,
+        smoothing=learning.label_smoothing,
+        seed=config.seed,
+    )
+    put_head(job.network, solved, one_logit=learning.one_logit)
+    yield HeadSolved(
+        time=now(), strength=solved.strength, tried=solved.strengths, views=1, seconds=perf_counter() - began
+    )
+    if len(validation):
+        with torch.inference_mode():
+            device = next(job.network.parameters()).device
+            logits = cut.rest.eval()(torch.from_numpy(validation.view(0)).to(device)).float().cpu()
+        right = (choose(logits, one_logit=learning.one_logit).numpy() == validation.labels).tolist()
+        write_paired(job.run, Paired(probe=tuple(right), tuned=()))
+
+
+def _head_names(job: Job) -> set[str]:
+    tensors = {id(tensor) for module in job.network.head_modules() for tensor in module.parameters()}
+    return {name for name, tensor in job.network.named_parameters() if id(tensor) in tensors}
+
+
+def _cut(job: Job) -> Halves | None:
+    """Where features can take the place of images: nothing but the loss comes from the images themselves."""
+    config = job.config
+    mixed = config.augmentation.mixup or config.augmentation.cutmix
+    if config.features.cache == "off" or not job.train_from or mixed or job.fabric.world_size > 1:
+        return None
+    if config.mode == "probe" and job.network.head_names:
+        return None
+    return halves(job.network, job.train_from)
+
+
+def features_of(
+    job: Job, parts: Split, cut: Halves, *, views: int, augmentation: Augmentation | None
+) -> Generator[Event, None, tuple[Features, Features]]:
+    """The features of training and validation images, computed or found, and told."""
+    config, images = job.config, {"train": job.train, "validation": job.validation}
+    began, computed, made = perf_counter(), 0, []
+    assert isinstance(job.train, Images)
+    job.network.eval()
+    some = torch.stack([job.train[index][0] for index in range(min(8, len(job.train)))])
+    extraction = Extraction(
+        network=job.network,
+        halves=cut,
+        engine=fastest(cut.frozen, some, precision=config.machine.precision),
+        folder=cache_folder(config.features.folder),
+        limit=bytes_of(config.features.size),
+        half=config.features.precision == "float16",
+        batch=BATCH,
+        workers=job.workers,
+        seed=config.seed,
+    )
+    for part, each in images.items():
+        assert isinstance(each, Images)
+        hashes = [file.sha256 for file in parts.part(part)]
+        seen = views if part == "train" else 1
+        changed = augmentation if part == "train" else None
+        phase = f"computing features of the {part} images at {cut.end_point}"
+        for done, total in extraction.run(each, hashes, views=seen, augmentation=changed):
+            yield Preparing(phase=phase, done=done, total=total)
+        made.append(extraction.features(each, hashes, views=seen, augmentation=changed))
+        computed += extraction.computed
+    yield FeaturesReady(
+        time=now(),
+        end_point=cut.end_point,
+        images=len(job.train) + len(job.validation),
+        views=views,
+        computed=computed,
+        precision=extraction.engine.precision,
+        difference=extraction.engine.difference,
+        kept=config.features.precision,
+        seconds=perf_counter() - began,
+    )
+    train, validation = made
+    return train, validation

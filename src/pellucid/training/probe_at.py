@@ -1,0 +1,78 @@
+"""Where in the network the answer is: a head solved on the averaged map of every end point, each measured alike."""
+
+from collections.abc import Generator, Sequence
+from itertools import accumulate
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pellucid.architectures.geometry import check_end_point
+from pellucid.errors import UserError
+from pellucid.images.split import Split
+from pellucid.intervals import wilson
+from pellucid.networks.build import Network
+from pellucid.networks.halves import Halves, Rest
+from pellucid.runs.events import Event, ProbedAt, now
+from pellucid.training.frozen import features_of
+from pellucid.training.loop import Job
+from pellucid.training.solve import solve_head
+
+BEYOND = ("Logits", "Predictions")
+
+
+class Averages(nn.Module):
+    """The maps of several end points, each averaged over its cells, side by side: (N, all channels)."""
+
+    def __init__(self, network: Network, names: Sequence[str]) -> None:
+        super().__init__()
+        self.network, self.names = network, tuple(names)
+
+    def forward(self, images: Tensor) -> Tensor:
+        found = self.network.end_points(images, last=self.names[-1])
+        return torch.cat([_averaged(found[name]) for name in self.names], dim=1)
+
+
+def probed_at(job: Job, parts: Split) -> Generator[Event, None, None]:
+    """Solve a head at each end point that `probe_at` asks for, and measure it on the validation images."""
+    names = _asked(job)
+    if not len(job.validation):
+        raise UserError("--probe-at measures on validation images, and there are none", hint="--validation 0.2")
+    with torch.inference_mode():
+        found = job.network.eval().end_points(torch.zeros(1, 3, job.network.size, job.network.size))
+    widths = [_averaged(found[name]).shape[1] for name in names]
+    cut = Halves("+".join(names), Averages(job.network, names), Rest())
+    train, validation = yield from features_of(job, parts, cut, views=1, augmentation=None)
+    learned, measured = train.view(0), validation.view(0)
+    for name, end, width in zip(names, accumulate(widths), widths, strict=True):
+        columns = slice(end - width, end)
+        solved = solve_head(
+            learned[:, columns],
+            job.train_labels,
+            classes=len(job.classes),
+            class_weights=job.config.learning.class_weights or job.config.learning.balanced_sampling,
+            seed=job.config.seed,
+        )
+        said = (measured[:, columns] @ solved.weight.T + solved.bias).argmax(axis=1)
+        right = int(np.sum(said == validation.labels))
+        yield ProbedAt(
+            time=now(), end_point=name, features=width, accuracy=wilson(right, len(said)), strength=solved.strength
+        )
+
+
+def _asked(job: Job) -> list[str]:
+    asked = job.config.probe_at or ""
+    known = [name for name in job.network.end_point_names if name not in (*BEYOND, *job.network.head_names)]
+    if asked == "all":
+        return known
+    names = [name.strip() for name in asked.split(",") if name.strip()]
+    for name in names:
+        check_end_point(job.network.name, tuple(known), name)
+    return [name for name in known if name in names]
+
+
+def _averaged(value: Tensor) -> Tensor:
+    """Maps (N, C, H, W) over their cells, tokens (N, T, C) over all of them."""
+    if value.ndim == 4:
+        return value.mean(dim=(2, 3))
+    return value.mean(dim=1) if value.ndim == 3 else value
