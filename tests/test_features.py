@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from pellucid.networks.halves import halves
 from pellucid.runs.events import FeaturesReady, HeadSolved
 from pellucid.runs.run_folder import RunFolder
 from pellucid.training.config import configure
+from pellucid.training.interruption import Interruption
 from pellucid.training.paired import Paired, compared, note_tuned, write_paired
 from pellucid.training.solve import solve_head
 from pellucid.training.store import Store, bytes_of
@@ -222,7 +224,7 @@ def test_a_probe_is_solved_in_one_go_and_told(photos: Path, weights: Path, tmp_p
     settings = {"mode": "probe", "weights": str(weights), "one_logit": one_logit, "runs": tmp_path}
     run = pl.train(photos, **QUICK, **settings)
     kinds = [event.event for event in run.events()]
-    assert kinds == ["features_ready", "started", "epoch", "head_solved", "validated", "saved", "saved", "stopped"]
+    assert kinds == ["started", "features_ready", "epoch", "head_solved", "validated", "saved", "saved", "stopped"]
     (solved,) = (event for event in run.events() if isinstance(event, HeadSolved))
     assert solved.strength in dict(solved.tried)
     assert pl.evaluate(run.path).accuracy.value == 1.0
@@ -295,7 +297,7 @@ def test_fine_tuning_starts_from_the_solved_head_and_is_compared_with_it(
     settings = {"mode": "finetune", "weights": str(weights), "epochs": 1, "runs": tmp_path}
     run = pl.train(photos, **QUICK, **settings, rate=1e-8)
     kinds = [event.event for event in run.events()]
-    assert kinds[:3] == ["features_ready", "head_solved", "started"] and kinds[-2:] == ["compared", "stopped"]
+    assert kinds[:3] == ["started", "features_ready", "head_solved"] and kinds[-2:] == ["compared", "stopped"]
     probe = pl.train(photos, **QUICK, mode="probe", weights=str(weights), runs=tmp_path)
     solved, started = load_file(probe.last), load_file(run.last)
     assert torch.allclose(solved["Logits.weight"], started["Logits.weight"], atol=1e-5)  # hardly a step was taken
@@ -336,3 +338,19 @@ def test_heads_at_every_end_point_tell_where_the_answer_is(photos: Path, weights
     assert [event.end_point for event in some.events() if event.event == "probed_at"] == ["conv1", "conv3"]
     with pytest.raises(UserError, match="small has no end point 'conv9'"):
         pl.train(photos, **QUICK, **settings, probe_at="conv9")
+
+
+def test_a_stop_while_features_are_computed_keeps_them_and_can_be_resumed(
+    photos: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = Interruption()
+    asked.asked = True
+    settings = {"mode": "probe", "weights": str(weights), "features": {"folder": str(tmp_path / "cache")}}
+    with monkeypatch.context() as patch:
+        patch.setattr("pellucid.training.frozen.watch", lambda: nullcontext(asked))
+        run = pl.train(photos, **QUICK, **settings, runs=tmp_path / "runs")
+    assert [event.event for event in run.events()] == ["started", "stopped"] and run.state() == "interrupted"
+    assert not run.model.exists()
+    again = pl.resume(run.path)
+    assert 0 < ready(again).computed < sum(file.part != "test" for file in run.split().files)  # some had been kept
+    assert again.state() == "finished" and pl.evaluate(again.path).accuracy.value == 1.0

@@ -126,6 +126,9 @@ def _finish(run: RunFolder, end: Any) -> int:
     from pellucid.reports.text import evaluation_text
     from pellucid.uses.evaluate import evaluate, write_evaluation
 
+    if end is not None and end.why == "interrupted" and not run.model.is_file():
+        aside().print(Text(f"interrupted before training began; `pellucid resume {run.path}` goes on"))
+        return USER_FAULT
     if end is not None and end.why == "interrupted":
         write_report(run)
         aside().print(Text(f"interrupted; `pellucid resume {run.path}` goes on, {run.model} can be used as it is"))

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from pellucid.networks.build import Network, TableNetwork
 
+JOINED = "+"  # between the names of several end points
 CHECKED_TO = 1e-5  # relative to the largest logit
 
 
@@ -18,6 +19,12 @@ class Halves:
     end_point: str
     frozen: nn.Module  # images (N, 3, H, W) to features
     rest: "Rest"
+
+    @property
+    def place(self) -> str:
+        """Where it is cut, in words."""
+        several = self.end_point.count(JOINED) + 1
+        return f"{several} end points" if several > 1 else self.end_point
 
 
 class Rest(nn.Module):

@@ -16,6 +16,7 @@ from pellucid.images.loading import Images, loader
 from pellucid.networks.build import Network
 from pellucid.networks.halves import Halves
 from pellucid.networks.quick import keep_memory, quick
+from pellucid.training.interruption import Interrupted, Interruption
 from pellucid.training.store import Row, Store
 
 STRETCH = 512  # images that are computed before they are kept
@@ -163,9 +164,18 @@ class Extraction:
         return Store(self.folder, key, limit=self.limit)
 
     def run(
-        self, images: Images, hashes: Sequence[str], *, views: int, augmentation: Augmentation | None
+        self,
+        images: Images,
+        hashes: Sequence[str],
+        *,
+        views: int,
+        augmentation: Augmentation | None,
+        interruption: Interruption,
     ) -> Iterator[tuple[int, int]]:
-        """Compute and keep what is missing; yields (done, total) images. With no `augmentation` there is one view."""
+        """Compute and keep what is missing; yields (done, total) images. With no `augmentation` there is one view.
+
+        Raises Interrupted, with what was computed so far kept, once a stop was asked for.
+        """
         total, self.computed = views * len(images), 0
         for view in range(views):
             store = self.store(images, augmentation, view)
@@ -185,7 +195,12 @@ class Extraction:
                     made.append(self.engine(pixels))
                     done += len(pixels)
                     yield done, total
-                store.add([hashes[index] for index in part], self._kept(np.concatenate(made)))
+                    if interruption.asked:
+                        break
+                features = self._kept(np.concatenate(made))
+                store.add([hashes[index] for index in part[: len(features)]], features)
+                if interruption.asked:
+                    raise Interrupted
 
     def features(
         self, images: Images, hashes: Sequence[str], *, views: int, augmentation: Augmentation | None

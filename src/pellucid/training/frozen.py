@@ -13,6 +13,7 @@ from pellucid.images.split import Split
 from pellucid.networks.halves import Halves, halves
 from pellucid.runs.events import Event, FeaturesReady, HeadSolved, Preparing, now
 from pellucid.training.features import Extraction, Features, fastest
+from pellucid.training.interruption import watch
 from pellucid.training.loop import Job
 from pellucid.training.objective import choose
 from pellucid.training.paired import Paired, write_paired
@@ -95,7 +96,7 @@ def _cut(job: Job) -> Halves | None:
 def features_of(
     job: Job, parts: Split, cut: Halves, *, views: int, augmentation: Augmentation | None
 ) -> Generator[Event, None, tuple[Features, Features]]:
-    """The features of training and validation images, computed or found, and told."""
+    """The features of training and validation images, computed or found, and told. Raises Interrupted."""
     config, images = job.config, {"train": job.train, "validation": job.validation}
     began, computed, made = perf_counter(), 0, []
     assert isinstance(job.train, Images)
@@ -112,19 +113,22 @@ def features_of(
         workers=job.workers,
         seed=config.seed,
     )
-    for part, each in images.items():
-        assert isinstance(each, Images)
-        hashes = [file.sha256 for file in parts.part(part)]
-        seen = views if part == "train" else 1
-        changed = augmentation if part == "train" else None
-        phase = f"computing features of the {part} images at {cut.end_point}"
-        for done, total in extraction.run(each, hashes, views=seen, augmentation=changed):
-            yield Preparing(phase=phase, done=done, total=total)
-        made.append(extraction.features(each, hashes, views=seen, augmentation=changed))
-        computed += extraction.computed
+    with watch() as interruption:
+        for part, each in images.items():
+            assert isinstance(each, Images)
+            hashes = [file.sha256 for file in parts.part(part)]
+            seen = views if part == "train" else 1
+            changed = augmentation if part == "train" else None
+            phase = f"computing features of the {part} images at {cut.place}"
+            for done, total in extraction.run(
+                each, hashes, views=seen, augmentation=changed, interruption=interruption
+            ):
+                yield Preparing(phase=phase, done=done, total=total)
+            made.append(extraction.features(each, hashes, views=seen, augmentation=changed))
+            computed += extraction.computed
     yield FeaturesReady(
         time=now(),
-        end_point=cut.end_point,
+        end_point=cut.place,
         images=len(job.train) + len(job.validation),
         views=views,
         computed=computed,

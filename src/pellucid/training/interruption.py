@@ -7,6 +7,10 @@ from contextlib import contextmanager
 from types import FrameType
 
 
+class Interrupted(Exception):
+    """A stop was asked for before there was anything to train; what had been computed is kept."""
+
+
 class Interruption:
     """Whether a stop was asked for. A second Ctrl-C stops at once, without saving."""
 

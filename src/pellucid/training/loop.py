@@ -61,6 +61,31 @@ class Job:
         """The first end point that is trained, where some are not."""
         return "Logits" if self.config.mode == "probe" else self.config.train_from or ""
 
+    @property
+    def epochs(self) -> int:
+        """How many there are to be; solving the head takes the place of one."""
+        return 1 if self.config.learning.optimizer == "solve" else self.config.learning.epochs
+
+
+def started(job: Job, *, epoch: int) -> Started:
+    """What is about to be trained, after `epoch` full epochs."""
+    parameters = list(job.network.parameters())
+    return Started(
+        time=now(),
+        run=str(job.run.path),
+        epoch=epoch,
+        epochs=job.epochs,
+        train_images=len(job.train),
+        validation_images=len(job.validation),
+        parameters=sum(parameter.numel() for parameter in parameters),
+        trained_parameters=sum(parameter.numel() for parameter in parameters if parameter.requires_grad),
+        device=str(job.fabric.device),
+        precision=job.precision,
+        workers=job.workers,
+        heads=len(job.network.head_names),
+        head_weight=job.config.learning.auxiliary_weight,
+    )
+
 
 def fit(job: Job, *, resume: bool = False) -> Iterator[Event]:
     """Train to the end, or until Ctrl-C. The best weights so far are always in the run folder as a whole bundle."""
@@ -108,19 +133,12 @@ class _Trainer:
         self.pace = _Pace()
         self.began = perf_counter()
 
-    @property
-    def epochs(self) -> int:
-        """How many there are to be; solving the head takes the place of one."""
-        learning = self.job.config.learning
-        return 1 if learning.optimizer == "solve" else learning.epochs
-
     def restore(self) -> None:
         self.position = load_checkpoint(
             self.job.run, network=self.job.network, optimizer=self.optimizer.optimizer, average=self.average
         )
 
     def run(self, interruption: Interruption) -> Iterator[Event]:
-        yield self.started()
         learning = self.job.config.learning
         why = "finished"
         while self.position.epoch < learning.epochs and not self.position.ended:
@@ -149,7 +167,6 @@ class _Trainer:
         """The best head there is for the training features, in the place of epochs."""
         job, learning = self.job, self.job.config.learning
         assert job.halves is not None and isinstance(job.train, Features)
-        yield self.started()
         began = perf_counter()
         views = len(job.train.views)
         features = np.concatenate([job.train.view(number) for number in range(views)])
@@ -401,7 +418,7 @@ class _Trainer:
         self.position = self.position.model_copy(update=changes)
 
     def seconds_left(self) -> float | None:
-        epochs = self.epochs - self.position.epoch
+        epochs = self.job.epochs - self.position.epoch
         return self.pace.left(
             batches=epochs * self.batches - self.position.batch, validations=epochs if len(self.job.validation) else 0
         )
@@ -411,31 +428,12 @@ class _Trainer:
         return Progress(
             phase=phase,
             epoch=self.position.epoch + (phase == "train"),
-            epochs=self.epochs,
+            epochs=self.job.epochs,
             step=step,
             steps=steps,
             loss=loss,
             images_per_second=sums.images / max(1e-9, sums.waiting + sums.computing),
             seconds_left=self.seconds_left(),
-        )
-
-    def started(self) -> Started:
-        job = self.job
-        parameters = list(job.network.parameters())
-        return Started(
-            time=now(),
-            run=str(job.run.path),
-            epoch=self.position.epoch,
-            epochs=self.epochs,
-            train_images=len(job.train),
-            validation_images=len(job.validation),
-            parameters=sum(parameter.numel() for parameter in parameters),
-            trained_parameters=sum(parameter.numel() for parameter in parameters if parameter.requires_grad),
-            device=str(job.fabric.device),
-            precision=job.precision,
-            workers=job.workers,
-            heads=len(job.network.head_names),
-            head_weight=job.config.learning.auxiliary_weight,
         )
 
     def saved(self, file: str, why: str) -> Saved:

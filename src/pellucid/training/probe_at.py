@@ -12,7 +12,7 @@ from pellucid.errors import UserError
 from pellucid.images.split import Split
 from pellucid.intervals import wilson
 from pellucid.networks.build import Network
-from pellucid.networks.halves import Halves, Rest
+from pellucid.networks.halves import JOINED, Halves, Rest
 from pellucid.runs.events import Event, ProbedAt, now
 from pellucid.training.frozen import features_of
 from pellucid.training.loop import Job
@@ -41,7 +41,7 @@ def probed_at(job: Job, parts: Split) -> Generator[Event, None, None]:
     with torch.inference_mode():
         found = job.network.eval().end_points(torch.zeros(1, 3, job.network.size, job.network.size))
     widths = [_averaged(found[name]).shape[1] for name in names]
-    cut = Halves("+".join(names), Averages(job.network, names), Rest())
+    cut = Halves(JOINED.join(names), Averages(job.network, names), Rest())
     train, validation = yield from features_of(job, parts, cut, views=1, augmentation=None)
     learned, measured = train.view(0), validation.view(0)
     for name, end, width in zip(names, accumulate(widths), widths, strict=True):

@@ -21,14 +21,15 @@ from pellucid.images.split import Split, content_hash, split
 from pellucid.networks.build import Network, network
 from pellucid.networks.published import default_preprocessing, published_weights
 from pellucid.networks.weights import load_weights
-from pellucid.runs.events import Event, Preparing
+from pellucid.runs.events import Event, Preparing, Stopped, now
 from pellucid.runs.provenance import gather
 from pellucid.runs.run_folder import RunFolder, create_run, open_run
 from pellucid.training.config import Config, configure
 from pellucid.training.frozen import solved_start, with_features
-from pellucid.training.loop import Job, fit
+from pellucid.training.interruption import Interrupted
+from pellucid.training.loop import Job, fit, started
 from pellucid.training.probe_at import probed_at
-from pellucid.training.state import load_network, read_position
+from pellucid.training.state import Position, load_network, read_position
 from pellucid.training.transfer import freeze
 
 CHUNK = 256  # images between two words about progress
@@ -93,7 +94,7 @@ def train_events(config: Config) -> Iterator[Event]:
     name = f"{_name(config.data.folder)}-{config.model.replace('/', '-')}"
     run = create_run(Path(config.runs), name, config=config.model_dump(), provenance=provenance, split=parts)
     job = _job(config, run, parts, prepared, fabric, precision, provenance)
-    yield from _kept(run, _trained(job, parts, resume=False))
+    yield from _kept(run, _trained(job, parts, None))
 
 
 def resume_events(run: str | Path) -> Iterator[Event]:
@@ -117,16 +118,22 @@ def resume_events(run: str | Path) -> Iterator[Event]:
         load_network(folder, net)  # what is frozen is needed before training goes on
         prepared = Prepared(net, preprocessing, provenance["chosen"]["weights"])
     job = _job(config, folder, parts, prepared, fabric, precision, provenance)
-    yield from _kept(folder, _trained(job, parts, resume=position is not None))
+    yield from _kept(folder, _trained(job, parts, position))
 
 
-def _trained(job: Job, parts: Split, *, resume: bool) -> Iterator[Event]:
-    """The head solved and features computed first, where that can be; then the training itself."""
-    if not resume and job.config.probe_at:
-        yield from probed_at(job, parts)
-    if not resume:
-        yield from solved_start(job, parts)
-    job = yield from with_features(job, parts)
+def _trained(job: Job, parts: Split, position: Position | None) -> Iterator[Event]:
+    """The head solved and features computed first, where that can be; then the training itself, from `position` on."""
+    resume = position is not None
+    yield started(job, epoch=position.epoch if position else 0)
+    try:
+        if not resume and job.config.probe_at:
+            yield from probed_at(job, parts)
+        if not resume:
+            yield from solved_start(job, parts)
+        job = yield from with_features(job, parts)
+    except Interrupted:
+        yield Stopped(time=now(), epoch=0, why="interrupted", best_epoch=None, seconds=0.0)
+        return
     yield from fit(job, resume=resume and job.config.learning.optimizer != "solve")
 
 
