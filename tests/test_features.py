@@ -11,7 +11,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from sklearn.linear_model import LogisticRegression
 
 import pellucid as pl
@@ -73,14 +73,42 @@ def test_two_halves_compute_what_the_network_does(name: str, options: dict[str, 
         assert torch.equal(logits, net(images)) and len(heads) <= len(net.head_names)
 
 
-@pytest.mark.parametrize("name", ["timm/mobilenetv2_050", "timm/vit_tiny_patch16_224", "timm/convnext_atto"])
-def test_timms_networks_are_cut_before_their_classifier(name: str) -> None:
-    net = pl.network(name, 3, size=64).eval()
-    cut = halves(net, "Logits")
-    assert cut is not None and halves(net, net.end_point_names[0]) is None
+@pytest.mark.parametrize("name", ["mobilenetv2_050", "vit_tiny_patch16_224", "convnext_atto", "densenet121"])
+@settings(max_examples=3, deadline=None)
+@given(data=st.data())
+def test_timms_networks_are_cut_in_the_graph_of_their_operations(name: str, data: st.DataObject) -> None:
+    torch.manual_seed(0)
+    net = pl.network(f"timm/{name}", 3, size=64)
+    end_point = data.draw(st.sampled_from([*net.end_point_names[:-3], "Logits"]))
+    cut = halves(net, end_point)
+    assert cut is not None
     images = torch.randn(2, 3, 64, 64)
+    net.eval()
     with torch.no_grad():
-        assert torch.allclose(cut.rest(cut.frozen(images)), net(images), atol=1e-6)
+        expected = net(images)
+        assert torch.allclose(cut.rest(cut.frozen(images)), expected, atol=1e-5 * float(expected.abs().max()))
+    trained = {
+        id(one) for part in (*net.divided(end_point).within, *net.divided(end_point).after) for one in part.parameters()
+    }
+    assert not trained & {id(one) for one in cut.frozen.parameters()} or end_point == "Logits"
+    assert {id(one) for one in cut.rest.parameters()} <= trained
+
+
+def test_timms_last_blocks_train_on_kept_features_as_on_images(photos: Path, tmp_path: Path) -> None:
+    torch.manual_seed(3)
+    file = tmp_path / "start.safetensors"
+    start = pl.network("timm/mobilenetv2_050", 2, size=64).state_dict()
+    save_file({name.removeprefix("model."): value.contiguous() for name, value in start.items()}, file)
+
+    def trained(**settings: Any) -> dict[str, torch.Tensor]:
+        given = QUICK | {"model": "timm/mobilenetv2_050", "size": 64, "epochs": 1, "weights": str(file)}
+        given |= {"mode": "finetune", "train_from": "blocks.6", "augmentation": STILL, "learning": {"head": "random"}}
+        return load_file(pl.train(photos, **given, **settings, runs=tmp_path / "runs").last)
+
+    plain = trained(features={"cache": "off"})
+    kept = trained(features={"views": 1, "precision": "float32"})
+    for name, tensor in plain.items():
+        assert torch.allclose(kept[name].double(), tensor.double(), atol=1e-3 * float(tensor.abs().max())), name
 
 
 @pytest.mark.parametrize("end_point", ["conv3", "conv5", "Logits"])

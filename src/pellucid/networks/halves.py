@@ -1,12 +1,13 @@
 """A network in two: what is frozen, whose output for an image never changes, and what trains on that output."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from inspect import Parameter, signature
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
-from pellucid.networks.build import Network, TableNetwork
+from pellucid.networks.build import Network, TableNetwork, held, is_unit, units
 
 JOINED = "+"  # between the names of several end points
 CHECKED_TO = 1e-5  # relative to the largest logit
@@ -39,11 +40,13 @@ def halves(network: Network, train_from: str) -> Halves | None:
     """`network` cut before the end point `train_from`; None where nothing comes before it, or it cannot be cut there.
 
     The networks defined here are cut anywhere, unless an auxiliary head that is trained starts from what is frozen;
-    those of timm before their classifier, where that is all that follows.
+    those of timm where a single tensor goes from one part to the other, and their code can be followed.
     """
     if isinstance(network, TableNetwork):
         return _of_table(network, train_from)
-    return _before_classifier(network) if train_from == "Logits" else None
+    if train_from == "Logits":
+        return _before_classifier(network)
+    return None if network.options.get("dropout") else _of_graph(network, train_from)
 
 
 def _of_table(network: TableNetwork, train_from: str) -> Halves | None:
@@ -108,12 +111,92 @@ def _before_classifier(network: Network) -> Halves | None:
     if len(heads) != 1:
         return None
     cut = Halves("PreLogits", _UntilClassifier(network), _Classifier(heads[0]))
-    training = network.training
+    return cut if _agree(network, cut) else None
+
+
+def _agree(network: Network, cut: Halves) -> bool:
+    """Whether both halves, one after the other, compute what the network does."""
+    training = [module for module in network.modules() if module.training]
     network.eval()
     with torch.no_grad():
-        images = torch.randn(1, 3, network.size, network.size, generator=torch.Generator().manual_seed(0))
+        images = torch.randn(2, 3, network.size, network.size, generator=torch.Generator().manual_seed(0))
         images = images.to(next(network.parameters()).device)
         expected, found = network(images), cut.rest(cut.frozen(images))
-    network.train(training)
+    for module in training:
+        module.training = True
     same = expected.shape == found.shape and (expected - found).abs().max() <= CHECKED_TO * expected.abs().max()
-    return cut if same else None
+    return bool(same)
+
+
+class _Watched(fx.Tracer):
+    """Follows a network's code down to the modules that own tensors, or have no parts."""
+
+    def is_leaf_module(self, module: nn.Module, qualified_name: str) -> bool:  # noqa: ARG002 - fx names it
+        return is_unit(module)
+
+
+class _RestOfGraph(Rest):
+    def __init__(self, graph: fx.GraphModule) -> None:
+        super().__init__()
+        self.graph = graph
+
+    def forward(self, features: Tensor) -> Tensor:
+        logits: Tensor = self.graph(features)
+        return logits
+
+
+def _defaults(model: nn.Module) -> dict[str, object]:
+    """The arguments of `forward` besides the images."""
+    parameters = list(signature(model.forward).parameters.values())[1:]
+    return {one.name: one.default for one in parameters if one.default is not Parameter.empty}
+
+
+def _across(late: Collection[fx.Node]) -> set[fx.Node]:
+    """What goes from the earlier operations to the `late` ones."""
+    return {given for node in late for given in node.all_input_nodes if given not in late}
+
+
+def _of_graph(network: Network, train_from: str) -> Halves | None:
+    """A network whose code is not ours, cut in the graph of its operations: where a single tensor goes across."""
+    model = network.get_submodule("model")
+    place = network.divided(train_from)
+    trained = {id(part) for part in (*place.within, *place.after)}
+    modules = dict(model.named_modules())
+    try:
+        graph = _Watched().trace(model, concrete_args=_defaults(model))
+    except Exception:  # code that depends on values cannot be followed; such a network is trained as a whole
+        return None
+    late: set[fx.Node] = set()
+    for node in graph.nodes:
+        learns = node.op == "call_module" and any(id(part) in trained for part in units(modules[node.target]))
+        if learns or any(given in late for given in node.all_input_nodes):
+            late.add(node)
+    order = {node: at for at, node in enumerate(graph.nodes)}
+    across = _across(late)
+    while len(across) > 1:  # what has no weights and serves the rest alone may come after the cut as well
+        last = max(across, key=order.__getitem__)
+        weighs = last.op == "call_module" and any(True for _ in held(modules[last.target]))
+        if weighs or last.op in ("placeholder", "get_attr") or not all(user in late for user in last.users):
+            return None
+        late.add(last)
+        across = _across(late)
+    if len(across) != 1:
+        return None
+    (cut,) = across
+    if cut.op == "placeholder":
+        return None
+    early, rest = fx.Graph(), fx.Graph()
+    copied: dict[fx.Node, fx.Node] = {}
+    for node in graph.nodes:
+        if node not in late:
+            copied[node] = early.node_copy(node, copied.__getitem__)
+    early.output(copied[cut])
+    frozen = fx.GraphModule(model, early)
+    frozen.graph.eliminate_dead_code()  # what only the rest would have used
+    frozen.recompile()
+    copied = {cut: rest.placeholder("features")}
+    for node in graph.nodes:
+        if node in late:
+            copied[node] = rest.node_copy(node, copied.__getitem__)
+    halved = Halves(f"the input of {train_from}", frozen, _RestOfGraph(fx.GraphModule(model, rest)))
+    return halved if _agree(network, halved) else None
