@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from sklearn.linear_model import LogisticRegression
 
 import pellucid as pl
+from pellucid.cli.main import run as command
 from pellucid.errors import UserError
 from pellucid.networks.halves import halves
 from pellucid.runs.events import FeaturesReady, HeadSolved
@@ -382,3 +383,22 @@ def test_a_stop_while_features_are_computed_keeps_them_and_can_be_resumed(
     again = pl.resume(run.path)
     assert 0 < ready(again).computed < sum(file.part != "test" for file in run.split().files)  # some had been kept
     assert again.state() == "finished" and pl.evaluate(again.path).accuracy.value == 1.0
+
+
+def test_the_report_and_the_terminal_say_what_features_gave(
+    photos: Path, weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ["--model", "small", "--size", "32", "--batch", "8", "--workers", "0", "--epochs", "1"]
+    flags += ["--mode", "finetune", "--weights", str(weights), "--runs", str(tmp_path / "runs"), "--probe-at", "conv5"]
+    assert command(["train", str(photos), *flags]) == 0
+    told = " ".join(capsys.readouterr().err.split())
+    (folder,) = (tmp_path / "runs").iterdir()
+    page = " ".join((folder / "report.html").read_text().replace("\u00a0", " ").split())
+    for sentence in (
+        "features at PreLogits of",
+        "head solved in",
+        "a head at conv5 (",
+        "what fine-tuning added may be",
+    ):
+        assert sentence in told
+        assert f"<li>{sentence[0].upper()}{sentence[1:]}" in page

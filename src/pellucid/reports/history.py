@@ -3,7 +3,19 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from pellucid.runs.events import Epoch, Event, Failed, Started, Stopped, Validated
+from pellucid.reports.transfer import Transfer
+from pellucid.runs.events import (
+    Compared,
+    Epoch,
+    Event,
+    Failed,
+    FeaturesReady,
+    HeadSolved,
+    ProbedAt,
+    Started,
+    Stopped,
+    Validated,
+)
 
 
 @dataclass(frozen=True)
@@ -23,6 +35,7 @@ class History:
     started: Started | None
     stopped: Stopped | None
     failed: Failed | None
+    transfer: tuple[Transfer, ...] = ()  # what was had of frozen features, in order
 
     @property
     def best(self) -> Validated | None:
@@ -38,10 +51,12 @@ def history(events: Iterable[Event]) -> History:
     started: Started | None = None
     stopped: Stopped | None = None
     failed: Failed | None = None
+    transfer: list[Transfer] = []
     for event in events:
         match event:
             case Started():
                 started, stopped, failed = event, None, None
+                transfer = []
             case Epoch():
                 learned[event.epoch] = event
             case Validated():
@@ -50,6 +65,8 @@ def history(events: Iterable[Event]) -> History:
                 stopped = event
             case Failed():
                 failed = event
+            case FeaturesReady() | HeadSolved() | ProbedAt() | Compared():
+                transfer.append(event)
     epochs = sorted(learned.keys() | validated.keys())
     laps = tuple(Lap(epoch, learned.get(epoch), validated.get(epoch)) for epoch in epochs)
-    return History(laps, started, stopped, failed)
+    return History(laps, started, stopped, failed, tuple(transfer))

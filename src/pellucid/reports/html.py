@@ -19,6 +19,7 @@ from pellucid.reports.charts import accuracy_chart, loss_chart
 from pellucid.reports.facts import left_out, measures, origin, settings
 from pellucid.reports.history import History, history
 from pellucid.reports.tiles import draw
+from pellucid.reports.transfer import transfer_words
 from pellucid.runs.card import Card
 from pellucid.runs.events import Event
 from pellucid.runs.run_folder import RunFolder
@@ -156,6 +157,7 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     made.globals |= {"counted": counted, "palette": palette, "sentences": sentences, "words": words}
+    made.globals["transfer_words"] = transfer_words
     return made
 
 

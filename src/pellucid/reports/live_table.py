@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pellucid.errors import counted
+from pellucid.reports.transfer import transfer_words
 from pellucid.reports.words import bounds, duration, percent, rate, short_number
 from pellucid.runs.events import (
     Compared,
@@ -99,18 +100,9 @@ class LiveTable:
                 self._end(_end_words(event, self.best))
             case Failed():  # what went wrong is told once, by whoever catches the error
                 self._end(f"stopped by an error in epoch {event.epoch + 1}")
-            case FeaturesReady():
+            case FeaturesReady() | HeadSolved() | ProbedAt() | Compared():
                 self._move(Text(""), now=True)
-                self._print(_features_words(event))
-            case HeadSolved():
-                self._print(
-                    f"head solved in {duration(event.seconds)}, penalty {event.strength:.3g} by cross-validation"
-                )
-            case ProbedAt():
-                self._print(f"a head at {event.end_point} ({event.features:,} features): {event.accuracy}")
-            case Compared():
-                self._move(Text(""), now=True)
-                self._print(compared_words(event))
+                self._print(transfer_words(event))
             case Saved():
                 pass
 
@@ -205,26 +197,6 @@ def _sentence(learned: Epoch | None, validated: Validated | None, epochs: int, s
         parts.append(f"rate {rate(learned.rate)}, {pace}, waiting for data {_waiting(learned)}")
     parts.append(f"{duration(seconds_left)} left")
     return f"epoch {epoch} of {epochs}: {'; '.join(parts)}"
-
-
-def _features_words(event: FeaturesReady) -> str:
-    views = f", {event.views} views each" if event.views > 1 else ""
-    if not event.computed:
-        return f"features at {event.end_point} of {counted(event.images, 'image')}{views}: all were kept"
-    pace = event.computed / max(event.seconds, 1e-9)
-    return (
-        f"features at {event.end_point} of {counted(event.images, 'image')}{views}: {event.computed:,} computed in "
-        f"{duration(event.seconds)} ({pace:,.0f} images/s, {event.precision}), kept as {event.kept}"
-    )
-
-
-def compared_words(event: Compared) -> str:
-    """What fine-tuning was worth, in a sentence."""
-    figures = f"probe {event.probe}, fine-tuned {event.tuned}"
-    counts = f"{event.gained} images gained, {event.lost} lost, p = {event.chance:.2g}"
-    if event.worth:
-        return f"fine-tuning was worth it: {figures} ({counts})"
-    return f"what fine-tuning added may be chance; the probe takes a fraction of the time: {figures} ({counts})"
 
 
 def _number(share: float | None) -> str:

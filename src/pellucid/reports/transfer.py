@@ -1,0 +1,41 @@
+"""What was had of frozen features, as sentences: the same in the terminal and in the report."""
+
+from pellucid.errors import counted
+from pellucid.reports.words import duration
+from pellucid.runs.events import Compared, FeaturesReady, HeadSolved, ProbedAt
+
+Transfer = FeaturesReady | HeadSolved | ProbedAt | Compared
+
+
+def transfer_words(event: Transfer) -> str:
+    """One sentence, without its full stop."""
+    match event:
+        case FeaturesReady():
+            return _features(event)
+        case HeadSolved():
+            return f"head solved in {duration(event.seconds)}, penalty {event.strength:.3g} by cross-validation"
+        case ProbedAt():
+            return f"a head at {event.end_point} ({event.features:,} features): {event.accuracy}"
+        case Compared():
+            return _compared(event)
+
+
+def _features(event: FeaturesReady) -> str:
+    views = f", {event.views} views each" if event.views > 1 else ""
+    what = f"features at {event.end_point} of {counted(event.images, 'image')}{views}"
+    if not event.computed:
+        return f"{what}: all were kept"
+    pace = event.computed / max(event.seconds, 1e-9)
+    return (
+        f"{what}: {event.computed:,} computed in {duration(event.seconds)} ({pace:,.0f} images/s, {event.precision}), "
+        f"kept as {event.kept}"
+    )
+
+
+def _compared(event: Compared) -> str:
+    """What fine-tuning was worth."""
+    figures = f"probe {event.probe}, fine-tuned {event.tuned}"
+    counts = f"{counted(event.gained, 'image')} gained, {event.lost} lost, p = {event.chance:.2g}"
+    if event.worth:
+        return f"fine-tuning was worth it: {figures} ({counts})"
+    return f"what fine-tuning added may be chance; the probe takes a fraction of the time: {figures} ({counts})"
