@@ -20,11 +20,11 @@ from pellucid.errors import UserError
 from pellucid.networks.halves import halves
 from pellucid.runs.events import FeaturesReady, HeadSolved
 from pellucid.runs.run_folder import RunFolder
-from pellucid.training.config import configure
+from pellucid.training.config import bytes_of, configure
 from pellucid.training.interruption import Interruption
 from pellucid.training.paired import Paired, compared, note_tuned, write_paired
 from pellucid.training.solve import solve_head
-from pellucid.training.store import Store, bytes_of
+from pellucid.training.store import Store
 from pellucid.training.train import train_events
 from tests.pictures import make_classes
 
@@ -312,7 +312,7 @@ def test_sizes_are_read(text: str, bytes_: int) -> None:
 
 
 def test_what_cannot_be_solved_or_sized_is_told(photos: Path, weights: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="'lots' is no size"):
+    with pytest.raises(UserError, match=r"features\.size: it is no size: write 20GB, not 'lots'"):
         pl.train(photos, **QUICK, mode="probe", weights=str(weights), cache_size="lots", runs=tmp_path)
     with pytest.raises(UserError, match="solve is for mode probe"):
         configure(photos, **QUICK, mode="scratch", optimizer="solve")
@@ -402,3 +402,22 @@ def test_the_report_and_the_terminal_say_what_features_gave(
     ):
         assert sentence in told
         assert f"<li>{sentence[0].upper()}{sentence[1:]}" in page
+
+
+def test_bfloat16_computes_features_and_steps_and_keeps_weights_in_full(
+    photos: Path, weights: Path, tmp_path: Path
+) -> None:
+    half = QUICK | {"machine": {"workers": 0, "precision": "bfloat16"}}
+    probe = pl.train(photos, **half, mode="probe", weights=str(weights), runs=tmp_path)
+    assert ready(probe).precision == "bfloat16" and 0 < ready(probe).difference <= 0.1
+    assert pl.evaluate(probe.path).accuracy.value == 1.0
+    tuned = pl.train(photos, **half, mode="finetune", weights=str(weights), epochs=1, runs=tmp_path)
+    assert all(tensor.dtype == torch.float32 for tensor in load_file(tuned.last).values() if tensor.is_floating_point())
+    assert pl.evaluate(tuned.path).accuracy.value == 1.0
+
+
+def test_a_head_that_cannot_be_solved_is_told(photos: Path, weights: Path, tmp_path: Path) -> None:
+    for chosen in ({"augmentation": {"mixup": 0.2}}, {"options": {"auxiliary": True}}):
+        with pytest.raises(UserError, match="solve works on kept features"):
+            pl.train(photos, **QUICK, mode="probe", weights=str(weights), **chosen, runs=tmp_path)
+    assert not list(tmp_path.iterdir())

@@ -3,13 +3,14 @@
 Torch-free, so that `pellucid train --help` answers at once.
 """
 
+import re
 import tomllib
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from pellucid.errors import UserError, nearest
 from pellucid.images.augmentation import Augmentation
@@ -106,6 +107,17 @@ class Learning(Described):
     """How much the loss of each auxiliary head counts."""
 
 
+UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+
+
+def bytes_of(text: str) -> int:
+    """`20GB` as a number of bytes. Raises ValueError for anything else."""
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?B)?\s*", text.upper())
+    if not found:
+        raise ValueError("it is no size: write 20GB")
+    return int(float(found[1]) * UNITS[found[2] or ""])
+
+
 class FeatureSettings(Described):
     """What is frozen gives the same for an image every time: it is computed once and kept, also for later runs."""
 
@@ -119,6 +131,12 @@ class FeatureSettings(Described):
     """As --cache-size."""
     folder: str | None = None
     """Where they are kept; default: $PELLUCID_CACHE, or the user's cache folder."""
+
+    @field_validator("size")
+    @classmethod
+    def _size(cls, text: str) -> str:
+        bytes_of(text)
+        return text
 
 
 class Machine(Described):
@@ -164,6 +182,12 @@ class Config(Record):
             raise ValueError("mode scratch starts from random weights: leave weights out, or use probe or finetune")
         if self.learning.optimizer == "solve" and (self.mode != "probe" or self.features.cache == "off"):
             raise ValueError("the optimizer solve is for mode probe with its features kept: choose adamw or sgd")
+        several = self.machine.devices > 1 or self.options.get("auxiliary")
+        if self.learning.optimizer == "solve" and (self.augmentation.mixup or self.augmentation.cutmix or several):
+            raise ValueError(
+                "the optimizer solve works on kept features; mixup, cutmix, several devices and auxiliary heads need "
+                "the images: choose adamw"
+            )
         if self.until and self.weights in ("none", "imagenet"):
             raise ValueError("until says where a weights file ends: it goes with a file as weights")
         return self

@@ -32,38 +32,42 @@ class Engine:
     module: nn.Module
     precision: str
     difference: float
+    device: torch.device
 
     def __call__(self, images: Tensor) -> npt.NDArray[np.float32]:
         with torch.inference_mode():
-            given = images.to(memory_format=torch.channels_last)
+            given = images.to(self.device, memory_format=torch.channels_last)
             made = self.module(given.bfloat16() if self.precision == "bfloat16" else given)
             features: npt.NDArray[np.float32] = made.float().cpu().contiguous().numpy()
             return features
 
 
-def native_bfloat16() -> bool:
-    """Whether the processor multiplies bfloat16 itself; where it does not, torch is a hundred times slower with it."""
-    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+def native_bfloat16(device: torch.device) -> bool:
+    """Whether the device multiplies bfloat16 itself; a processor that does not is many times slower with it."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return device.type == "cpu" and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
-def fastest(frozen: nn.Module, images: Tensor, *, precision: str = "auto") -> Engine:
-    """The quickest way to compute `frozen` that agrees with the plain one on `images`.
+def fastest(frozen: nn.Module, images: Tensor, *, device: torch.device, precision: str = "auto") -> Engine:
+    """The quickest way to compute `frozen`, which is on `device`, that agrees with the plain one on `images`.
 
-    `precision` "float32" tries no other; "auto" bfloat16 where the processor multiplies it itself.
+    `precision` "float32" tries no other; "auto" bfloat16 where the device multiplies it itself.
     """
-    keep_memory()
+    if device.type == "cpu":
+        keep_memory()
     frozen = frozen.eval()
     with torch.inference_mode():
-        plain = frozen(images).float()
+        plain = frozen(images.to(device)).float().cpu()
     spread = max(float(plain.std()), 1e-12)
-    half = precision == "bfloat16" or (precision == "auto" and native_bfloat16())
+    half = precision == "bfloat16" or (precision == "auto" and native_bfloat16(device))
     for tried in ("bfloat16", "float32") if half else ("float32",):
         module = quick(frozen)
-        engine = Engine(module.bfloat16() if tried == "bfloat16" else module, tried, 0.0)
+        engine = Engine(module.bfloat16() if tried == "bfloat16" else module, tried, 0.0, device)
         difference = float(np.abs(engine(images) - plain.numpy()).max()) / spread
         if difference <= QUICK_TO[tried]:
-            return Engine(engine.module, tried, difference)
-    return Engine(frozen, "float32", 0.0)
+            return Engine(engine.module, tried, difference, device)
+    return Engine(frozen, "float32", 0.0, device)
 
 
 def fingerprint(network: Network, halves: Halves) -> dict[str, Any]:

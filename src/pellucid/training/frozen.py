@@ -12,13 +12,14 @@ from pellucid.images.loading import Images
 from pellucid.images.split import Split
 from pellucid.networks.halves import Halves, halves
 from pellucid.runs.events import Event, FeaturesReady, HeadSolved, Preparing, now
+from pellucid.training.config import bytes_of
 from pellucid.training.features import Extraction, Features, fastest
 from pellucid.training.interruption import watch
 from pellucid.training.loop import Job
 from pellucid.training.objective import choose
 from pellucid.training.paired import Paired, write_paired
 from pellucid.training.solve import put_head, solve_head
-from pellucid.training.store import bytes_of, cache_folder
+from pellucid.training.store import cache_folder
 
 BATCH = 32
 VIEWS = 4  # of each training image, where the rest learns in steps and nobody says how many
@@ -31,8 +32,10 @@ def with_features(job: Job, parts: Split) -> Generator[Event, None, Job]:
     cut = _cut(job)
     if cut is None:
         if solved:
-            why = "the head of this network cannot be solved by itself"
-            raise UserError(why, hint="--optimizer adamw learns it in steps")
+            raise UserError(
+                f"the head of {job.network.name} cannot be solved by itself",
+                hint="--optimizer adamw learns it in steps",
+            )
         return job
     views = config.features.views or (1 if solved else VIEWS)
     augmentation = config.augmentation if views > 1 else None
@@ -71,8 +74,7 @@ def solved_start(job: Job, parts: Split) -> Generator[Event, None, None]:
     )
     if len(validation):
         with torch.inference_mode():
-            device = next(job.network.parameters()).device
-            logits = cut.rest.eval()(torch.from_numpy(validation.view(0)).to(device)).float().cpu()
+            logits = cut.rest.eval()(torch.from_numpy(validation.view(0)).to(job.fabric.device)).float().cpu()
         right = (choose(logits, one_logit=learning.one_logit).numpy() == validation.labels).tolist()
         write_paired(job.run, Paired(probe=tuple(right), tuned=()))
 
@@ -100,12 +102,13 @@ def features_of(
     config, images = job.config, {"train": job.train, "validation": job.validation}
     began, computed, made = perf_counter(), 0, []
     assert isinstance(job.train, Images)
-    job.network.eval()
+    device = job.fabric.device
+    job.network.eval().to(device)
     some = torch.stack([job.train[index][0] for index in range(min(8, len(job.train)))])
     extraction = Extraction(
         network=job.network,
         halves=cut,
-        engine=fastest(cut.frozen, some, precision=config.machine.precision),
+        engine=fastest(cut.frozen, some, device=device, precision=config.machine.precision),
         folder=cache_folder(config.features.folder),
         limit=bytes_of(config.features.size),
         half=config.features.precision == "float16",

@@ -8,7 +8,6 @@ the same write two stretches, and one of them is used.
 import hashlib
 import json
 import os
-import re
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,11 +17,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pellucid.errors import UserError
 from pellucid.records import write
 
 FORMAT = 1
-UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 Row = tuple[npt.NDArray[np.floating[Any]], int]  # the stretch, and the image's place in it
 
 
@@ -33,14 +30,6 @@ def cache_folder(chosen: str | None) -> Path:
     if place := os.environ.get("PELLUCID_CACHE"):
         return Path(place)
     return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "pellucid"
-
-
-def bytes_of(text: str) -> int:
-    """`20GB` as a number of bytes. Raises UserError for anything else."""
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?B)?\s*", text.upper())
-    if not found:
-        raise UserError(f"{text!r} is no size", hint="write --features.size 20GB")
-    return int(float(found[1]) * UNITS[found[2] or ""] if found[2] != "B" else float(found[1]))
 
 
 class Store:
