@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -97,13 +98,14 @@ class Features:
 
     def __init__(self, views: Sequence[Sequence[Row]], labels: Sequence[int], *, seed: int) -> None:
         self.views, self.labels, self.seed = views, np.asarray(labels), seed
-        self._epoch, self._order = 0, np.arange(len(self.labels))
+        self.show()
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def show(self, *, epoch: int = 0, order: Sequence[int] | None = None) -> None:
-        self._epoch = epoch
+        random = np.random.default_rng((self.seed, epoch, 1))
+        self._chosen = random.integers(len(self.views), size=len(self))
         self._order = np.arange(len(self)) if order is None else np.asarray(order)
 
     def view(self, number: int) -> npt.NDArray[np.float32]:
@@ -115,9 +117,7 @@ class Features:
 
     def at(self, indices: npt.NDArray[np.integer[Any]]) -> tuple[Tensor, Tensor, Tensor]:
         """One batch."""
-        random = np.random.default_rng((self.seed, self._epoch, 1))
-        chosen = random.integers(len(self.views), size=len(self))
-        rows = [self.views[chosen[index]][index] for index in indices]
+        rows = [self.views[self._chosen[index]][index] for index in indices]
         features = torch.from_numpy(_gathered(rows))
         return features, torch.from_numpy(self.labels[indices]), torch.from_numpy(np.asarray(indices))
 
@@ -157,9 +157,13 @@ class Extraction:
     seed: int
     computed: int = 0
 
+    @cached_property
+    def _fingerprint(self) -> dict[str, Any]:
+        return fingerprint(self.network, self.halves)
+
     def store(self, images: Images, augmentation: Augmentation | None, view: int) -> Store:
         seen = {"augmentation": augmentation.model_dump(), "seed": self.seed, "view": view} if augmentation else None
-        key = fingerprint(self.network, self.halves) | {
+        key = self._fingerprint | {
             "preprocessing": images.preprocessing.model_dump(mode="json"),
             "view": seen,
             "computed": self.engine.precision,
