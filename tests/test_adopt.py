@@ -78,3 +78,23 @@ def test_what_cannot_be_adopted_is_told(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is no name for a model"):
         adopt("small", tmp_path / "out.onnx")
     assert not list(tmp_path.iterdir())
+
+
+def test_weights_of_keras_are_refused_in_a_network_by_torchs_conventions(tmp_path: Path) -> None:
+    import numpy as np
+
+    from tests.references.seeded import seeded_weights
+
+    kept = np.load(HERE / "keras_resnet50.npz")
+    rows = zip(kept["names"], kept["shapes"], strict=True)
+    shapes = {str(name): tuple(int(side) for side in row if side) for name, row in rows}
+    file = tmp_path / "keras.npz"
+    np.savez(file, **seeded_weights(shapes, out_first=False, seed=1))
+    names = tuple("abcdefg")
+    with pytest.raises(UserError, match="built by torch's conventions"):
+        adopt("resnet50", tmp_path / "net.safetensors", weights=file, classes=names, size=64)
+    assert not (tmp_path / "net.safetensors").exists()
+    path = adopt(
+        "resnet50", tmp_path / "net.safetensors", weights=file, classes=names, size=64, conventions="tensorflow"
+    )
+    assert read_card(path).provenance["adopted"]["layout"] == "keras"

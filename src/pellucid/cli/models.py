@@ -317,7 +317,7 @@ def adopt(
     size
         Pixels a side; default: as the record says.
     conventions
-        torch or tensorflow, as the weights were trained; default: tensorflow for the layouts tf-slim and keras.
+        torch or tensorflow, as the weights were trained; default: tensorflow where the layout is tf-slim or keras.
     """
     from pellucid.cli.show import say
     from pellucid.uses.adopt import adopt as make

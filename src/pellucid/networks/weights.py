@@ -10,13 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pellucid.architectures.catalog import architecture
 from pellucid.errors import UserError, listed
 from pellucid.networks.build import Network, TableNetwork, held, units
 from pellucid.networks.files import as_tensors, read_tensors
 from pellucid.networks.sources.table import HEADS, NAMES, arranged, partners_of
 
 SCALE = ".norm.weight"
-UNSCALED = ("tf-slim", "keras")  # whose batch norms may lack a scale, which then is one
+TENSORFLOW = ("tf-slim", "keras")  # layouts of TensorFlow; its batch norms may lack a scale, which then is one
 COUNTER = "num_batches_tracked"  # of batch norms: nothing is computed with it, and older files lack it
 
 
@@ -111,6 +112,22 @@ def _partners(net: Network, wanted: list[str], layout: str) -> dict[str, str]:
     return {name: names[name] for name in wanted}
 
 
+def check_conventions(net: Network, report: LoadReport) -> None:
+    """UserError where TensorFlow's weights are in a network that pads, averages or strides as torch does.
+
+    The tensors fit all the same, and what they compute would be wrong without a word.
+    """
+    if report.layout not in TENSORFLOW or net.options.get("conventions") != "torch":
+        return
+    table = architecture(net.name)
+    if table.torch != table.tensorflow:
+        raise UserError(
+            f"these are weights of {report.layout}, and {net.name} is built by torch's conventions",
+            ["padding, epsilon or strides differ: it would compute something else"],
+            hint="--conventions tensorflow (with train: --options.conventions tensorflow)",
+        )
+
+
 def names_elsewhere(net: TableNetwork, layout: str) -> dict[str, str]:
     """What `layout` calls each of our tensors; UserError where it has no network of this family."""
     return _partners(net, list(net.state_dict()), _known_layout(net, layout))
@@ -146,7 +163,7 @@ class _Fit:
     def _fits(self, ours: str, theirs: str) -> bool:
         if theirs in self.tensors:
             return _alike(self.state[ours], self.tensors[theirs])
-        return ours.endswith(COUNTER) or (self.layout in UNSCALED and ours.endswith(SCALE))
+        return ours.endswith(COUNTER) or (self.layout in TENSORFLOW and ours.endswith(SCALE))
 
 
 def _alike(ours: Tensor, theirs: Tensor) -> bool:

@@ -259,9 +259,10 @@ def configure(
     probe_at
         Before training, solve a head at each of these end points, with commas, or at all, and tell its accuracy.
     weights
-        imagenet, none, or a file (.safetensors, or .pth read weights-only). Default: imagenet, unless from scratch.
+        imagenet, none, or a file (.safetensors, .pth, .npz, .h5, .keras, .pdparams). Default: imagenet, unless from
+        scratch.
     layout
-        Whose names the tensors in the weights file have: pellucid, torchvision, timm, or auto.
+        Whose names the tensors in the weights file have: pellucid, torchvision, timm, tf-slim, keras, paddle, or auto.
     until
         The weights file ends at this end point; what comes after stays random.
     recipe

@@ -20,7 +20,7 @@ from pellucid.images.sources import Sample, Samples, read_samples
 from pellucid.images.split import Split, content_hash, split
 from pellucid.networks.build import Network, network
 from pellucid.networks.published import default_preprocessing, published_weights
-from pellucid.networks.weights import load_weights
+from pellucid.networks.weights import check_conventions, load_weights
 from pellucid.runs.events import Event, Preparing, Stopped, now
 from pellucid.runs.provenance import gather
 from pellucid.runs.run_folder import RunFolder, create_run, open_run
@@ -153,8 +153,7 @@ def _flat(values: dict[str, Any], place: str = "") -> Iterator[tuple[str, Any]]:
 
 def _kept(run: RunFolder, events: Iterator[Event]) -> Iterator[Event]:
     for event in events:
-        if not isinstance(event, Preparing):
-            run.note(event)
+        run.note(event)
         yield event
 
 
@@ -234,6 +233,8 @@ def _start_network(config: Config, parts: Split) -> Prepared:
         origin |= {"loaded": len(report.loaded), "left_random": list(report.left_random)}
     elif config.weights != "none":
         report = load_weights(net, Path(config.weights), layout=config.layout, until=config.until, head=False)
+        if "conventions" not in config.options:
+            check_conventions(net, report)
         origin |= {"loaded": len(report.loaded), "left_random": list(report.left_random)}
     return Prepared(net, _preprocessing(config, wanted), origin)
 

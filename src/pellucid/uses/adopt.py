@@ -9,7 +9,7 @@ from pellucid.images.preprocessing import Preprocessing
 from pellucid.images.split import content_hash
 from pellucid.networks.build import network
 from pellucid.networks.published import default_preprocessing, is_published, published_record, published_weights
-from pellucid.networks.weights import load_weights
+from pellucid.networks.weights import check_conventions, load_weights
 from pellucid.records import read_text
 from pellucid.runs import probe
 from pellucid.runs.bundle import logits_of, save_bundle
@@ -49,6 +49,7 @@ def adopt(
     else:
         report = load_weights(net, Path(weights), layout=layout)
         origin |= {"weights": Path(weights).name, "sha256": content_hash(Path(weights))}
+    check_conventions(net, report)
     if report.left_random:
         raise UserError(f"{weights} leaves parts of {name} random", listed(report.left_random), hint="train it instead")
     wanted = record.preprocessing if record and size is None else default_preprocessing(name, size=net.size)

@@ -84,7 +84,7 @@ def flowing(
     from pellucid.images.preprocessing import prepare
     from pellucid.networks.flow import flows
     from pellucid.networks.published import published_weights
-    from pellucid.networks.weights import load_weights
+    from pellucid.networks.weights import check_conventions, load_weights
 
     made, wanted = _built(net, size=size, **options)
     if weights == "imagenet":
@@ -92,7 +92,7 @@ def flowing(
         load_weights(made, tensors, layout=layout)
         wanted = record.preprocessing
     elif weights is not None:
-        load_weights(made, Path(weights), layout=layout)
+        check_conventions(made, load_weights(made, Path(weights), layout=layout))
     return flows(made, torch.from_numpy(prepare(open_image(image), wanted))[None])
 
 
