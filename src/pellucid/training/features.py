@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -144,7 +144,9 @@ def _gathered(rows: Sequence[Row]) -> npt.NDArray[np.float32]:
 
 @dataclass
 class Extraction:
-    """Everything that turns images into features. `computed` counts those that were not kept yet, of the last run."""
+    """Everything that turns images into features. Of the last run, `found` has
+    the features of each view, and `computed` counts those that were not kept before.
+    """
 
     network: Network
     halves: Halves
@@ -156,6 +158,7 @@ class Extraction:
     workers: int
     seed: int
     computed: int = 0
+    found: list[dict[str, Row]] = field(default_factory=list)
 
     @cached_property
     def _fingerprint(self) -> dict[str, Any]:
@@ -184,10 +187,11 @@ class Extraction:
 
         Raises Interrupted, with what was computed so far kept, once a stop was asked for.
         """
-        total, self.computed = views * len(images), 0
+        total, self.computed, self.found = views * len(images), 0, []
         for view in range(views):
             store = self.store(images, augmentation, view)
             known = store.rows(hashes)
+            self.found.append(known)
             first = {name: index for index, name in reversed(list(enumerate(hashes)))}  # twins once
             missing = [index for name, index in first.items() if name not in known]
             done = view * len(images) + len(images) - len(missing)
@@ -206,16 +210,13 @@ class Extraction:
                     if interruption.asked:
                         break
                 features = self._kept(np.concatenate(made))
-                store.add([hashes[index] for index in part[: len(features)]], features)
+                known |= store.add([hashes[index] for index in part[: len(features)]], features)
                 if interruption.asked:
                     raise Interrupted
 
-    def features(
-        self, images: Images, hashes: Sequence[str], *, views: int, augmentation: Augmentation | None
-    ) -> Features:
-        """What `run` kept, as training data."""
-        found = [self.store(images, augmentation, view).rows(hashes) for view in range(views)]
-        return Features([[rows[name] for name in hashes] for rows in found], images.labels, seed=self.seed)
+    def features(self, images: Images, hashes: Sequence[str]) -> Features:
+        """What the last `run` found and kept, as training data."""
+        return Features([[rows[name] for name in hashes] for rows in self.found], images.labels, seed=self.seed)
 
     def _kept(self, features: npt.NDArray[np.float32]) -> npt.NDArray[np.floating[Any]]:
         """In half precision, which loses 1 part in 2,000, where every number fits."""

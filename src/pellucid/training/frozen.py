@@ -127,7 +127,7 @@ def features_of(
                 each, hashes, views=seen, augmentation=changed, interruption=interruption
             ):
                 yield Preparing(phase=phase, done=done, total=total)
-            made.append(extraction.features(each, hashes, views=seen, augmentation=changed))
+            made.append(extraction.features(each, hashes))
             computed += extraction.computed
     yield FeaturesReady(
         time=now(),

@@ -56,17 +56,20 @@ class Store:
             note.touch()  # used now: what is used least goes first
         return found
 
-    def add(self, images: Sequence[str], features: npt.NDArray[np.floating[Any]]) -> None:
-        """Keep the features of `images`, in their order; older keys go where there is no room."""
+    def add(self, images: Sequence[str], features: npt.NDArray[np.floating[Any]]) -> dict[str, Row]:
+        """Keep the features of `images`, in their order, and give them back as kept; older keys make room."""
         self.place.mkdir(parents=True, exist_ok=True)
         stretch = self.place / secrets.token_hex(8)
         partial = stretch.with_suffix(f".{os.getpid()}.part")
         with partial.open("wb") as file:
             np.save(file, features)
         content = _hash(partial)
-        partial.replace(stretch.with_suffix(".npy"))
+        array = stretch.with_suffix(".npy")
+        partial.replace(array)
+        kept = np.load(array, mmap_mode="r", allow_pickle=False)  # open from now on, whoever makes room
         write(stretch.with_suffix(".json"), json.dumps({"key": self.key, "sha256": content, "images": list(images)}))
         self._make_room()
+        return {name: (kept, row) for row, name in enumerate(images)}
 
     def _read(self, note: Path) -> tuple[list[str], npt.NDArray[np.floating[Any]]] | None:
         try:
