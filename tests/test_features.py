@@ -17,6 +17,7 @@ from sklearn.linear_model import LogisticRegression
 import pellucid as pl
 from pellucid.cli.main import run as command
 from pellucid.errors import UserError
+from pellucid.images.store import Store
 from pellucid.networks.halves import halves
 from pellucid.runs.events import FeaturesReady, HeadSolved
 from pellucid.runs.run_folder import RunFolder
@@ -24,7 +25,6 @@ from pellucid.training.config import bytes_of, configure
 from pellucid.training.interruption import Interruption
 from pellucid.training.paired import Paired, compared, note_tuned, write_paired
 from pellucid.training.solve import solve_head
-from pellucid.training.store import Store
 from pellucid.training.train import train_events
 from tests.pictures import make_classes
 
@@ -195,7 +195,7 @@ def test_a_stretch_that_was_tampered_with_is_computed_again(photos: Path, weight
 
 
 def test_the_cache_is_bounded_and_what_is_used_least_goes_first(tmp_path: Path) -> None:
-    stores = [Store(tmp_path, {"number": number}, limit=25_000) for number in range(3)]
+    stores = [Store(tmp_path, "arrays", {"number": number}, limit=25_000) for number in range(3)]
     for number, store in enumerate(stores):
         store.add([f"image{number}"], np.zeros((1, 2000), np.float32))  # 8 kB each
     assert [len(store.rows([f"image{number}"])) for number, store in enumerate(stores)] == [1, 1, 1]
@@ -204,17 +204,17 @@ def test_the_cache_is_bounded_and_what_is_used_least_goes_first(tmp_path: Path) 
     for moment, number in enumerate((1, 0, 2)):  # the second was used least
         for path in stores[number].place.iterdir():
             os.utime(path, (moment, moment))
-    Store(tmp_path, {"number": 3}, limit=25_000).add(["image3"], np.zeros((1, 2000), np.float32))
+    Store(tmp_path, "arrays", {"number": 3}, limit=25_000).add(["image3"], np.zeros((1, 2000), np.float32))
     assert [len(store.rows([f"image{number}"])) for number, store in enumerate(stores)] == [1, 0, 1]
 
 
 def test_two_processes_may_keep_the_same_and_half_a_stretch_does_not_count(tmp_path: Path) -> None:
-    one, other = (Store(tmp_path, {"number": 1}, limit=10**6) for _ in range(2))
+    one, other = (Store(tmp_path, "arrays", {"number": 1}, limit=10**6) for _ in range(2))
     one.add(["a", "b"], np.ones((2, 3), np.float32))
     other.add(["b", "c"], np.ones((2, 3), np.float32))
     (one.place / "0123.npy").write_bytes(b"interrupted before its note was written")
     found = one.rows(["a", "b", "c", "d"])
-    assert set(found) == {"a", "b", "c"} and all(array[row].tolist() == [1, 1, 1] for array, row in found.values())
+    assert set(found) == {"a", "b", "c"} and all(row.array.tolist() == [1, 1, 1] for row in found.values())
 
 
 def test_the_solved_head_is_scikit_learns_optimum() -> None:

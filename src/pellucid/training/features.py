@@ -14,11 +14,11 @@ from torch import Tensor, nn
 
 from pellucid.images.augmentation import Augmentation
 from pellucid.images.loading import Images, loader
+from pellucid.images.store import Row, Store
 from pellucid.networks.build import Network
 from pellucid.networks.halves import Halves
 from pellucid.networks.quick import keep_memory, quick
 from pellucid.training.interruption import Interrupted, Interruption
-from pellucid.training.store import Row, Store
 
 STRETCH = 512  # images that are computed before they are kept
 LARGEST_HALF = 6e4  # float16 ends at 65,504
@@ -139,7 +139,7 @@ class Batches:
 
 
 def _gathered(rows: Sequence[Row]) -> npt.NDArray[np.float32]:
-    return np.stack([array[row] for array, row in rows]).astype(np.float32)
+    return np.stack([row.array for row in rows]).astype(np.float32)
 
 
 @dataclass
@@ -172,7 +172,7 @@ class Extraction:
             "computed": self.engine.precision,
             "kept": "float16" if self.half else "float32",
         }
-        return Store(self.folder, key, limit=self.limit)
+        return Store(self.folder, "features", key, limit=self.limit)
 
     def run(
         self,

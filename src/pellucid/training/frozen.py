@@ -10,6 +10,7 @@ from pellucid.errors import UserError
 from pellucid.images.augmentation import Augmentation
 from pellucid.images.loading import Images
 from pellucid.images.split import Split
+from pellucid.images.store import cache_folder
 from pellucid.networks.halves import Halves, halves
 from pellucid.runs.events import Event, FeaturesReady, HeadSolved, Preparing, now
 from pellucid.training.config import bytes_of
@@ -19,7 +20,6 @@ from pellucid.training.loop import Job
 from pellucid.training.objective import choose
 from pellucid.training.paired import Paired, write_paired
 from pellucid.training.solve import put_head, solve_head
-from pellucid.training.store import cache_folder
 
 BATCH = 32
 VIEWS = 4  # of each training image, where the rest learns in steps and nobody says how many
