@@ -177,7 +177,7 @@ def test_a_stretch_that_was_tampered_with_is_computed_again(photos: Path, weight
     run, all_of_them = features()
     expected = load_file(run.model)
     for harm in ("content", "names", "key", "cut"):
-        note = max((tmp_path / "cache").rglob("*.json"), key=lambda path: path.stat().st_size)
+        note = max((tmp_path / "cache" / "features").rglob("*.json"), key=lambda path: path.stat().st_size)
         array = note.with_suffix(".npy")
         told = json.loads(note.read_text())
         if harm == "content":
@@ -253,7 +253,17 @@ def test_a_probe_is_solved_in_one_go_and_told(photos: Path, weights: Path, tmp_p
     settings = {"mode": "probe", "weights": str(weights), "one_logit": one_logit, "runs": tmp_path}
     run = pl.train(photos, **QUICK, **settings)
     kinds = [event.event for event in run.events()]
-    assert kinds == ["started", "features_ready", "epoch", "head_solved", "validated", "saved", "saved", "stopped"]
+    assert kinds == [
+        "started",
+        "pixels_ready",
+        "features_ready",
+        "epoch",
+        "head_solved",
+        "validated",
+        "saved",
+        "saved",
+        "stopped",
+    ]
     (solved,) = (event for event in run.events() if isinstance(event, HeadSolved))
     assert solved.strength in dict(solved.tried)
     assert pl.evaluate(run.path).accuracy.value == 1.0
@@ -326,7 +336,10 @@ def test_fine_tuning_starts_from_the_solved_head_and_is_compared_with_it(
     settings = {"mode": "finetune", "weights": str(weights), "epochs": 1, "runs": tmp_path}
     run = pl.train(photos, **QUICK, **settings, rate=1e-8)
     kinds = [event.event for event in run.events()]
-    assert kinds[:3] == ["started", "features_ready", "head_solved"] and kinds[-2:] == ["compared", "stopped"]
+    assert kinds[:4] == ["started", "pixels_ready", "features_ready", "head_solved"] and kinds[-2:] == [
+        "compared",
+        "stopped",
+    ]
     probe = pl.train(photos, **QUICK, mode="probe", weights=str(weights), runs=tmp_path)
     solved, started = load_file(probe.last), load_file(run.last)
     assert torch.allclose(solved["Logits.weight"], started["Logits.weight"], atol=1e-5)  # hardly a step was taken
@@ -378,7 +391,11 @@ def test_a_stop_while_features_are_computed_keeps_them_and_can_be_resumed(
     with monkeypatch.context() as patch:
         patch.setattr("pellucid.training.frozen.watch", lambda: nullcontext(asked))
         run = pl.train(photos, **QUICK, **settings, runs=tmp_path / "runs")
-    assert [event.event for event in run.events()] == ["started", "stopped"] and run.state() == "interrupted"
+    assert [event.event for event in run.events()] == [
+        "started",
+        "pixels_ready",
+        "stopped",
+    ] and run.state() == "interrupted"
     assert not run.model.exists()
     again = pl.resume(run.path)
     assert 0 < ready(again).computed < sum(file.part != "test" for file in run.split().files)  # some had been kept

@@ -31,6 +31,8 @@ class Augmentation(Described):
     crop: Literal["random-resized", "random", "centre"] = "random-resized"
     """random-resized: a part of the image, resized; random: a part at the resolution that --input.resize leaves
     (native: nothing is resampled); centre: as in validation."""
+    decode: Literal["reduced", "full"] = "reduced"
+    """random-resized: JPEGs much larger than their crops are decoded at a reduced scale, or every pixel is."""
     scale: tuple[float, float] = (0.35, 1.0)
     """random-resized: the part's share of the area."""
     ratio: tuple[float, float] = (0.75, 1.3333333333333333)
@@ -69,15 +71,21 @@ class Augmentation(Described):
 
 
 def augment(
-    image: Image.Image, augmentation: Augmentation, preprocessing: Preprocessing, *, seed: Sequence[int]
+    image: Image.Image,
+    augmentation: Augmentation,
+    preprocessing: Preprocessing,
+    *,
+    seed: Sequence[int],
+    extent: tuple[int, int] | None = None,
 ) -> Pixels:
     """One random version of an upright RGB image, by `seed` alone: uint8 (size, size, 3), to be normalised.
 
+    `extent`: (width, height) of the image before it was reduced; the same parts of the picture are cut either way.
     The order is that of torchvision's reference recipes: crop, flips, policy; then what a photograph meets on its way
     (blur, JPEG); erasing last.
     """
     random = np.random.default_rng(seed)
-    image = _crop(image, augmentation, preprocessing, random)
+    image = _crop(image, augmentation, preprocessing, random, extent or image.size)
     if random.random() < augmentation.flip:
         image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     if random.random() < augmentation.vertical_flip:
@@ -93,21 +101,28 @@ def augment(
 
 
 def _crop(
-    image: Image.Image, augmentation: Augmentation, preprocessing: Preprocessing, random: np.random.Generator
+    image: Image.Image,
+    augmentation: Augmentation,
+    preprocessing: Preprocessing,
+    random: np.random.Generator,
+    extent: tuple[int, int],
 ) -> Image.Image:
     size = preprocessing.size
     match augmentation.crop:
         case "centre":
             return Image.fromarray(crop_centre(image, preprocessing))
         case "random-resized":
-            box = random_part(image.size, augmentation.scale, augmentation.ratio, random)
+            part = random_part(extent, augmentation.scale, augmentation.ratio, random)
+            across, down = (here / full for here, full in zip(image.size, extent, strict=True))
+            right, below = min(part[2] * across, image.width), min(part[3] * down, image.height)
+            box = (part[0] * across, part[1] * down, right, below)
             # Where nothing is said of resizing (native resolution), the part must still become `size`.
             how = INTERPOLATIONS[preprocessing.interpolation or "bilinear"]
             return image.resize((size, size), how, box=box)
         case "random":
             if preprocessing.resize is not None and preprocessing.interpolation is not None:
-                extent = resized(image.size, preprocessing.resize)
-                image = image.resize(extent, INTERPOLATIONS[preprocessing.interpolation])
+                how = INTERPOLATIONS[preprocessing.interpolation]
+                image = image.resize(resized(image.size, preprocessing.resize), how)
             left, top = (_start(side, size, random) for side in image.size)
             return image.crop((left, top, left + size, top + size))  # black where the image is smaller
 

@@ -96,17 +96,36 @@ def open_image(source: Source, *, background: tuple[int, int, int] = WHITE, name
     frame; 16-bit grey is scaled to 8 bits, not clipped, and of 16-bit colour the higher 8 bits are taken. Colour
     profiles are not applied. `name` is what errors call it. Raises Unreadable.
     """
+    return _open(source, background, name, None)[0]
+
+
+def open_reduced(
+    source: Source, *, least: int, background: tuple[int, int, int] = WHITE, name: str | None = None
+) -> tuple[Image.Image, tuple[int, int]]:
+    """As open_image, and the full (width, height): a JPEG is decoded at the smallest of its scales (full, a half, a
+    quarter, an eighth) at which the short side still has `least` pixels. It is read to its end all the same.
+    """
+    return _open(source, background, name, least)
+
+
+def _open(
+    source: Source, background: tuple[int, int, int], name: str | None, least: int | None
+) -> tuple[Image.Image, tuple[int, int]]:
     name = name or (str(source) if isinstance(source, str | Path) else "image")
     try:
         # Sizes are judged below, with a reason; remarks on harmless metadata are nobody's business.
         with QUIET:
             image = _opened(source, name)
             _check_size(image, name)
+            extent = image.size
+            if least is not None and image.format == "JPEG":
+                image.draft(None, (extent[0] * least // min(extent), extent[1] * least // min(extent)))
             image.load()
             upright = _upright(image)
+            extent = extent if upright.size == image.size else extent[::-1]
             if image.mode.startswith("I") or image.mode == "F":
-                return _rgb_of_deep_grey(upright, image, background, name)
-            return _rgb(upright, background)
+                return _rgb_of_deep_grey(upright, image, background, name), extent
+            return _rgb(upright, background), extent
     except Image.DecompressionBombError as cause:
         raise Unreadable(name, f"too large: more than {MAX_PIXELS:,} pixels") from cause
     except MemoryError as cause:
@@ -145,7 +164,7 @@ def _opened(source: Source, name: str) -> Image.Image:
         return Image.fromarray(source)
     if not isinstance(source, str | Path | bytes):
         raise Unreadable(name, f"a {type(source).__name__}, not a path, bytes, a PIL image or an array")
-    content = source if isinstance(source, bytes) else _content(Path(source), name)
+    content = source if isinstance(source, bytes) else content_of(Path(source), name)
     if not content:
         raise Unreadable(name, "empty")
     try:
@@ -168,7 +187,8 @@ def _formats() -> tuple[str, ...]:
     return tuple(name for name in Image.ID if name not in NOT_PIXELS)
 
 
-def _content(path: Path, name: str) -> bytes:
+def content_of(path: Path, name: str) -> bytes:
+    """A regular file's bytes. Raises Unreadable with `name`."""
     try:
         status = path.stat()
         if stat.S_ISDIR(status.st_mode):

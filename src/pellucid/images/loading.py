@@ -11,16 +11,18 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler, default_collate, get_worker_info
+from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
 from pellucid.images.augmentation import Augmentation, augment
-from pellucid.images.decode import Unreadable, open_image
-from pellucid.images.preprocessing import Pixels, Preprocessing, crop, normalise
+from pellucid.images.decode import Unreadable
+from pellucid.images.pixels import Form, Kept, PixelCache, decode
+from pellucid.images.preprocessing import Pixels, Preprocessing, normalise
 from pellucid.images.split import SplitFile
 
 KEEP = 512 << 20  # bytes: 3,500 crops of 224 pixels, or 2,700 photos of 256
 
 Item = tuple[Tensor, int, int]
+Bare = tuple[Pixels, int, int]
 
 
 class Images(Dataset):
@@ -28,8 +30,8 @@ class Images(Dataset):
 
     With an augmentation, each epoch shows another version of every image, by (seed, epoch, index) alone: any number of
     workers gives the same pixels. Without one, every image is prepared as for prediction. What does not change
-    between epochs (the crop; with an augmentation, the decoded image) is kept in memory up to `keep` bytes. `show`
-    says what comes next: loaders, their workers and what these keep live on from epoch to epoch.
+    between epochs (see pixels.Form) is looked up in the `cache`, or decoded and kept in memory up to `keep` bytes.
+    `show` says what comes next: loaders, their workers and what these keep live on from epoch to epoch.
     """
 
     def __init__(
@@ -41,10 +43,12 @@ class Images(Dataset):
         augmentation: Augmentation | None,
         seed: int,
         *,
+        cache: PixelCache | None = None,
         keep: int = KEEP,
     ) -> None:
         number = {name: index for index, name in enumerate(classes)}
         self.paths = tuple(root / file.path for file in files)
+        self.contents = tuple(file.sha256 for file in files)
         self.labels = tuple(number[file.label] for file in files)
         self.preprocessing = preprocessing
         self.augmentation = augmentation
@@ -52,7 +56,8 @@ class Images(Dataset):
         self.numbers: Sequence[int] = range(len(self.paths))  # what versions are drawn by, beside seed and epoch
         self.order: Sequence[int] = range(len(self.paths))
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # workers that are running read it too
-        self._kept: dict[int, Pixels] = {}
+        self.cache = cache
+        self._kept: dict[int, Kept] = {}
         self.room = keep
 
     def show(self, *, epoch: int = 0, order: Sequence[int] | None = None) -> None:
@@ -74,33 +79,37 @@ class Images(Dataset):
         """Raises Unreadable, with the file's name, where it cannot be decoded."""
         return torch.from_numpy(normalise(self.pixels(index), self.preprocessing)), self.labels[index], index
 
-    def __getitems__(self, indices: Sequence[int]) -> list[Item] | Unreadable:
-        """A loader's batch, or the error of its first bad image: raised in a worker, it would arrive as a traceback."""
+    def __getitems__(self, indices: Sequence[int]) -> list[Bare] | Unreadable:
+        """A loader's batch before it is normalised, or the error of its first bad image.
+
+        Raised in a worker, that would arrive as a traceback.
+        """
         try:
-            return [self[index] for index in indices]
+            return [(self.pixels(index), self.labels[index], index) for index in indices]
         except Unreadable as unreadable:
             return unreadable
 
     def pixels(self, index: int) -> Pixels:
         """The item before it is normalised: uint8 (size, size, 3)."""
-        constant = self._kept.get(index)
-        if constant is None:
-            constant = self._keep(index, self._constant(index))
+        kept = self.kept(index)
         if self.augmentation is None:
-            return constant
+            return kept.pixels
         seed = (self.seed, int(self._epoch), self.numbers[index])
-        return augment(Image.fromarray(constant), self.augmentation, self.preprocessing, seed=seed)
+        image = Image.fromarray(kept.pixels)
+        return augment(image, self.augmentation, self.preprocessing, seed=seed, extent=kept.extent)
 
-    def _constant(self, index: int) -> Pixels:
-        """What is the same in every epoch."""
-        image = open_image(self.paths[index], background=self.preprocessing.background)
-        return crop(image, self.preprocessing) if self.augmentation is None else np.asarray(image)
-
-    def _keep(self, index: int, pixels: Pixels) -> Pixels:
-        if pixels.nbytes <= self.room:
-            self._kept[index] = pixels
-            self.room -= pixels.nbytes
-        return pixels
+    def kept(self, index: int) -> Kept:
+        """What of the item is the same in every epoch."""
+        form = Form.of(self.preprocessing, self.augmentation)
+        kept = self._kept.get(index)
+        if kept is None and self.cache is not None:
+            kept = self.cache.get(form, self.contents[index])
+        if kept is None:
+            kept = decode(self.paths[index], (form,))[form]
+            if kept.pixels.nbytes <= self.room:
+                self._kept[index] = kept
+                self.room -= kept.pixels.nbytes
+        return kept
 
 
 def epoch_order(n: int, *, seed: int, epoch: int, weights: Sequence[float] | None = None) -> npt.NDArray[np.int64]:
@@ -145,15 +154,28 @@ class _Shown(Sampler[int]):
 
 
 class _Loader(DataLoader):
+    dataset: Images
+
     def __iter__(self) -> Iterator[Any]:
         for batch in super().__iter__():
             if isinstance(batch, Unreadable):
                 raise batch
-            yield batch
+            pixels, labels, indices = batch
+            yield _normalised(pixels, self.dataset.preprocessing), labels, indices
 
 
-def _collate(items: list[Item] | Unreadable) -> Any:
-    return items if isinstance(items, Unreadable) else default_collate(items)
+def _collate(items: list[Bare] | Unreadable) -> Any:
+    """Bytes until a batch has left its worker: they are a quarter of what the network sees."""
+    if isinstance(items, Unreadable):
+        return items
+    pixels, labels, indices = zip(*items, strict=True)
+    return torch.from_numpy(np.stack(pixels)), torch.tensor(labels), torch.tensor(indices)
+
+
+def _normalised(pixels: Tensor, preprocessing: Preprocessing) -> Tensor:
+    """As preprocessing.normalise, and equal to it: (N, S, S, 3) to (N, 3, S, S), its channels last in memory."""
+    mean, std = torch.tensor(preprocessing.mean), torch.tensor(preprocessing.std)
+    return pixels.float().div_(255).sub_(mean).div_(std).permute(0, 3, 1, 2)
 
 
 def _go_on_once(*_: object) -> None:

@@ -68,17 +68,19 @@ def split(
     test: str | None = None,
     per_class: bool = False,
     seed: int = 0,
+    hashes: Sequence[str] | None = None,
 ) -> Split:
     """Divide `samples`. Amounts are "500" images (of each class, with `per_class`), "0.8" or "80%", or "rest".
 
     With no amounts: the parts that the data comes with (a missing validation part is carved from train), or 70, 15
     and 15 %. Every class is divided alike. Files with the same content, and samples of one group, are never parted;
     then counts are met as nearly as those allow. The order is by a hash of seed and content, so neither names nor
-    places nor the machine decide anything. Raises UserError where there are too few images, and says how many.
+    places nor the machine decide anything. `hashes` are of the contents, where they are known already. Raises
+    UserError where there are too few images, and says how many.
     """
     asked = {part: text for part, text in zip(PARTS, (train, validation, test), strict=True) if text is not None}
     amounts = {part: _parse(part, text) for part, text in asked.items()}
-    hashes = hash_files([sample.path for sample in samples])
+    hashes = list(hashes) if hashes else hash_files([sample.path for sample in samples])
     if not amounts and any(sample.part for sample in samples):
         return _ready_made(samples, hashes, seed)
     if not amounts:

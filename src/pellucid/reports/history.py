@@ -11,6 +11,7 @@ from pellucid.runs.events import (
     Failed,
     FeaturesReady,
     HeadSolved,
+    PixelsReady,
     ProbedAt,
     Started,
     Stopped,
@@ -65,7 +66,7 @@ def history(events: Iterable[Event]) -> History:
                 stopped = event
             case Failed():
                 failed = event
-            case FeaturesReady() | HeadSolved() | ProbedAt() | Compared():
+            case PixelsReady() | FeaturesReady() | HeadSolved() | ProbedAt() | Compared():
                 transfer.append(event)
     epochs = sorted(learned.keys() | validated.keys())
     laps = tuple(Lap(epoch, learned.get(epoch), validated.get(epoch)) for epoch in epochs)

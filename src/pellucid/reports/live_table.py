@@ -26,6 +26,7 @@ from pellucid.runs.events import (
     Failed,
     FeaturesReady,
     HeadSolved,
+    PixelsReady,
     Preparing,
     ProbedAt,
     Progress,
@@ -100,7 +101,7 @@ class LiveTable:
                 self._end(_end_words(event, self.best))
             case Failed():  # what went wrong is told once, by whoever catches the error
                 self._end(f"stopped by an error in epoch {event.epoch + 1}")
-            case FeaturesReady() | HeadSolved() | ProbedAt() | Compared():
+            case PixelsReady() | FeaturesReady() | HeadSolved() | ProbedAt() | Compared():
                 self._move(Text(""), now=True)
                 self._print(transfer_words(event))
             case Saved():

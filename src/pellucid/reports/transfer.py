@@ -1,15 +1,17 @@
 """What was had of frozen features, as sentences: the same in the terminal and in the report."""
 
 from pellucid.errors import counted
-from pellucid.reports.words import duration
-from pellucid.runs.events import Compared, FeaturesReady, HeadSolved, ProbedAt
+from pellucid.reports.words import duration, short_number
+from pellucid.runs.events import Compared, FeaturesReady, HeadSolved, PixelsReady, ProbedAt
 
-Transfer = FeaturesReady | HeadSolved | ProbedAt | Compared
+Transfer = PixelsReady | FeaturesReady | HeadSolved | ProbedAt | Compared
 
 
 def transfer_words(event: Transfer) -> str:
     """One sentence, without its full stop."""
     match event:
+        case PixelsReady():
+            return _pixels(event)
         case FeaturesReady():
             return _features(event)
         case HeadSolved():
@@ -18,6 +20,21 @@ def transfer_words(event: Transfer) -> str:
             return f"a head at {event.end_point} ({event.features:,} features): {event.accuracy}"
         case Compared():
             return _compared(event)
+
+
+def _pixels(event: PixelsReady) -> str:
+    what = f"pixels of {counted(event.images, 'image')}"
+    if not event.kept:
+        sizes = f"{short_number(event.needed)}B where {short_number(event.room)}B may be taken"
+        return f"{what} are decoded anew each epoch: to keep them would take {sizes} (--cache-size)"
+    if not event.needed:
+        return f"{what} are decoded as they are asked for"
+    if not event.decoded:
+        return f"{what}: all were kept ({short_number(event.needed)}B)"
+    reduced = f", {event.reduced:,} at a reduced scale" if event.reduced else ""
+    return (
+        f"{what}: {event.decoded:,} decoded in {duration(event.seconds)}{reduced}, kept ({short_number(event.needed)}B)"
+    )
 
 
 def _features(event: FeaturesReady) -> str:

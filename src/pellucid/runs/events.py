@@ -70,6 +70,24 @@ class Epoch(Record):
     seconds_computing: float
 
 
+class PixelsReady(Record):
+    """Every image was read to its end, and what epochs share of its pixels is kept on disk, or does not fit there.
+
+    `decoded` counts images whose pixels were not kept before, `reduced` those of them at a reduced scale. `needed` and
+    `room` are bytes: of all pixels, and what they may take; `kept`: whether they are, or are decoded in each epoch.
+    """
+
+    event: Literal["pixels_ready"] = "pixels_ready"
+    time: str
+    images: int
+    decoded: int
+    reduced: int
+    needed: int
+    room: int
+    kept: bool
+    seconds: float
+
+
 class FeaturesReady(Record):
     """What is frozen was computed for every image, up to and with `end_point`, or was found where it is kept.
 
@@ -174,6 +192,7 @@ Event = Annotated[
     | Started
     | Progress
     | Epoch
+    | PixelsReady
     | FeaturesReady
     | HeadSolved
     | ProbedAt

@@ -119,7 +119,7 @@ def bytes_of(text: str) -> int:
 
 
 class FeatureSettings(Described):
-    """What is frozen gives the same for an image every time: it is computed once and kept, also for later runs."""
+    """What is the same in every epoch is computed once and kept, also for later runs: pixels, frozen features."""
 
     cache: Literal["auto", "off"] = "auto"
     """off: compute what is frozen anew in each epoch, and let heads start at random."""
@@ -127,6 +127,8 @@ class FeatureSettings(Described):
     """As --views. Default: 1 where the head is solved, otherwise 4."""
     precision: Literal["float16", "float32"] = "float16"
     """What features are kept in; float16 loses 1 part in 2,000."""
+    pixels: Literal["auto", "off"] = "auto"
+    """auto: decoded pixels are kept where half of the cache holds them; off: photographs are decoded in each epoch."""
     size: str = "20GB"
     """As --cache-size."""
     folder: str | None = None
@@ -309,7 +311,7 @@ def configure(
     views
         Random views of each image whose features are kept, where a part is frozen; 1 is the plain image.
     cache_size
-        How much disk kept features may take, of all runs: 20GB.
+        How much disk kept features and pixels may take, of all runs: 20GB.
     one_logit
         Two classes: one output with binary cross-entropy; the second class is the positive one.
     class_weights
@@ -333,7 +335,7 @@ def configure(
     learning
         Everything about optimiser and schedule: --learning.momentum 0.9.
     features
-        What the frozen part computes is kept, not computed again: --features.cache off.
+        What is the same in every epoch is kept, not computed again: --features.cache off, --features.pixels off.
     machine
         Where it runs: --machine.threads 2.
     """

@@ -210,7 +210,7 @@ class Extraction:
                     if interruption.asked:
                         break
                 features = self._kept(np.concatenate(made))
-                known |= store.add([hashes[index] for index in part[: len(features)]], features)
+                known |= store.add([hashes[index] for index in part[: len(features)]], list(features))
                 if interruption.asked:
                     raise Interrupted
 

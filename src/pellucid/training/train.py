@@ -5,6 +5,7 @@ from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -13,26 +14,26 @@ from lightning_fabric import Fabric
 
 from pellucid.errors import UserError, listed
 from pellucid.images.augmentation import Augmentation
-from pellucid.images.decode import Unreadable, check_readable
+from pellucid.images.decode import Unreadable
 from pellucid.images.loading import Images
+from pellucid.images.pixels import Form, PixelCache, Wanted
 from pellucid.images.preprocessing import Preprocessing
 from pellucid.images.sources import Sample, Samples, read_samples
-from pellucid.images.split import Split, content_hash, split
+from pellucid.images.split import Split, split
+from pellucid.images.store import cache_folder
 from pellucid.networks.build import Network, network
 from pellucid.networks.published import default_preprocessing, published_weights
 from pellucid.networks.weights import check_conventions, load_weights
-from pellucid.runs.events import Event, Preparing, Stopped, now
+from pellucid.runs.events import Event, PixelsReady, Preparing, Stopped, now
 from pellucid.runs.provenance import gather
 from pellucid.runs.run_folder import RunFolder, create_run, open_run
-from pellucid.training.config import Config, configure
+from pellucid.training.config import Config, bytes_of, configure
 from pellucid.training.frozen import solved_start, with_features
 from pellucid.training.interruption import Interrupted
 from pellucid.training.loop import Job, fit, started
 from pellucid.training.probe_at import probed_at
 from pellucid.training.state import Position, load_network, read_position
 from pellucid.training.transfer import freeze
-
-CHUNK = 256  # images between two words about progress
 
 
 @wraps(configure)
@@ -63,7 +64,12 @@ def train_events(config: Config) -> Iterator[Event]:
         torch.set_num_threads(config.machine.threads)
     yield Preparing(phase="reading the data", done=0, total=0)
     samples = read_samples(config.data.folder, config.data.source)
-    readable = yield from _checked(samples, skip=config.data.skip_unreadable)
+    _check_one_logit(config, samples.classes)
+    weights = "" if config.weights == "none" else f", weights from {config.weights}"
+    yield Preparing(phase=f"building {config.model}{weights}", done=0, total=0)
+    prepared = _start_network(config, samples.classes)
+    pixels = PixelCache(cache_folder(config.features.folder), limit=bytes_of(config.features.size))
+    readable = yield from _checked(samples, config, prepared.preprocessing, pixels)
     yield Preparing(phase="splitting", done=0, total=0)
     parts = split(
         readable.samples,
@@ -72,11 +78,9 @@ def train_events(config: Config) -> Iterator[Event]:
         test=config.data.test,
         per_class=config.data.per_class,
         seed=config.seed,
+        hashes=readable.hashes,
     )
-    _check_classes(config, parts)
-    weights = "" if config.weights == "none" else f", weights from {config.weights}"
-    yield Preparing(phase=f"building {config.model}{weights}", done=0, total=0)
-    prepared = _start_network(config, parts)
+    _check_counts(parts)
     fabric, precision = _machine(config)
     provenance = gather(device=str(fabric.device), precision=precision) | {
         "asked": _asked(config),
@@ -93,8 +97,8 @@ def train_events(config: Config) -> Iterator[Event]:
     }
     name = f"{_name(config.data.folder)}-{config.model.replace('/', '-')}"
     run = create_run(Path(config.runs), name, config=config.model_dump(), provenance=provenance, split=parts)
-    job = _job(config, run, parts, prepared, fabric, precision, provenance)
-    yield from _kept(run, _trained(job, parts, None))
+    job = _job(config, run, parts, prepared, fabric, precision, provenance, pixels)
+    yield from _kept(run, _trained(job, parts, None, readable.told))
 
 
 def resume_events(run: str | Path) -> Iterator[Event]:
@@ -107,24 +111,26 @@ def resume_events(run: str | Path) -> Iterator[Event]:
     if config.machine.threads:
         torch.set_num_threads(config.machine.threads)
     parts = folder.split()
-    _check_unchanged(parts)
     fabric, precision = _machine(config)
     provenance = folder.provenance()
-    net = _network(config, parts)
+    net = _network(config, parts.classes)
     preprocessing = Preprocessing.from_fields(provenance["chosen"]["preprocessing"], f"{folder.path}/provenance.json")
     if position is None:
-        prepared = _start_network(config, parts)
+        prepared = _start_network(config, parts.classes)
     else:
         load_network(folder, net)  # what is frozen is needed before training goes on
         prepared = Prepared(net, preprocessing, provenance["chosen"]["weights"])
-    job = _job(config, folder, parts, prepared, fabric, precision, provenance)
-    yield from _kept(folder, _trained(job, parts, position))
+    pixels = PixelCache(cache_folder(config.features.folder), limit=bytes_of(config.features.size))
+    told = yield from _unchanged(parts, config, preprocessing, pixels)
+    job = _job(config, folder, parts, prepared, fabric, precision, provenance, pixels)
+    yield from _kept(folder, _trained(job, parts, position, told))
 
 
-def _trained(job: Job, parts: Split, position: Position | None) -> Iterator[Event]:
+def _trained(job: Job, parts: Split, position: Position | None, told: PixelsReady) -> Iterator[Event]:
     """The head solved and features computed first, where that can be; then the training itself, from `position` on."""
     resume = position is not None
     yield started(job, epoch=position.epoch if position else 0)
+    yield told
     try:
         if not resume and job.config.probe_at:
             yield from probed_at(job, parts)
@@ -160,26 +166,66 @@ def _kept(run: RunFolder, events: Iterator[Event]) -> Iterator[Event]:
 @dataclass(frozen=True)
 class Readable:
     samples: Samples
+    hashes: tuple[str, ...]  # of their contents
     left_out: tuple[tuple[str, str], ...]  # path, reason
+    told: PixelsReady
 
 
-def _checked(samples: Samples, *, skip: bool) -> Generator[Event, None, Readable]:
+def _checked(
+    samples: Samples, config: Config, preprocessing: Preprocessing, pixels: PixelCache
+) -> Generator[Event, None, Readable]:
     """Decode every image once. Unreadable ones stop the training, or are left out by name."""
-    bad: list[Unreadable] = []
-    paths = [sample.path for sample in samples]
-    for start in range(0, len(paths), CHUNK):
-        yield Preparing(phase="checking the images", done=start, total=len(paths))
-        bad += check_readable(paths[start : start + CHUNK])
-    if bad and not skip:
+    wanted = [Wanted(sample.path, _forms(config, preprocessing, sample.part)) for sample in samples]
+    found, told = yield from _decoded(wanted, pixels)
+    bad = [one for one in found if isinstance(one, Unreadable)]
+    if bad and not config.data.skip_unreadable:
         raise UserError(
-            f"{len(bad)} of {len(paths)} images cannot be read",
+            f"{len(bad)} of {len(wanted)} images cannot be read",
             listed([f"{error.name}: {error.reason}" for error in bad]),
             hint="repair or remove them, or --skip-unreadable goes on without them and records each",
         )
-    refused = {str(error.name): error.reason for error in bad}
-    kept = tuple(sample for sample in samples if str(sample.path) not in refused)
+    kept = tuple(sample for sample, one in zip(samples, found, strict=True) if isinstance(one, str))
+    hashes = tuple(one for one in found if isinstance(one, str))
     others = tuple((str(path), reason) for path, reason in samples.left_out)
-    return Readable(_with(samples, kept), (*others, *refused.items()))
+    left_out = (*others, *((str(error.name), error.reason) for error in bad))
+    return Readable(_with(samples, kept), hashes, left_out, told)
+
+
+def _decoded(
+    wanted: Sequence[Wanted], pixels: PixelCache
+) -> Generator[Event, None, tuple[tuple[str | Unreadable, ...], PixelsReady]]:
+    """The content hash of every file, or why it cannot be read; and what became of the pixels."""
+    began = perf_counter()
+    found: tuple[str | Unreadable, ...] = ()
+    for state in pixels.fill(wanted):
+        yield Preparing(phase="decoding the images", done=state.done, total=state.total)
+        found = state.found
+    told = PixelsReady(
+        time=now(),
+        images=len(wanted),
+        decoded=pixels.decoded,
+        reduced=pixels.reduced,
+        needed=pixels.needed,
+        room=pixels.room,
+        kept=pixels.fits,
+        seconds=perf_counter() - began,
+    )
+    return found, told
+
+
+def _forms(config: Config, preprocessing: Preprocessing, part: str | None) -> tuple[Form, ...]:
+    """In which forms an image of that part will be looked at; of an image with no part yet, in all that may be."""
+    plain, varied = Form.of(preprocessing, None), Form.of(preprocessing, config.augmentation)
+    if config.features.pixels == "off" or part == "test":
+        return ()
+    if part == "validation":
+        return (plain,)
+    kept, views = config.features.cache == "auto", config.features.views
+    solved = kept and (config.probe_at or (config.mode == "finetune" and config.learning.head == "solved"))
+    if config.learning.optimizer == "solve" and (views or 1) == 1:
+        return (plain,)
+    learned = (plain, varied) if solved or part is None or (kept and views == 1) else (varied,)
+    return tuple(dict.fromkeys(learned))
 
 
 def _with(samples: Samples, kept: tuple[Sample, ...]) -> Samples:
@@ -188,13 +234,16 @@ def _with(samples: Samples, kept: tuple[Sample, ...]) -> Samples:
     return Samples(samples.root, samples.kind, kept, samples.classes, samples.left_out)
 
 
-def _check_classes(config: Config, parts: Split) -> None:
-    if config.learning.one_logit and len(parts.classes) != 2:
+def _check_one_logit(config: Config, classes: Sequence[str]) -> None:
+    if config.learning.one_logit and len(classes) != 2:
         raise UserError(
-            f"--one-logit is for two classes; {config.data.folder} has {len(parts.classes)}",
-            listed(parts.classes),
+            f"--one-logit is for two classes; {config.data.folder} has {len(classes)}",
+            listed(classes),
             hint="leave --one-logit out, or join classes with --map",
         )
+
+
+def _check_counts(parts: Split) -> None:
     counts = parts.counts()["train"]
     if empty := [name for name in parts.classes if not counts.get(name)]:
         raise UserError(
@@ -212,18 +261,18 @@ class Prepared:
     weights: dict[str, Any]  # where they came from, for provenance
 
 
-def _network(config: Config, parts: Split) -> Network:
+def _network(config: Config, names: Sequence[str]) -> Network:
     torch.manual_seed(config.seed)
-    classes = 1 if config.learning.one_logit else len(parts.classes)
+    classes = 1 if config.learning.one_logit else len(names)
     options: dict[str, Any] = dict(config.options)
     if config.mode == "probe" and config.until and not config.model.startswith("timm/"):
         options.setdefault("last", config.until)  # what comes after the weights' end would be frozen at random
     return network(config.model, classes, size=config.input.size, **options)
 
 
-def _start_network(config: Config, parts: Split) -> Prepared:
+def _start_network(config: Config, names: Sequence[str]) -> Prepared:
     """The network with its first weights, and the preprocessing they want, changed where the config says so."""
-    net = _network(config, parts)
+    net = _network(config, names)
     wanted = default_preprocessing(config.model, size=net.size)
     origin: dict[str, Any] = {"from": config.weights}
     if config.weights == "imagenet":
@@ -288,10 +337,18 @@ def _job(
     fabric: Fabric,
     precision: str,
     provenance: dict[str, Any],
+    pixels: PixelCache,
 ) -> Job:
     def images(part: str, augmentation: Augmentation | None) -> Images:
-        files = parts.part(part)
-        return Images(files, Path(parts.root), parts.classes, prepared.preprocessing, augmentation, config.seed)
+        return Images(
+            parts.part(part),
+            Path(parts.root),
+            parts.classes,
+            prepared.preprocessing,
+            augmentation,
+            config.seed,
+            cache=pixels,
+        )
 
     number = {name: index for index, name in enumerate(parts.classes)}
     return Job(
@@ -320,22 +377,25 @@ def _job(
     )
 
 
-def _check_unchanged(parts: Split) -> None:
+def _unchanged(
+    parts: Split, config: Config, preprocessing: Preprocessing, pixels: PixelCache
+) -> Generator[Event, None, PixelsReady]:
     """The run's images are still there, with the same content."""
-    gone, changed = [], []
-    for file in parts.files:
-        path = parts.location(file)
-        if not path.is_file():
-            gone.append(file.path)
-        elif content_hash(path) != file.sha256:
-            changed.append(file.path)
+    wanted = [Wanted(parts.location(file), _forms(config, preprocessing, file.part)) for file in parts.files]
+    found, told = yield from _decoded(wanted, pixels)
+    gone = [f"{file.path} is gone" for file in parts.files if not parts.location(file).is_file()]
+    changed = [
+        f"{file.path} has changed"
+        for file, one in zip(parts.files, found, strict=True)
+        if one != file.sha256 and parts.location(file).is_file()
+    ]
     if gone or changed:
-        lines: Sequence[str] = [*(f"{name} is gone" for name in gone), *(f"{name} has changed" for name in changed)]
         raise UserError(
             f"{parts.root} is not as it was when this run began",
-            listed(list(lines)),
+            listed([*gone, *changed]),
             hint="put the images back, or train anew",
         )
+    return told
 
 
 def _name(folder: str) -> str:

@@ -1,0 +1,218 @@
+"""What training keeps of an image's pixels: decoded once, no larger than its crops need, on disk and memory-mapped.
+
+Validation and prediction see what the reference path gives (`open_image`, then `crop`), kept or not. For training's
+random crops a large photograph is decoded at a reduced scale; the crops are then the same parts of the picture, their
+pixels close to the reference's and not equal.
+"""
+
+import hashlib
+import math
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
+from math import prod
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from pellucid.images.augmentation import Augmentation
+from pellucid.images.decode import THREADS, Unreadable, content_of, open_image, open_reduced
+from pellucid.images.preprocessing import INTERPOLATIONS, Pixels, Preprocessing, crop, resized
+from pellucid.images.store import Row, Store
+
+STRETCH, STRETCH_BYTES = 256, 256 << 20  # what is decoded before it is kept, at most
+SHARE = 0.5  # of the cache, and of the disk's free room, that one training's pixels may take
+SAMPLED = 8  # images by which the room for all is judged
+FEWEST = 1  # pixels: the reduced scale at which a file that nobody wants to see is still read to its end
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Pixels (height, width, 3), uint8, and the (width, height) of the image that they stand for."""
+
+    pixels: Pixels
+    extent: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Form:
+    """What is the same in every epoch.
+
+    The reference `crop`; or the image `resized`, of which crops are taken; or the `whole` image, no larger than is
+    needed for a short side of `least` pixels.
+    """
+
+    what: str
+    preprocessing: Preprocessing
+    least: int | None = None
+
+    @classmethod
+    def of(cls, preprocessing: Preprocessing, augmentation: Augmentation | None) -> "Form":
+        """What versions by `augmentation` start from; with None, what validation and prediction see."""
+        bare = preprocessing.model_copy(update={"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)})
+        if augmentation is None:
+            return cls("crop", bare)
+        if augmentation.crop != "random-resized" and preprocessing.resize is not None:
+            return cls("resized", bare.model_copy(update={"size": 1}))
+        same = bare.model_copy(update={"resize": None, "interpolation": None, "size": 1})
+        if augmentation.crop != "random-resized" or augmentation.decode == "full":
+            return cls("whole", same)
+        # A crop of the smallest share of the area still has `size` pixels a side.
+        return cls("whole", same, math.ceil(preprocessing.size / math.sqrt(augmentation.scale[0])))
+
+    def cut(self, image: Image.Image) -> Kept:
+        """From the image as the reference path decodes it."""
+        how = self.preprocessing
+        if self.what == "crop":
+            return Kept(crop(image, how), image.size)
+        if how.resize is not None and how.interpolation is not None:
+            image = image.resize(resized(image.size, how.resize), INTERPOLATIONS[how.interpolation])
+        return Kept(np.asarray(image, dtype=np.uint8), image.size)
+
+
+def decode(path: Path, forms: Sequence[Form]) -> dict[Form, Kept]:
+    """Every form of one file, which is read once and decoded in full at most once. Raises Unreadable."""
+    name = str(path)
+    content = content_of(path, name)
+    found: dict[Form, Kept] = {}
+    whole: dict[tuple[int, int, int], Image.Image] = {}  # by background
+    for form in sorted(forms, key=lambda form: form.least is None):
+        background = form.preprocessing.background
+        if form.least is None:
+            image = whole.get(background) or open_image(content, background=background, name=name)
+            whole[background] = image
+            found[form] = form.cut(image)
+            continue
+        image, extent = open_reduced(content, least=form.least, background=background, name=name)
+        if image.size == extent:
+            whole[background] = image
+        if min(image.size) > 2 * form.least:  # no JPEG, or one beyond the smallest scale
+            image = image.resize(resized(image.size, form.least), Image.Resampling.BOX)
+        found[form] = Kept(np.asarray(image, dtype=np.uint8), extent)
+    return found
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A file, and the forms in which it will be seen; with none, it is only read to its end."""
+
+    path: Path
+    forms: tuple[Form, ...]
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """How it stands with decoding; with the last one, `hashes` and `refused` are of every file."""
+
+    done: int
+    total: int
+    found: tuple[str | Unreadable, ...] = ()
+
+
+class PixelCache:
+    """Decoded pixels by form and content, shared between runs. What is not kept is decoded by whoever asks.
+
+    After `fill`: how many images were `decoded` for it and how many of them at a `reduced` scale, and the bytes
+    `needed` for all that was wanted; whether it `fits` into `room`, and so is kept.
+    """
+
+    def __init__(self, folder: Path, *, limit: int) -> None:
+        self.folder, self.limit = folder, limit
+        self.rows: dict[Form, dict[str, Row]] = {}
+        self.decoded = self.reduced = self.needed = 0
+        self.fits = True
+
+    @cached_property
+    def room(self) -> int:
+        """Bytes that one training's pixels may take."""
+        place = next(place for place in (self.folder, *self.folder.absolute().parents) if place.exists())
+        return int(SHARE * min(self.limit, shutil.disk_usage(place).free))
+
+    def get(self, form: Form, content: str) -> Kept | None:
+        row = self.rows.get(form, {}).get(content)
+        if row is None:
+            return None
+        width, height = row.told
+        return Kept(row.array, (width, height))
+
+    def fill(self, wanted: Sequence[Wanted]) -> Iterator[Decoding]:
+        """Read every file to its end and keep the forms that are wanted of it, where there is room for all.
+
+        The last Decoding has the content hash of each file, or why it cannot be read.
+        """
+        found: list[str | Unreadable] = []
+        with ThreadPoolExecutor(THREADS) as pool:
+            yield Decoding(0, len(wanted))
+            hashes = list(pool.map(_content_hash, (each.path for each in wanted)))
+            readable = [name for name in hashes if isinstance(name, str)]
+            for form in {form for each in wanted for form in each.forms}:
+                self.rows[form] = self._store(form).rows(readable)
+            self._estimate(wanted, hashes)
+            stretch = self._stretch(len(wanted))
+            for start in range(0, len(wanted), stretch):
+                yield Decoding(start, len(wanted))
+                names = hashes[start : start + stretch]
+                made = list(pool.map(self._decode, wanted[start : start + stretch], names))
+                pairs = list(zip(names, made, strict=True))
+                found += [one if isinstance(one, Unreadable) else name for name, one in pairs]
+                self._keep({name: one for name, one in pairs if isinstance(one, dict)})
+        yield Decoding(len(wanted), len(wanted), tuple(found))
+
+    def _stretch(self, images: int) -> int:
+        """How many images are decoded before they are kept."""
+        return STRETCH if not self.fits else max(1, min(STRETCH, STRETCH_BYTES * images // max(1, self.needed)))
+
+    def _decode(self, wanted: Wanted, content: str | Unreadable) -> dict[Form, Kept] | Unreadable:
+        """The forms that are not kept yet; an image of which one is kept was read before."""
+        if isinstance(content, Unreadable):
+            return content
+        missing = self._missing(wanted, content)
+        try:
+            if missing and self.fits:
+                return decode(wanted.path, missing)
+            if missing or not wanted.forms:
+                open_reduced(wanted.path, least=FEWEST)
+        except Unreadable as unreadable:
+            return unreadable
+        return {}
+
+    def _missing(self, wanted: Wanted, content: str) -> list[Form]:
+        return [form for form in wanted.forms if content not in self.rows[form]]
+
+    def _keep(self, made: Mapping[str | Unreadable, dict[Form, Kept]]) -> None:
+        self.decoded += sum(bool(forms) for forms in made.values())
+        for form in {form for forms in made.values() for form in forms}:
+            new = {str(name): forms[form] for name, forms in made.items() if form in forms}
+            self.reduced += sum(kept.pixels.shape[1] < kept.extent[0] for kept in new.values() if form.least)
+            pixels, extents = [kept.pixels for kept in new.values()], [kept.extent for kept in new.values()]
+            self.rows[form] |= self._store(form).add(list(new), pixels, extents)
+
+    def _estimate(self, wanted: Sequence[Wanted], hashes: Sequence[str | Unreadable]) -> None:
+        """What all of it takes, judged by a few of the images that are not kept yet."""
+        kept = sum(prod(row.shape) for rows in self.rows.values() for row in rows.values())
+        new = [
+            (each.path, missing)
+            for each, name in zip(wanted, hashes, strict=True)
+            if isinstance(name, str) and (missing := self._missing(each, name))
+        ]
+        sizes = []
+        for path, missing in new[:: max(1, len(new) // SAMPLED)]:
+            with suppress(Unreadable):
+                sizes.append(sum(one.pixels.nbytes for one in decode(path, missing).values()))
+        self.needed = kept + (round(len(new) * sum(sizes) / len(sizes)) if sizes else 0)
+        self.fits = not sizes or self.needed <= self.room
+
+    def _store(self, form: Form) -> Store:
+        how = form.preprocessing.model_dump(mode="json", exclude={"mean", "std"})
+        return Store(self.folder, "pixels", {"what": form.what, "least": form.least, **how}, limit=self.limit)
+
+
+def _content_hash(path: Path) -> str | Unreadable:
+    try:
+        return hashlib.sha256(content_of(path, str(path))).hexdigest()
+    except Unreadable as unreadable:
+        return unreadable

@@ -1,0 +1,153 @@
+"""Pixels decoded once: the reference's own where it counts, close to it where a large photograph is reduced."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageFilter
+
+from pellucid.images.augmentation import Augmentation, augment
+from pellucid.images.decode import Unreadable, open_image, open_reduced
+from pellucid.images.loading import Images
+from pellucid.images.pixels import Decoding, Form, PixelCache, Wanted, decode
+from pellucid.images.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing, crop
+from pellucid.images.split import SplitFile
+from tests.shared import shared
+
+USUAL = Preprocessing(
+    resize=256, interpolation="bilinear", size=224, background=(255, 255, 255), mean=IMAGENET_MEAN, std=IMAGENET_STD
+)
+NATIVE = USUAL.model_copy(update={"resize": None, "interpolation": None})
+EXIF_TURN = 274
+
+
+def detailed(path: Path, size: tuple[int, int], *, turn: int = 1) -> Path:
+    """A picture with edges, surfaces and grain, as a photograph has them."""
+    random = np.random.default_rng(0)
+    coarse, blocks = (random.integers(0, 256, extent, dtype=np.uint8) for extent in ((12, 16, 3), (60, 80, 3)))
+    soft = Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC)
+    hard = Image.fromarray(blocks).resize(size, Image.Resampling.NEAREST)
+    grain = random.normal(0, 6, (size[1], size[0], 1))
+    mixed = np.asarray(Image.blend(soft, hard, 0.4).filter(ImageFilter.GaussianBlur(1.5))) + grain
+    exif = Image.Exif()
+    exif[EXIF_TURN] = turn
+    Image.fromarray(mixed.clip(0, 255).astype(np.uint8)).save(path, quality=92, exif=exif)
+    return path
+
+
+@pytest.mark.parametrize("turn", [1, 6])
+def test_crops_of_a_reduced_photograph_are_the_same_parts_and_close(tmp_path: Path, turn: int) -> None:
+    """A 4-megapixel photograph at a quarter: on average within 2 of 255 levels, 99 % within 12."""
+    path = detailed(tmp_path / "large.jpg", (2304, 1792), turn=turn)
+    varied = Augmentation()
+    form = Form.of(USUAL, varied)
+    assert form.least == 379  # 224 / sqrt(0.35)
+    kept = decode(path, (form,))[form]
+    whole = open_image(path)
+    assert kept.extent == whole.size == ((2304, 1792) if turn == 1 else (1792, 2304))
+    assert kept.pixels.shape[1::-1] == tuple(side // 4 for side in whole.size)
+    for number in range(4):
+        ours = augment(Image.fromarray(kept.pixels), varied, USUAL, seed=(1, number), extent=kept.extent)
+        away = np.abs(ours.astype(int) - augment(whole, varied, USUAL, seed=(1, number)))
+        assert away.mean() < 2 and np.percentile(away, 99) < 12
+
+
+def test_real_photographs_that_are_small_stay_as_they_are() -> None:
+    folder = shared("data/hymenoptera/train/bees")
+    form = Form.of(USUAL, Augmentation())
+    for path in sorted(folder.iterdir())[:5]:
+        assert np.array_equal(decode(path, (form,))[form].pixels, np.asarray(open_image(path)))
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    width=st.integers(8, 900),
+    height=st.integers(8, 900),
+    how=st.sampled_from([USUAL, NATIVE]),
+    varied=st.sampled_from(
+        [None, Augmentation(), Augmentation(crop="random"), Augmentation(crop="centre"), Augmentation(decode="full")]
+    ),
+    suffix=st.sampled_from(["png", "jpg"]),
+)
+def test_a_form_gives_what_the_reference_gives(
+    tmp_path_factory: pytest.TempPathFactory,
+    width: int,
+    height: int,
+    how: Preprocessing,
+    varied: Augmentation | None,
+    suffix: str,
+) -> None:
+    """Exactly, but where a form reduces: that is for photographs of twice the size that is needed."""
+    path = tmp_path_factory.mktemp("one") / f"image.{suffix}"
+    Image.fromarray(np.random.default_rng(1).integers(0, 256, (height, width, 3), dtype=np.uint8)).save(path)
+    form = Form.of(how, varied)
+    kept = decode(path, (form, Form.of(how, None)))
+    image = open_image(path)
+    assert np.array_equal(kept[Form.of(how, None)].pixels, crop(image, how))
+    if varied is not None and not (form.least and min(width, height) >= 2 * form.least):
+        ours = augment(Image.fromarray(kept[form].pixels), varied, how, seed=(2,), extent=kept[form].extent)
+        assert np.array_equal(ours, augment(image, varied, how, seed=(2,)))
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 0.99])
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_truncated_photograph_is_noticed_at_every_scale(tmp_path: Path, share: float, progressive: bool) -> None:
+    path = detailed(tmp_path / "whole.jpg", (640, 480))
+    Image.open(path).save(path, progressive=progressive)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(share * len(content))])
+    for least in (1, 100, 480):
+        with pytest.raises(Unreadable):
+            open_reduced(path, least=least)
+
+
+def last(steps: list[Decoding]) -> tuple[str | Unreadable, ...]:
+    return steps[-1].found
+
+
+def test_pixels_are_decoded_once_and_never_believed_when_touched(tmp_path: Path) -> None:
+    paths = [detailed(tmp_path / f"{number}.jpg", (60 + number, 50)) for number in range(4)]
+    (tmp_path / "broken.jpg").write_bytes(paths[0].read_bytes()[:500])
+    how = USUAL.model_copy(update={"resize": 40, "size": 32})
+    forms = (Form.of(how, None), Form.of(how, Augmentation()))
+    wanted = [Wanted(path, forms) for path in (*paths, tmp_path / "broken.jpg")]
+
+    def filled(limit: int = 10**9) -> tuple[PixelCache, tuple[str | Unreadable, ...]]:
+        cache = PixelCache(tmp_path / "cache", limit=limit)
+        return cache, last(list(cache.fill(wanted)))
+
+    cache, found = filled()
+    assert cache.decoded == 4 and isinstance(found[4], Unreadable) and found[4].reason == "truncated or damaged"
+    again, same = filled()
+    assert again.decoded == 0 and same[:4] == found[:4]
+    for path, content in zip(paths, found, strict=False):
+        kept = again.get(forms[0], str(content))
+        assert kept is not None and np.array_equal(kept.pixels, crop(open_image(path), how))
+    note = next((tmp_path / "cache").rglob("*.json"))
+    array = note.with_suffix(".npy")
+    harmed = bytearray(array.read_bytes())
+    harmed[-1] ^= 1
+    array.write_bytes(harmed)
+    assert filled()[0].decoded == 4
+    told = json.loads(note.read_text()) if note.exists() else None
+    assert told is None  # what was damaged is gone
+    assert filled(limit=1000)[0].fits  # there is nothing new
+
+
+def test_where_all_does_not_fit_nothing_is_kept_and_training_sees_the_same(tmp_path: Path) -> None:
+    paths = [detailed(tmp_path / f"{number}.jpg", (60, 50)) for number in range(3)]
+    how = USUAL.model_copy(update={"resize": 40, "size": 32})
+    wanted = [Wanted(path, (Form.of(how, None),)) for path in paths]
+    cache = PixelCache(tmp_path / "cache", limit=3 * 3 * 32 * 32)  # half of it may be taken
+    found = last(list(cache.fill(wanted)))
+    assert not cache.fits and cache.decoded == 0 and not (tmp_path / "cache").exists()
+    files = [
+        SplitFile(path=path.name, sha256=str(content), label="a", group=None, part="train")
+        for path, content in zip(paths, found, strict=True)
+    ]
+    images = Images(files, tmp_path, ("a",), how, None, 0, cache=cache)
+    for index, path in enumerate(paths):
+        assert np.array_equal(images.pixels(index), crop(open_image(path), how))
