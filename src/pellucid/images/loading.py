@@ -174,8 +174,11 @@ def _collate(items: list[Bare] | Unreadable) -> Any:
 
 def _normalised(pixels: Tensor, preprocessing: Preprocessing) -> Tensor:
     """As preprocessing.normalise, and equal to it: (N, S, S, 3) to (N, 3, S, S), its channels last in memory."""
-    mean, std = torch.tensor(preprocessing.mean), torch.tensor(preprocessing.std)
-    return pixels.float().div_(255).sub_(mean).div_(std).permute(0, 3, 1, 2)
+    number, height, width, channels = pixels.shape
+    # A row of pixels at once: with three numbers a time, torch takes six times as long.
+    mean, std = (torch.tensor(three).repeat(width) for three in (preprocessing.mean, preprocessing.std))
+    rows = pixels.float().view(number * height, width * channels).div_(255).sub_(mean).div_(std)
+    return rows.view(pixels.shape).permute(0, 3, 1, 2)
 
 
 def _go_on_once(*_: object) -> None:

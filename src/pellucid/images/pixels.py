@@ -9,8 +9,7 @@ import hashlib
 import math
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
@@ -24,7 +23,7 @@ from pellucid.images.decode import THREADS, Unreadable, content_of, open_image, 
 from pellucid.images.preprocessing import INTERPOLATIONS, Pixels, Preprocessing, crop, resized
 from pellucid.images.store import Row, Store
 
-STRETCH, STRETCH_BYTES = 256, 256 << 20  # what is decoded before it is kept, at most
+STRETCH, STRETCH_BYTES = 64, 256 << 20  # what is decoded before it is kept, at most
 SHARE = 0.5  # of the cache, and of the disk's free room, that one training's pixels may take
 SAMPLED = 8  # images by which the room for all is judged
 FEWEST = 1  # pixels: the reduced scale at which a file that nobody wants to see is still read to its end
@@ -125,6 +124,7 @@ class PixelCache:
         self.rows: dict[Form, dict[str, Row]] = {}
         self.decoded = self.reduced = self.needed = 0
         self.fits = True
+        self._sampled: dict[Path, dict[Form, Kept]] = {}
 
     @cached_property
     def room(self) -> int:
@@ -145,13 +145,14 @@ class PixelCache:
         The last Decoding has the content hash of each file, or why it cannot be read.
         """
         found: list[str | Unreadable] = []
-        with ThreadPoolExecutor(THREADS) as pool:
+        with ThreadPoolExecutor(THREADS) as pool, ThreadPoolExecutor(1) as writer:
             yield Decoding(0, len(wanted))
             hashes = list(pool.map(_content_hash, (each.path for each in wanted)))
             readable = [name for name in hashes if isinstance(name, str)]
             for form in {form for each in wanted for form in each.forms}:
                 self.rows[form] = self._store(form).rows(readable)
-            self._estimate(wanted, hashes)
+            self._estimate(wanted, hashes, pool)
+            writing: Future[None] | None = None
             stretch = self._stretch(len(wanted))
             for start in range(0, len(wanted), stretch):
                 yield Decoding(start, len(wanted))
@@ -159,7 +160,11 @@ class PixelCache:
                 made = list(pool.map(self._decode, wanted[start : start + stretch], names))
                 pairs = list(zip(names, made, strict=True))
                 found += [one if isinstance(one, Unreadable) else name for name, one in pairs]
-                self._keep({name: one for name, one in pairs if isinstance(one, dict)})
+                if writing:
+                    writing.result()  # or what went wrong; and never more than two stretches in memory
+                writing = writer.submit(self._keep, {name: one for name, one in pairs if isinstance(one, dict)})
+            if writing:
+                writing.result()
         yield Decoding(len(wanted), len(wanted), tuple(found))
 
     def _stretch(self, images: int) -> int:
@@ -173,7 +178,7 @@ class PixelCache:
         missing = self._missing(wanted, content)
         try:
             if missing and self.fits:
-                return decode(wanted.path, missing)
+                return self._sampled.pop(wanted.path, None) or decode(wanted.path, missing)
             if missing or not wanted.forms:
                 open_reduced(wanted.path, least=FEWEST)
         except Unreadable as unreadable:
@@ -191,7 +196,7 @@ class PixelCache:
             pixels, extents = [kept.pixels for kept in new.values()], [kept.extent for kept in new.values()]
             self.rows[form] |= self._store(form).add(list(new), pixels, extents)
 
-    def _estimate(self, wanted: Sequence[Wanted], hashes: Sequence[str | Unreadable]) -> None:
+    def _estimate(self, wanted: Sequence[Wanted], hashes: Sequence[str | Unreadable], pool: ThreadPoolExecutor) -> None:
         """What all of it takes, judged by a few of the images that are not kept yet."""
         kept = sum(prod(row.shape) for rows in self.rows.values() for row in rows.values())
         new = [
@@ -199,16 +204,24 @@ class PixelCache:
             for each, name in zip(wanted, hashes, strict=True)
             if isinstance(name, str) and (missing := self._missing(each, name))
         ]
-        sizes = []
-        for path, missing in new[:: max(1, len(new) // SAMPLED)]:
-            with suppress(Unreadable):
-                sizes.append(sum(one.pixels.nbytes for one in decode(path, missing).values()))
+        some = new[:: max(1, len(new) // SAMPLED)]
+        made = pool.map(_decoded, some)
+        self._sampled = {path: one for (path, _), one in zip(some, made, strict=True) if one}
+        sizes = [sum(one.pixels.nbytes for one in forms.values()) for forms in self._sampled.values()]
         self.needed = kept + (round(len(new) * sum(sizes) / len(sizes)) if sizes else 0)
         self.fits = not sizes or self.needed <= self.room
 
     def _store(self, form: Form) -> Store:
         how = form.preprocessing.model_dump(mode="json", exclude={"mean", "std"})
         return Store(self.folder, "pixels", {"what": form.what, "least": form.least, **how}, limit=self.limit)
+
+
+def _decoded(one: tuple[Path, list[Form]]) -> dict[Form, Kept]:
+    """The forms of an image, none where it cannot be read."""
+    try:
+        return decode(*one)
+    except Unreadable:
+        return {}
 
 
 def _content_hash(path: Path) -> str | Unreadable:
