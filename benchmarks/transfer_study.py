@@ -62,6 +62,32 @@ RECIPES = {
     "native-3e-3-8": MOBILE | TUNE | NATIVE | {"rate": 3e-3, "epochs": 8},
     "last-blocks.5": MOBILE | TUNE | {"train_from": "blocks.5", "rate": 1e-3, "epochs": 12},
     "last-blocks.3": MOBILE | TUNE | {"train_from": "blocks.3", "rate": 1e-3, "epochs": 12},
+    "kept-1e-4-4": MOBILE | TUNE | {"rate": 1e-4, "epochs": 4, "learning": {"norms": "kept"}},
+    "kept-3e-4-4": MOBILE | TUNE | {"rate": 3e-4, "epochs": 4, "learning": {"norms": "kept"}},
+    "kept-1e-3-4": MOBILE | TUNE | {"rate": 1e-3, "epochs": 4, "learning": {"norms": "kept"}},
+    "kept-3e-4-8": MOBILE | TUNE | {"rate": 3e-4, "epochs": 8, "learning": {"norms": "kept"}},
+    "kept-falling-3e-4-4": MOBILE
+    | TUNE
+    | {"rate": 3e-4, "epochs": 4, "learning": {"norms": "kept", "input_rate": 0.1}},
+    "native-kept-3e-4-4": MOBILE | TUNE | NATIVE | {"rate": 3e-4, "epochs": 4, "learning": {"norms": "kept"}},
+    "native-kept-1e-3-4": MOBILE | TUNE | NATIVE | {"rate": 1e-3, "epochs": 4, "learning": {"norms": "kept"}},
+    "native-kept-1e-3-8": MOBILE | TUNE | NATIVE | {"rate": 1e-3, "epochs": 8, "learning": {"norms": "kept"}},
+    "native-jpeg-1e-3-8": MOBILE
+    | TUNE
+    | {"rate": 1e-3, "epochs": 8, "augmentation": {"crop": "random", "jpeg": 0.3, "blur": 0.3}},
+    # As fastai's fine_tune: the head alone for an epoch, then all at half the rate, falling to a hundredth.
+    "fastai-fine-tune-5": MOBILE
+    | TUNE
+    | {"rate": 1e-3, "epochs": 5, "learning": {"head": "random", "input_rate": 0.01, "unfreeze": 1}},
+    # As BiT-HyperRule (Kolesnikov et al. 2020) for small sets: SGD 0.003, momentum 0.9, no decay; 500 steps there.
+    "bit-hyperrule-8": MOBILE
+    | TUNE
+    | {
+        "rate": 3e-3,
+        "epochs": 8,
+        "optimizer": "sgd",
+        "learning": {"momentum": 0.9, "weight_decay": 0.0, "head": "random", "schedule": "step", "step_epochs": 3},
+    },
     # PyTorch's transfer-learning tutorial: a new head, all trained, SGD, a tenth every 7 epochs. 25 epochs there.
     "torchvision-tutorial-8": MOBILE
     | TUNE

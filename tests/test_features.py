@@ -438,3 +438,40 @@ def test_a_head_that_cannot_be_solved_is_told(photos: Path, weights: Path, tmp_p
         with pytest.raises(UserError, match="solve works on kept features"):
             pl.train(photos, **QUICK, mode="probe", weights=str(weights), **chosen, runs=tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_rates_fall_towards_the_input_and_blocks_wait_their_turn(photos: Path, weights: Path, tmp_path: Path) -> None:
+    def moved(**learning: Any) -> dict[str, float]:
+        settings: dict[str, Any] = {"mode": "finetune", "weights": str(weights), "epochs": 1, "rate": 1.0}
+        settings |= {"learning": {"weight_decay": 0.0, "warm_up": 0, **learning}, "optimizer": "sgd", "runs": tmp_path}
+        after, before = load_file(pl.train(photos, **QUICK, **settings).last), load_file(weights)
+        return {name: float((after[name].double() - before[name].double()).abs().max()) for name in before}
+
+    alike, falling = moved(), moved(input_rate=1e-6)
+    assert alike["conv1.conv.weight"] > 0
+    assert falling["conv1.conv.weight"] < 1e-4 * alike["conv1.conv.weight"]
+    assert falling["Logits.weight"] > 0.1 * alike["Logits.weight"]
+    waiting = moved(unfreeze=2)
+    assert waiting["conv1.conv.weight"] == waiting["conv1.norm.running_mean"] == 0 < waiting["Logits.weight"]
+    kept = moved(norms="kept")
+    assert kept["conv1.norm.running_mean"] == kept["conv5.norm.running_var"] == 0
+    assert kept["conv1.conv.weight"] > 0 and alike["conv1.norm.running_mean"] > 0
+
+
+def test_unfrozen_one_after_the_other_and_interrupted_is_the_same(photos: Path, weights: Path, tmp_path: Path) -> None:
+    from pellucid.training.train import resume_events
+
+    settings = {"mode": "finetune", "weights": str(weights), "epochs": 3, "learning": {"unfreeze": 2}}
+    whole = pl.train(photos, **QUICK, **settings, runs=tmp_path / "whole")
+    events = train_events(configure(photos, **QUICK, **settings, runs=tmp_path / "half"))
+    for event in events:
+        if event.event == "validated":
+            break
+    for event in events:
+        if event.event == "progress":
+            break
+    events.close()
+    (run,) = (tmp_path / "half").iterdir()
+    list(resume_events(run))
+    expected, found = load_file(whole.last), load_file(RunFolder(run).last)
+    assert all(torch.equal(found[name], expected[name]) for name in expected)

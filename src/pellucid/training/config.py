@@ -103,6 +103,12 @@ class Learning(Described):
     """As --one-logit."""
     head: Literal["solved", "random"] = "solved"
     """finetune: the head starts from its optimum on the features as they are, or at random."""
+    input_rate: float = Field(default=1.0, gt=0, le=1)
+    """The rate at the first end point, as a share of the rate at the head; between them it rises step by step."""
+    unfreeze: int = Field(default=0, ge=0)
+    """finetune: epochs until all is trained, from the head towards the input."""
+    norms: Literal["learned", "kept"] = "learned"
+    """finetune: batch norms measure the new images, or keep the statistics that came with the weights."""
     auxiliary_weight: float = Field(default=0.3, ge=0)
     """How much the loss of each auxiliary head counts."""
 
@@ -125,6 +131,8 @@ class FeatureSettings(Described):
     """off: compute what is frozen anew in each epoch, and let heads start at random."""
     views: int | None = Field(default=None, ge=1)
     """As --views. Default: 1 where the head is solved, otherwise 4."""
+    most_views: int | None = Field(default=None, ge=1)
+    """Another view of each image is added after each epoch, until there are so many."""
     precision: Literal["float16", "float32"] = "float16"
     """What features are kept in; float16 loses 1 part in 2,000."""
     pixels: Literal["auto", "off"] = "auto"
@@ -190,6 +198,9 @@ class Config(Record):
                 "the optimizer solve works on kept features; mixup, cutmix, several devices and auxiliary heads need "
                 "the images: choose adamw"
             )
+        slowly = self.learning.unfreeze or self.learning.norms == "kept"
+        if slowly and self.mode != "finetune":
+            raise ValueError("learning.unfreeze and learning.norms are for mode finetune: there is nothing to be kept")
         if self.until and self.weights in ("none", "imagenet"):
             raise ValueError("until says where a weights file ends: it goes with a file as weights")
         return self

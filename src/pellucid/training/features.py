@@ -17,7 +17,7 @@ from pellucid.images.loading import Images, loader
 from pellucid.images.store import Row, Store
 from pellucid.networks.build import Network
 from pellucid.networks.halves import Halves
-from pellucid.networks.quick import keep_memory, quick
+from pellucid.networks.quick import keep_memory, native_bfloat16, quick
 from pellucid.training.interruption import Interrupted, Interruption
 
 STRETCH = 512  # images that are computed before they are kept
@@ -41,13 +41,6 @@ class Engine:
             made = self.module(given.bfloat16() if self.precision == "bfloat16" else given)
             features: npt.NDArray[np.float32] = made.float().cpu().contiguous().numpy()
             return features
-
-
-def native_bfloat16(device: torch.device) -> bool:
-    """Whether the device multiplies bfloat16 itself; a processor that does not is many times slower with it."""
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return device.type == "cpu" and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def fastest(frozen: nn.Module, images: Tensor, *, device: torch.device, precision: str = "auto") -> Engine:

@@ -106,10 +106,10 @@ class _Trainer:
     def __init__(self, job: Job) -> None:
         self.job = job
         learning = job.config.learning
-        network = job.network.to(memory_format=torch.channels_last)  # 1.2 times faster on a CPU, equal to rounding
-        optimizer = _optimizer(network, learning)
+        job.network.to(memory_format=torch.channels_last)  # 1.2 times faster on a CPU, equal to rounding
+        optimizer = make_optimizer(job.network, learning)
         # What takes steps: all of it, or what comes after the features.
-        self.network, self.optimizer = job.fabric.setup(job.halves.rest if job.halves else network, optimizer)
+        self.network, self.optimizer = job.fabric.setup(job.halves.rest if job.halves else job.network, optimizer)
         self.network.mark_forward_method("with_heads")
         self.average = (
             AveragedModel(job.network, multi_avg_fn=get_ema_multi_avg_fn(learning.ema), use_buffers=True)
@@ -213,7 +213,7 @@ class _Trainer:
     def epoch(self, interruption: Interruption) -> Iterator[Event]:
         """The rest of the current epoch; stops at a whole step when a stop was asked for."""
         job, learning, epoch = self.job, self.job.config.learning, self.position.epoch
-        self.job.frozen.set_training(self.job.network)
+        self.job.frozen.set_training(self.job.network, epoch=epoch)
         order = epoch_order(len(job.train), seed=job.config.seed, epoch=epoch, weights=self.draw_weights)
         rest = order[self.position.batch * learning.batch : self.images]
         job.train.show(epoch=epoch, order=rest.tolist())
@@ -263,7 +263,7 @@ class _Trainer:
         if full:
             rate = rate_at(learning, step=position.step, steps_per_epoch=self.steps)
             for group in self.optimizer.param_groups:
-                group["lr"] = rate
+                group["lr"] = rate * group["share"]
             if learning.clip:
                 job.fabric.clip_gradients(self.network, self.optimizer, max_norm=learning.clip)
             self.optimizer.step()
@@ -480,8 +480,13 @@ def _laid_out(inputs: Tensor) -> Tensor:
     return inputs.contiguous(memory_format=torch.channels_last) if inputs.ndim == 4 else inputs
 
 
-def _optimizer(network: nn.Module, learning: Learning) -> Optimizer:
-    groups = parameter_groups(network, weight_decay=learning.weight_decay, decay_norms=learning.decay_norms)
+def make_optimizer(network: Network, learning: Learning) -> Optimizer:
+    groups = parameter_groups(
+        network,
+        weight_decay=learning.weight_decay,
+        decay_norms=learning.decay_norms,
+        input_rate=learning.input_rate,
+    )
     if learning.optimizer == "sgd":
         return SGD(groups, lr=learning.rate, momentum=learning.momentum, nesterov=learning.nesterov)
     return AdamW(groups, lr=learning.rate)

@@ -23,6 +23,7 @@ from pellucid.images.split import Split, split
 from pellucid.images.store import cache_folder
 from pellucid.networks.build import Network, network
 from pellucid.networks.published import default_preprocessing, published_weights
+from pellucid.networks.quick import keep_memory, native_bfloat16
 from pellucid.networks.weights import check_conventions, load_weights
 from pellucid.runs.events import Event, PixelsReady, Preparing, Stopped, now
 from pellucid.runs.provenance import gather
@@ -298,16 +299,20 @@ def _preprocessing(config: Config, wanted: Preprocessing) -> Preprocessing:
 
 
 def _machine(config: Config) -> tuple[Fabric, str]:
-    """The device and precision; "auto" takes bfloat16 on a GPU that has it, and float32 elsewhere."""
+    """The device and precision; "auto" takes bfloat16 where the device multiplies it itself, and float32 elsewhere."""
     device = config.machine.device
     if device == "cuda" and not torch.cuda.is_available():
         raise UserError("there is no CUDA device here", hint="--device cpu, or leave --device out")
     if device == "mps" and not torch.backends.mps.is_available():
         raise UserError("there is no MPS device here", hint="--device cpu, or leave --device out")
     on_gpu = device == "cuda" or (device == "auto" and torch.cuda.is_available())
+    on_cpu = device == "cpu" or (device == "auto" and not on_gpu and not torch.backends.mps.is_available())
     precision = config.machine.precision
     if precision == "auto":
-        precision = "bfloat16" if on_gpu and torch.cuda.is_bf16_supported() else "float32"
+        kind = torch.device("cuda" if on_gpu else "cpu" if on_cpu else "mps")
+        precision = "bfloat16" if native_bfloat16(kind) else "float32"
+    if on_cpu:
+        keep_memory()
     fabric = Fabric(
         accelerator=device,
         devices=config.machine.devices,
