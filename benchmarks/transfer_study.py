@@ -65,6 +65,9 @@ RECIPES = {
     "kept-1e-4-4": MOBILE | TUNE | {"rate": 1e-4, "epochs": 4, "learning": {"norms": "kept"}},
     "kept-3e-4-4": MOBILE | TUNE | {"rate": 3e-4, "epochs": 4, "learning": {"norms": "kept"}},
     "kept-1e-3-4": MOBILE | TUNE | {"rate": 1e-3, "epochs": 4, "learning": {"norms": "kept"}},
+    "kept-3e-5-4": MOBILE | TUNE | {"rate": 3e-5, "epochs": 4, "learning": {"norms": "kept"}},
+    "kept-1e-5-8": MOBILE | TUNE | {"rate": 1e-5, "epochs": 8, "learning": {"norms": "kept"}},
+    "tune-3e-5-8": MOBILE | TUNE | {"rate": 3e-5, "epochs": 8},
     "kept-3e-4-8": MOBILE | TUNE | {"rate": 3e-4, "epochs": 8, "learning": {"norms": "kept"}},
     "kept-falling-3e-4-4": MOBILE
     | TUNE

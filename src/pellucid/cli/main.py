@@ -5,12 +5,15 @@ import tempfile
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
+from time import perf_counter
 
 from cyclopts import App, CycloptsError, Parameter, ValidationError
 from rich.console import Console
 from rich.text import Text
 
 from pellucid.errors import DONE, OUR_FAULT, USER_FAULT, UserError
+
+STARTED = perf_counter()
 
 app = App(
     name="pellucid",

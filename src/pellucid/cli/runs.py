@@ -111,10 +111,12 @@ def report(run: Path, /) -> None:
 
 
 def _train(config: Any) -> int:
+    from pellucid.cli.main import STARTED
     from pellucid.cli.show import follow
     from pellucid.training.train import train_events
 
-    return _finish(*follow(train_events(config)))
+    # A budget counts from when the command was given; torch alone takes seconds to import.
+    return _finish(*follow(train_events(config, began=STARTED)))
 
 
 def _finish(run: RunFolder, end: Any) -> int:

@@ -12,6 +12,7 @@ from pellucid.runs.events import (
     FeaturesReady,
     HeadSolved,
     PixelsReady,
+    Planned,
     ProbedAt,
     Started,
     Stopped,
@@ -66,7 +67,7 @@ def history(events: Iterable[Event]) -> History:
                 stopped = event
             case Failed():
                 failed = event
-            case PixelsReady() | FeaturesReady() | HeadSolved() | ProbedAt() | Compared():
+            case PixelsReady() | Planned() | FeaturesReady() | HeadSolved() | ProbedAt() | Compared():
                 transfer.append(event)
     epochs = sorted(learned.keys() | validated.keys())
     laps = tuple(Lap(epoch, learned.get(epoch), validated.get(epoch)) for epoch in epochs)

@@ -27,6 +27,7 @@ from pellucid.runs.events import (
     FeaturesReady,
     HeadSolved,
     PixelsReady,
+    Planned,
     Preparing,
     ProbedAt,
     Progress,
@@ -101,7 +102,7 @@ class LiveTable:
                 self._end(_end_words(event, self.best))
             case Failed():  # what went wrong is told once, by whoever catches the error
                 self._end(f"stopped by an error in epoch {event.epoch + 1}")
-            case PixelsReady() | FeaturesReady() | HeadSolved() | ProbedAt() | Compared():
+            case PixelsReady() | Planned() | FeaturesReady() | HeadSolved() | ProbedAt() | Compared():
                 self._move(Text(""), now=True)
                 self._print(transfer_words(event))
             case Saved():
@@ -238,9 +239,12 @@ def _end_words(event: Stopped, best: Validated | None) -> str:
     how = {
         "finished": f"finished {epochs} in {time}",
         "early": f"stopped early after {epochs} in {time}: no longer improving",
+        "budget": f"ended with the budget after {epochs} in {time}",
         "interrupted": f"interrupted after {epochs} and {time}",
     }[event.why]
-    if best:
+    if best and not best.epoch:
+        how += f"\nbest was the probe that it began with: validation accuracy {best.accuracy}"
+    elif best:
         how += f"\nbest was epoch {best.epoch}: validation accuracy {best.accuracy}"
     elif event.best_epoch is not None:
         how += f"\nbest was epoch {event.best_epoch}"

@@ -2,9 +2,9 @@
 
 from pellucid.errors import counted
 from pellucid.reports.words import duration, short_number
-from pellucid.runs.events import Compared, FeaturesReady, HeadSolved, PixelsReady, ProbedAt
+from pellucid.runs.events import Compared, FeaturesReady, HeadSolved, PixelsReady, Planned, ProbedAt
 
-Transfer = PixelsReady | FeaturesReady | HeadSolved | ProbedAt | Compared
+Transfer = PixelsReady | Planned | FeaturesReady | HeadSolved | ProbedAt | Compared
 
 
 def transfer_words(event: Transfer) -> str:
@@ -12,6 +12,8 @@ def transfer_words(event: Transfer) -> str:
     match event:
         case PixelsReady():
             return _pixels(event)
+        case Planned():
+            return _planned(event)
         case FeaturesReady():
             return _features(event)
         case HeadSolved():
@@ -37,6 +39,18 @@ def _pixels(event: PixelsReady) -> str:
     )
 
 
+def _planned(event: Planned) -> str:
+    what = {
+        "probe": "a probe",
+        "finetune": f"a probe, then {counted(event.epochs, 'epoch')} of fine-tuning",
+        "scratch": f"{counted(event.epochs, 'epoch')} from scratch",
+    }[event.mode]
+    step = f", {1000 * event.step:.0f} ms a training step" if event.step else ""
+    time = f"about {duration(event.expected)} of the {duration(event.left)} left of {duration(event.budget)}"
+    pace = f"an image takes {1000 * event.look:.0f} ms to look at{step}"
+    return f"planned: {what} at {event.size} pixels, {time} ({pace})"
+
+
 def _features(event: FeaturesReady) -> str:
     views = f", {event.views} views each" if event.views > 1 else ""
     what = f"features at {event.end_point} of {counted(event.images, 'image')}{views}"
@@ -55,4 +69,6 @@ def _compared(event: Compared) -> str:
     counts = f"{counted(event.gained, 'image')} gained, {event.lost} lost, p = {event.chance:.2g}"
     if event.worth:
         return f"fine-tuning was worth it: {figures} ({counts})"
+    if event.lost > event.gained:
+        return f"fine-tuning did not help, and the probe is kept: {figures} ({counts})"
     return f"what fine-tuning added may be chance; the probe takes a fraction of the time: {figures} ({counts})"

@@ -70,6 +70,25 @@ class Epoch(Record):
     seconds_computing: float
 
 
+class Planned(Record):
+    """What is going to be trained within a budget of time. All in seconds; `step`, `look` and `decode` are an image's.
+
+    `left`: of the budget when the plan was made; `expected`: what the plan should take of that.
+    """
+
+    event: Literal["planned"] = "planned"
+    time: str
+    budget: float
+    left: float
+    mode: str
+    epochs: int
+    size: int  # pixels a side
+    expected: float
+    step: float
+    look: float
+    decode: float
+
+
 class PixelsReady(Record):
     """Every image was read to its end, and what epochs share of its pixels is kept on disk, or does not fit there.
 
@@ -170,12 +189,14 @@ class Saved(Record):
 
 
 class Stopped(Record):
-    """Training came to an end; `why` is "finished", "early" (no better for long enough) or "interrupted"."""
+    """Training came to an end; `why` is "finished", "early" (no better for long enough), "budget" (spent) or
+    "interrupted".
+    """
 
     event: Literal["stopped"] = "stopped"
     time: str
     epoch: int
-    why: Literal["finished", "early", "interrupted"]
+    why: Literal["finished", "early", "budget", "interrupted"]
     best_epoch: int | None
     seconds: float
 
@@ -192,6 +213,7 @@ Event = Annotated[
     | Started
     | Progress
     | Epoch
+    | Planned
     | PixelsReady
     | FeaturesReady
     | HeadSolved

@@ -124,6 +124,14 @@ def bytes_of(text: str) -> int:
     return int(float(found[1]) * UNITS[found[2] or ""])
 
 
+def seconds_of(text: str) -> float:
+    """`90s`, `5m`, `1h` or a number of seconds. Raises ValueError for anything else."""
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smh]?)\s*", text.lower())
+    if not found or float(found[1]) <= 0:
+        raise ValueError("it is no time: write 90s, 5m or 1h")
+    return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]]
+
+
 class FeatureSettings(Described):
     """What is the same in every epoch is computed once and kept, also for later runs: pixels, frozen features."""
 
@@ -176,6 +184,7 @@ class Config(Record):
     probe_at: str | None = None  # "all", or end points with commas: a head is solved at each
     options: dict[str, Option] = Field(default_factory=dict)  # width, dropout, ...: as the architecture takes them
     seed: int = Field(default=0, ge=0)
+    budget: str | None = None  # "5m": mode, resolution and epochs are chosen to fit
     runs: str = "runs"  # where run folders are made
     data: Data
     input: Input = Input()
@@ -183,6 +192,12 @@ class Config(Record):
     learning: Learning = Learning()
     features: FeatureSettings = FeatureSettings()
     machine: Machine = Machine()
+
+    @field_validator("budget")
+    @classmethod
+    def _budget(cls, text: str | None) -> str | None:
+        seconds_of(text or "1s")
+        return text
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -233,6 +248,7 @@ def configure(
     group_column: str = "group",
     skip_unreadable: bool = False,
     size: int | None = None,
+    budget: str | None = None,
     epochs: int | None = None,
     batch: int | None = None,
     rate: float | None = None,
@@ -310,6 +326,8 @@ def configure(
         Leave unreadable images out and record them, instead of stopping.
     size
         Pixels a side that the network sees.
+    budget
+        How long it may take, 5m: what this machine does is measured, and mode, resolution and epochs chosen to fit.
     epochs
         Passes over the training images.
     batch
@@ -350,6 +368,8 @@ def configure(
     machine
         Where it runs: --machine.threads 2.
     """
+    if budget and epochs:
+        raise UserError("--budget chooses the epochs, and --epochs says them", hint="leave one of them out")
     base = _recipe(recipe) if recipe else {}
     model = model or base.get("model", "resnet18")
     chosen_weights = weights or base.get("weights")
@@ -372,6 +392,7 @@ def configure(
         "probe_at": probe_at,
         "options": dict(options or {}),
         "seed": seed,
+        "budget": budget,
         "runs": str(runs),
         "data": {
             "folder": str(data),

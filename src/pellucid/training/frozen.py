@@ -16,7 +16,7 @@ from pellucid.runs.events import Event, FeaturesReady, HeadSolved, Preparing, no
 from pellucid.training.config import bytes_of
 from pellucid.training.features import Extraction, Features, fastest
 from pellucid.training.interruption import watch
-from pellucid.training.loop import Job
+from pellucid.training.loop import Job, Start
 from pellucid.training.objective import choose
 from pellucid.training.paired import Paired, write_paired
 from pellucid.training.solve import put_head, solve_head
@@ -43,7 +43,7 @@ def with_features(job: Job, parts: Split) -> Generator[Event, None, Job]:
     return replace(job, halves=cut, train=train, validation=validation)
 
 
-def solved_start(job: Job, parts: Split) -> Generator[Event, None, None]:
+def solved_start(job: Job, parts: Split) -> Generator[Event, None, Start | None]:
     """Before fine-tuning, solve the head on the features as they are, and note what that probe says of validation.
 
     The first steps then do not destroy the features (Kumar et al. 2022, arXiv:2202.10054), and what fine-tuning adds
@@ -51,13 +51,13 @@ def solved_start(job: Job, parts: Split) -> Generator[Event, None, None]:
     """
     config = job.config
     if config.mode != "finetune" or config.learning.head != "solved" or config.features.cache == "off":
-        return
+        return None
     begun_whole = all(name in _head_names(job) for name in job.provenance["weights"].get("left_random", ()))
     if config.weights == "none" or not begun_whole or job.network.head_names or job.fabric.world_size > 1:
-        return
+        return None
     cut = halves(job.network, "Logits")
     if cut is None:
-        return
+        return None
     train, validation = yield from features_of(job, parts, cut, views=1, augmentation=None)
     began, learning = perf_counter(), config.learning
     solved = solve_head(
@@ -72,11 +72,15 @@ def solved_start(job: Job, parts: Split) -> Generator[Event, None, None]:
     yield HeadSolved(
         time=now(), strength=solved.strength, tried=solved.strengths, views=1, seconds=perf_counter() - began
     )
-    if len(validation):
-        with torch.inference_mode():
-            logits = cut.rest.eval()(torch.from_numpy(validation.view(0)).to(job.fabric.device)).float().cpu()
-        right = (choose(logits, one_logit=learning.one_logit).numpy() == validation.labels).tolist()
-        write_paired(job.run, Paired(probe=tuple(right), tuned=()))
+    if not len(validation):
+        return None
+    with torch.inference_mode():
+        logits = cut.rest.eval()(torch.from_numpy(validation.view(0)).to(job.fabric.device)).float().cpu()
+    labels = torch.from_numpy(validation.labels)
+    write_paired(
+        job.run, Paired(probe=tuple((choose(logits, one_logit=learning.one_logit) == labels).tolist()), tuned=())
+    )
+    return Start(logits.clone(), labels)
 
 
 def _head_names(job: Job) -> set[str]:

@@ -30,6 +30,7 @@ from pellucid.training.config import Config, Learning
 from pellucid.training.features import Features
 from pellucid.training.interruption import Interruption, watch
 from pellucid.training.objective import choose, objective
+from pellucid.training.pace import Pace
 from pellucid.training.paired import compared, note_tuned
 from pellucid.training.schedule import rate_at
 from pellucid.training.solve import put_head, solve_head
@@ -55,6 +56,7 @@ class Job:
     precision: str
     workers: int
     provenance: dict[str, Any]
+    deadline: float | None = None  # a moment of perf_counter
 
     @property
     def train_from(self) -> str:
@@ -87,12 +89,22 @@ def started(job: Job, *, epoch: int) -> Started:
     )
 
 
-def fit(job: Job, *, resume: bool = False) -> Iterator[Event]:
+@dataclass(frozen=True)
+class Start:
+    """What the network says of the validation images before it is fine-tuned, its head solved."""
+
+    logits: Tensor
+    labels: Tensor
+
+
+def fit(job: Job, *, resume: bool = False, start: Start | None = None) -> Iterator[Event]:
     """Train to the end, or until Ctrl-C. The best weights so far are always in the run folder as a whole bundle."""
     trainer = _Trainer(job)
     if resume:
         trainer.restore()
     try:
+        if start:
+            yield from trainer.begin(start)
         with watch() as interruption:
             yield from trainer.solve() if job.config.learning.optimizer == "solve" else trainer.run(interruption)
     except Exception as cause:
@@ -130,7 +142,8 @@ class _Trainer:
         )
         self.draw_weights = (1 / counts[job.train_labels]).tolist() if learning.balanced_sampling else None
         self.position = Position()
-        self.pace = _Pace()
+        self.pace = Pace(job.deadline)
+        self.epochs = job.epochs  # fewer, where a deadline asks for it
         self.began = perf_counter()
 
     def restore(self) -> None:
@@ -141,11 +154,14 @@ class _Trainer:
     def run(self, interruption: Interruption) -> Iterator[Event]:
         learning = self.job.config.learning
         why = "finished"
-        while self.position.epoch < learning.epochs and not self.position.ended:
+        while self.position.epoch < self.epochs and not self.position.ended:
             yield from self.epoch(interruption)
             if interruption.asked:
                 yield from self.interrupted()
                 return
+            if self.position.batch and self.position.best:  # the deadline came first; a better model may be kept
+                why = "budget"
+                break
             if len(self.job.validation):
                 yield from self.validate()
             else:
@@ -153,8 +169,12 @@ class _Trainer:
             if learning.patience and self.position.stale >= learning.patience:
                 self.move(ended=True)
                 why = "early"
+            more = self.pace.epochs_that_fit(batches=self.batches, validated=len(self.job.validation) > 0)
+            if more is not None and self.position.epoch + more < self.epochs:
+                self.epochs = self.position.epoch + more
+                why = "budget" if not more else why
             self.checkpoint()
-            if interruption.asked and self.position.epoch < learning.epochs:
+            if interruption.asked and self.position.epoch < self.epochs:
                 yield from self.interrupted()
                 return
         self.save_bundle(self.job.run.last, self.evaluated(), (), 1.0, None)
@@ -162,6 +182,11 @@ class _Trainer:
         if found := compared(self.job.run):
             yield found
         yield self.stopped(why)
+
+    def begin(self, start: Start) -> Iterator[Event]:
+        """The probe is the best model until fine-tuning makes a better one."""
+        best, accuracy = self.judge(start.logits, start.labels)
+        yield from self.judged(best, accuracy, start.logits, start.labels, seconds=0.0)
 
     def solve(self) -> Iterator[Event]:
         """The best head there is for the training features, in the place of epochs."""
@@ -236,7 +261,8 @@ class _Trainer:
             self.pace.step(done - asked)
             yield self.progress("train", batch + 1, self.batches, self.position.sums.loss / self.position.sums.images)
             asked = perf_counter()
-            if interruption.asked and self.at_whole_step(batch) and batch + 1 < self.batches:
+            stop = interruption.asked or (self.pace.late and self.position.best is not None)
+            if stop and self.at_whole_step(batch) and batch + 1 < self.batches:
                 return
         yield self.finish_epoch()
 
@@ -261,7 +287,7 @@ class _Trainer:
                 hint="a lower --rate or --learning.clip 1.0 usually helps; the best model so far is kept",
             )
         if full:
-            rate = rate_at(learning, step=position.step, steps_per_epoch=self.steps)
+            rate = rate_at(self.schedule, step=position.step, steps_per_epoch=self.steps)
             for group in self.optimizer.param_groups:
                 group["lr"] = rate * group["share"]
             if learning.clip:
@@ -274,6 +300,11 @@ class _Trainer:
         truth = targets.argmax(dim=1) if targets.ndim == 2 else targets
         return value, int((choose(logits, one_logit=learning.one_logit) == truth).sum())
 
+    @property
+    def schedule(self) -> Learning:
+        """Settings whose schedule ends with the epochs that there is time for."""
+        return self.job.config.learning.model_copy(update={"epochs": self.epochs})
+
     def at_whole_step(self, batch: int) -> bool:
         return (batch + 1) % self.job.config.learning.accumulate == 0 or batch + 1 == self.batches
 
@@ -285,7 +316,7 @@ class _Trainer:
             epoch=self.position.epoch,
             loss=sums.loss / sums.images,
             accuracy=wilson(sums.right, sums.images),
-            rate=rate_at(self.job.config.learning, step=step - 1, steps_per_epoch=self.steps),
+            rate=rate_at(self.schedule, step=step - 1, steps_per_epoch=self.steps),
             images_per_second=sums.images / max(1e-9, sums.waiting + sums.computing),
             seconds_waiting=sums.waiting,
             seconds_computing=sums.computing,
@@ -307,14 +338,22 @@ class _Trainer:
         best, accuracy = self.judge(logits, labels)
         seconds = perf_counter() - began
         self.pace.validation(seconds)
-        better = _better(best, self.position.best, learning)
+        if self.position.epoch:
+            note_tuned(job.run, (choose(logits, one_logit=learning.one_logit) == labels).tolist())
+        yield from self.judged(best, accuracy, logits, labels, seconds=seconds)
+
+    def judged(
+        self, best: Best, accuracy: Measured, logits: Tensor, labels: Tensor, *, seconds: float
+    ) -> Iterator[Event]:
+        """Tell of a validation, and keep the weights where they are the best so far."""
+        better = _better(best, self.position.best, self.job.config.learning)
         self.move(stale=0 if better else self.position.stale + 1)
         yield Validated(
             time=now(),
             epoch=self.position.epoch,
             loss=best.loss,
             accuracy=accuracy,
-            measure=learning.best_by,
+            measure=self.job.config.learning.best_by,
             value=best.value,
             best=better,
             seconds=seconds,
@@ -322,7 +361,6 @@ class _Trainer:
         )
         if better:
             result = Result(part="validation", measure="accuracy", **accuracy.model_dump())
-            note_tuned(job.run, (choose(logits, one_logit=learning.one_logit) == labels).tolist())
             yield self.save_best(best, (result,), (logits.numpy(), labels.numpy()))
 
     def judge(self, logits: Tensor, labels: Tensor) -> tuple[Best, Measured]:
@@ -418,7 +456,7 @@ class _Trainer:
         self.position = self.position.model_copy(update=changes)
 
     def seconds_left(self) -> float | None:
-        epochs = self.job.epochs - self.position.epoch
+        epochs = self.epochs - self.position.epoch
         return self.pace.left(
             batches=epochs * self.batches - self.position.batch, validations=epochs if len(self.job.validation) else 0
         )
@@ -428,7 +466,7 @@ class _Trainer:
         return Progress(
             phase=phase,
             epoch=self.position.epoch + (phase == "train"),
-            epochs=self.job.epochs,
+            epochs=self.epochs,
             step=step,
             steps=steps,
             loss=loss,
@@ -448,31 +486,6 @@ class _Trainer:
             best_epoch=None if best is None else best.epoch,
             seconds=self.position.seconds + perf_counter() - self.began,
         )
-
-
-class _Pace:
-    """How long batches and validations take, for an honest remaining time."""
-
-    def __init__(self) -> None:
-        self.batch_seconds: float | None = None
-        self.validation_seconds: float | None = None
-        self.seen = 0
-
-    def step(self, seconds: float) -> None:
-        """The first batch of a sitting (workers start, memory is allocated) says nothing of the others."""
-        self.seen += 1
-        if self.seen > 1:
-            before = seconds if self.batch_seconds is None else self.batch_seconds
-            self.batch_seconds = before + (seconds - before) / min(self.seen - 1, 50)
-
-    def validation(self, seconds: float) -> None:
-        self.validation_seconds = seconds
-
-    def left(self, *, batches: int, validations: int) -> float | None:
-        """Seconds, or None before they can be told. A validation not yet seen is left out of the sum."""
-        if self.batch_seconds is None:
-            return None
-        return batches * self.batch_seconds + validations * (self.validation_seconds or 0.0)
 
 
 def _laid_out(inputs: Tensor) -> Tensor:

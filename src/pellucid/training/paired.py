@@ -25,11 +25,12 @@ def write_paired(run: RunFolder, paired: Paired) -> None:
 
 
 def note_tuned(run: RunFolder, right: Sequence[bool]) -> None:
-    """Keep what the best weights so far are right about, where there is a probe to compare with."""
+    """Keep what the best tuned weights so far are right about, where there is a probe to compare with."""
     path = run.path / FILE
     if path.exists():
         before = Paired.from_json(read_text(path), str(path))
-        write_paired(run, before.model_copy(update={"tuned": tuple(bool(one) for one in right)}))
+        if not before.tuned or sum(right) >= sum(before.tuned):
+            write_paired(run, before.model_copy(update={"tuned": tuple(bool(one) for one in right)}))
 
 
 def compared(run: RunFolder) -> Compared | None:

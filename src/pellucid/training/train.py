@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import wraps
 from pathlib import Path
 from time import perf_counter
@@ -25,10 +25,11 @@ from pellucid.networks.build import Network, network
 from pellucid.networks.published import default_preprocessing, published_weights
 from pellucid.networks.quick import keep_memory, native_bfloat16
 from pellucid.networks.weights import check_conventions, load_weights
-from pellucid.runs.events import Event, PixelsReady, Preparing, Stopped, now
+from pellucid.runs.events import Event, PixelsReady, Planned, Preparing, Stopped, now
 from pellucid.runs.provenance import gather
 from pellucid.runs.run_folder import RunFolder, create_run, open_run
-from pellucid.training.config import Config, bytes_of, configure
+from pellucid.training.budget import FINISH, check_decoding, choose, measure, planned, told
+from pellucid.training.config import Config, bytes_of, configure, seconds_of
 from pellucid.training.frozen import solved_start, with_features
 from pellucid.training.interruption import Interrupted
 from pellucid.training.loop import Job, fit, started
@@ -56,11 +57,13 @@ def _last_run(events: Iterator[Event]) -> RunFolder:
     return RunFolder(Path(path))
 
 
-def train_events(config: Config) -> Iterator[Event]:
+def train_events(config: Config, *, began: float | None = None) -> Iterator[Event]:
     """Everything from reading the data to the last weights, as events; the run folder keeps them.
 
-    Raises UserError for data, weights or settings that cannot be used, before anything is written.
+    A budget counts from `began`, a moment of perf_counter; default: now. Raises UserError for data, weights or
+    settings that cannot be used, before anything is written.
     """
+    began = perf_counter() if began is None else began
     if config.machine.threads:
         torch.set_num_threads(config.machine.threads)
     yield Preparing(phase="reading the data", done=0, total=0)
@@ -83,6 +86,12 @@ def train_events(config: Config) -> Iterator[Event]:
     )
     _check_counts(parts)
     fabric, precision = _machine(config)
+    plan = None
+    if config.budget:
+        yield Preparing(phase=f"measuring this machine, to plan for {config.budget}", done=0, total=0)
+        config, plan = _planned(config, parts, prepared, pixels, readable.told, fabric.device, began)
+        if plan.size != prepared.preprocessing.size:
+            prepared = _start_network(config, samples.classes)
     provenance = gather(device=str(fabric.device), precision=precision) | {
         "asked": _asked(config),
         "seed": config.seed,
@@ -99,7 +108,11 @@ def train_events(config: Config) -> Iterator[Event]:
     name = f"{_name(config.data.folder)}-{config.model.replace('/', '-')}"
     run = create_run(Path(config.runs), name, config=config.model_dump(), provenance=provenance, split=parts)
     job = _job(config, run, parts, prepared, fabric, precision, provenance, pixels)
-    yield from _kept(run, _trained(job, parts, None, readable.told))
+    if plan:
+        job = replace(job, deadline=_deadline(config, began, plan, len(parts.part("validation"))))
+    first: list[Event] = [readable.told]
+    first += [plan] if plan else []
+    yield from _kept(run, _trained(job, parts, None, first))
 
 
 def resume_events(run: str | Path) -> Iterator[Event]:
@@ -107,7 +120,7 @@ def resume_events(run: str | Path) -> Iterator[Event]:
     folder = open_run(run)
     config = Config.from_fields(folder.config(), f"{folder.path}/config.toml")
     position = read_position(folder)
-    if folder.state() in ("finished", "early") or (position and position.ended):
+    if folder.state() in ("finished", "early", "budget") or (position and position.ended):
         raise UserError(f"{folder.path} has been trained to its end", hint=f"`pellucid evaluate {folder.path}`")
     if config.machine.threads:
         torch.set_num_threads(config.machine.threads)
@@ -124,24 +137,55 @@ def resume_events(run: str | Path) -> Iterator[Event]:
     pixels = PixelCache(cache_folder(config.features.folder), limit=bytes_of(config.features.size))
     told = yield from _unchanged(parts, config, preprocessing, pixels)
     job = _job(config, folder, parts, prepared, fabric, precision, provenance, pixels)
-    yield from _kept(folder, _trained(job, parts, position, told))
+    if config.budget:
+        spent = position.seconds if position else 0.0
+        job = replace(job, deadline=perf_counter() + max(1.0, seconds_of(config.budget) - spent - FINISH))
+    yield from _kept(folder, _trained(job, parts, position, [told]))
 
 
-def _trained(job: Job, parts: Split, position: Position | None, told: PixelsReady) -> Iterator[Event]:
+def _trained(job: Job, parts: Split, position: Position | None, told: Sequence[Event]) -> Iterator[Event]:
     """The head solved and features computed first, where that can be; then the training itself, from `position` on."""
     resume = position is not None
     yield started(job, epoch=position.epoch if position else 0)
-    yield told
+    yield from told
+    start = None
     try:
         if not resume and job.config.probe_at:
             yield from probed_at(job, parts)
         if not resume:
-            yield from solved_start(job, parts)
+            start = yield from solved_start(job, parts)
         job = yield from with_features(job, parts)
     except Interrupted:
         yield Stopped(time=now(), epoch=0, why="interrupted", best_epoch=None, seconds=0.0)
         return
-    yield from fit(job, resume=resume and job.config.learning.optimizer != "solve")
+    yield from fit(job, resume=resume and job.config.learning.optimizer != "solve", start=start)
+
+
+def _planned(
+    config: Config,
+    parts: Split,
+    prepared: "Prepared",
+    pixels: PixelCache,
+    decoded: PixelsReady,
+    device: torch.device,
+    began: float,
+) -> tuple[Config, Planned]:
+    """What to train within the budget, of which decoding has taken its part already."""
+    files, network, wanted = parts.part("train"), prepared.network, prepared.preprocessing
+    images = Images(files, Path(parts.root), parts.classes, wanted, None, config.seed, cache=pixels)
+    decode = decoded.seconds / decoded.decoded if decoded.decoded else 0.005
+    speed = measure(network, images, device=device, decode=decode, tuned=config.mode != "probe")
+    counts = {"train": len(files), "validation": len(parts.part("validation"))}
+    ahead = FINISH + (len(parts.part("test")) or counts["validation"]) * (speed.look + decode)  # the evaluation
+    left = began + seconds_of(config.budget or "0") - perf_counter() - ahead
+    plan = choose(config, speed, left=left, side=wanted.size, **counts)
+    changed = planned(config, plan, side=wanted.size)
+    return changed, told(changed, plan, speed, left=left, side=wanted.size)
+
+
+def _deadline(config: Config, began: float, plan: Planned, validation: int) -> float:
+    """When training ends, so that the rest of the command ends with the budget."""
+    return began + seconds_of(config.budget or "0") - FINISH - validation * (plan.look + plan.decode)
 
 
 def _asked(config: Config) -> list[str]:
@@ -177,7 +221,7 @@ def _checked(
 ) -> Generator[Event, None, Readable]:
     """Decode every image once. Unreadable ones stop the training, or are left out by name."""
     wanted = [Wanted(sample.path, _forms(config, preprocessing, sample.part)) for sample in samples]
-    found, told = yield from _decoded(wanted, pixels)
+    found, told = yield from _decoded(wanted, pixels, config)
     bad = [one for one in found if isinstance(one, Unreadable)]
     if bad and not config.data.skip_unreadable:
         raise UserError(
@@ -193,7 +237,7 @@ def _checked(
 
 
 def _decoded(
-    wanted: Sequence[Wanted], pixels: PixelCache
+    wanted: Sequence[Wanted], pixels: PixelCache, config: Config
 ) -> Generator[Event, None, tuple[tuple[str | Unreadable, ...], PixelsReady]]:
     """The content hash of every file, or why it cannot be read; and what became of the pixels."""
     began = perf_counter()
@@ -201,6 +245,8 @@ def _decoded(
     for state in pixels.fill(wanted):
         yield Preparing(phase="decoding the images", done=state.done, total=state.total)
         found = state.found
+        if config.budget:
+            check_decoding(config, done=state.done, total=state.total, spent=perf_counter() - began)
     told = PixelsReady(
         time=now(),
         images=len(wanted),
@@ -387,7 +433,7 @@ def _unchanged(
 ) -> Generator[Event, None, PixelsReady]:
     """The run's images are still there, with the same content."""
     wanted = [Wanted(parts.location(file), _forms(config, preprocessing, file.part)) for file in parts.files]
-    found, told = yield from _decoded(wanted, pixels)
+    found, told = yield from _decoded(wanted, pixels, config)
     gone = [f"{file.path} is gone" for file in parts.files if not parts.location(file).is_file()]
     changed = [
         f"{file.path} has changed"

@@ -1,0 +1,162 @@
+"""A budget of time: what this machine does in a second is measured, and what to train is chosen to fit."""
+
+from collections.abc import Iterator
+from copy import deepcopy
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any
+
+import torch
+from torch import nn
+
+from pellucid.errors import UserError
+from pellucid.images.loading import Images
+from pellucid.networks.build import Network
+from pellucid.networks.halves import halves
+from pellucid.runs.events import Planned, now
+from pellucid.training.config import Config, seconds_of
+from pellucid.training.features import fastest
+
+FINISH = 5.0  # seconds for the last weights and the report
+FULL = 0.9  # of the time that is left is planned for; what differs from the measurement has the rest
+MEASURED = 16  # images
+SHARES = (1.0, 0.75, 0.5)  # of the usual resolution, the best that fits
+LEAST_SIDE = 64
+MOST_TUNED, MOST_SCRATCH, FEWEST_SCRATCH = 12, 120, 10  # epochs
+SOLVED = 2e-6  # seconds an image and feature that solving a head takes, measured on 2 cores
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Seconds an image: a training step, a look at it without training, decoding; and the features of its head."""
+
+    step: float
+    look: float
+    decode: float
+    features: int
+
+    def at(self, share: float) -> "Speed":
+        """At that share of the resolution."""
+        return Speed(self.step * share**2, self.look * share**2, self.decode, self.features)
+
+
+@dataclass(frozen=True)
+class Plan:
+    mode: str
+    share: float  # of the resolution
+    epochs: int
+    seconds: float  # that it should take from now on
+
+
+def measure(network: Network, images: Images, *, device: torch.device, decode: float, tuned: bool) -> Speed:
+    """On a copy, so that nothing is learned yet. `tuned`: whether steps matter too."""
+    some = torch.stack([images[index][0] for index in range(min(MEASURED, len(images)))])
+    copy = deepcopy(network).to(device)
+    cut = halves(copy, "Logits")
+    look = fastest(cut.frozen, some, device=device) if cut else None
+    with torch.inference_mode():
+        seen = _seconds(lambda: look(some) if look else copy.eval()(some.to(device))) / len(some)
+    features = sum(module.weight[0].numel() for module in copy.head_modules() if isinstance(module, nn.Linear))
+    return Speed(_step(copy, some.to(device)) / len(some) if tuned else 0.0, seen, decode, features)
+
+
+def _step(network: Network, images: torch.Tensor) -> float:
+    network.train().to(memory_format=torch.channels_last)
+    given = images.contiguous(memory_format=torch.channels_last)
+
+    def step() -> None:
+        network(given).square().mean().backward()
+        network.zero_grad(set_to_none=True)
+
+    return _seconds(step)
+
+
+def _seconds(work: Any) -> float:
+    """The quicker of two, after one that does not count."""
+    work()
+    times = []
+    for _ in range(2):
+        began = perf_counter()
+        work()
+        times.append(perf_counter() - began)
+    return min(times)
+
+
+def choose(config: Config, speed: Speed, *, left: float, train: int, validation: int, side: int) -> Plan:
+    """The most that fits into `left` seconds. Raises UserError where nothing does, with what would.
+
+    Scratch: the highest resolution at which there is time for some epochs. With weights, a probe first and at the
+    highest resolution at which it fits; the time that is then left is for epochs of fine-tuning, which begin from it.
+    """
+    candidates = list(_candidates(config, speed, left=left * FULL, train=train, validation=validation, side=side))
+    fitting = [plan for plan in candidates if plan.seconds <= left * FULL]
+    if not fitting:
+        least = min(plan.seconds for plan in candidates) / FULL
+        raise UserError(
+            f"{config.budget} is not enough: {max(0.0, left):.0f} s are left of it, and the least that can be trained "
+            f"here takes {least:.0f} s",
+            hint=f"--budget {seconds_of(config.budget or '0') + least - left:.0f}s, or fewer images (--train)",
+        )
+    return fitting[0]
+
+
+def _candidates(config: Config, speed: Speed, *, left: float, train: int, validation: int, side: int) -> Iterator[Plan]:
+    """Plans, the preferred first."""
+    for share in SHARES:
+        if share < 1 and (side * share < LEAST_SIDE or config.input.size is not None):
+            return
+        at = speed.at(share)
+        again = at.decode * (train + validation) if share < 1 else 0.0  # pixels of another size
+        epoch = train * at.step + validation * at.look
+        probe = (train + validation) * at.look + train * at.features * SOLVED + again
+        if config.mode == "scratch":
+            epochs = min(MOST_SCRATCH, int((left - again) / epoch))
+            enough = epochs >= FEWEST_SCRATCH or share == SHARES[-1] or side * share * 0.75 < LEAST_SIDE
+            if enough:
+                yield Plan("scratch", share, max(1, epochs), again + max(1, epochs) * epoch)
+            continue
+        epochs = min(MOST_TUNED, int((left - probe) / epoch)) if config.mode == "finetune" and at.step else 0
+        if epochs >= 1 and share == 1:
+            yield Plan("finetune", share, epochs, probe + epochs * epoch)
+        yield Plan("probe", share, 1, probe)
+
+
+def planned(config: Config, plan: Plan, *, side: int) -> Config:
+    """`config` as the plan has it, checked as a whole."""
+    values = config.model_dump()
+    values["mode"] = plan.mode
+    if plan.mode == "probe":
+        values["learning"] |= {"optimizer": "solve", "unfreeze": 0, "norms": "learned"}
+        values["features"]["views"] = 1
+    else:
+        values["learning"]["epochs"] = plan.epochs
+        values["learning"]["warm_up"] = min(values["learning"]["warm_up"], plan.epochs / 4)
+    if plan.share < 1:
+        values["input"]["size"] = round(side * plan.share / 32) * 32
+    return Config.from_fields(values, "the plan for this budget")
+
+
+def told(config: Config, plan: Plan, speed: Speed, *, left: float, side: int) -> Planned:
+    return Planned(
+        time=now(),
+        budget=seconds_of(config.budget or "0"),
+        left=left,
+        mode=plan.mode,
+        epochs=plan.epochs,
+        size=config.input.size or side,
+        expected=plan.seconds,
+        step=speed.step,
+        look=speed.look,
+        decode=speed.decode,
+    )
+
+
+def check_decoding(config: Config, *, done: int, total: int, spent: float) -> None:
+    """Raises UserError where reading the images alone will take most of the budget."""
+    allowed = seconds_of(config.budget or "0")
+    whole = spent * total / max(1, done)
+    if done >= MEASURED and spent > 5 and whole > 0.6 * allowed:
+        raise UserError(
+            f"{config.budget} is not enough: decoding {total:,} images takes about {whole:.0f} s of it",
+            hint=f"--budget {2 * whole:.0f}s; what is decoded is kept for the next time",
+        )
