@@ -117,7 +117,8 @@ def features_of(
         limit=bytes_of(config.features.size),
         half=config.features.precision == "float16",
         batch=BATCH,
-        workers=job.workers,
+        # What is kept needs no decoding, and a worker takes a second or two to start.
+        workers=0 if augmentation is None and job.train.cache and job.train.cache.fits else job.workers,
         seed=config.seed,
     )
     with watch() as interruption:

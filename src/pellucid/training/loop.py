@@ -170,9 +170,9 @@ class _Trainer:
                 self.move(ended=True)
                 why = "early"
             more = self.pace.epochs_that_fit(batches=self.batches, validated=len(self.job.validation) > 0)
-            if more is not None and self.position.epoch + more < self.epochs:
-                self.epochs = self.position.epoch + more
-                why = "budget" if not more else why
+            if more is not None:
+                self.epochs = min(self.job.epochs, self.position.epoch + more)
+                why = "budget" if self.position.epoch == self.epochs < self.job.epochs else why
             self.checkpoint()
             if interruption.asked and self.position.epoch < self.epochs:
                 yield from self.interrupted()

@@ -1,0 +1,114 @@
+"""A budget of time: what fits is chosen, said, kept to; and more time never means a worse model than the probe."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import pellucid as pl
+from pellucid.errors import UserError
+from pellucid.runs.run_folder import RunFolder
+from pellucid.training.budget import Plan, Speed, choose, planned
+from pellucid.training.config import configure, seconds_of
+from pellucid.training.pace import Pace
+from tests.pictures import make_classes
+
+QUICK: dict[str, Any] = {"model": "small", "size": 32, "batch": 8, "machine": {"workers": 0, "precision": "float32"}}
+SPEED = Speed(step=0.05, look=0.01, decode=0.002, features=1000)
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_classes(tmp_path_factory.mktemp("data") / "photos")
+
+
+@pytest.fixture(scope="module")
+def weights(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return pl.train(photos, **QUICK, epochs=3, runs=tmp_path_factory.mktemp("runs")).model
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("5m", 300), ("1.5 H", 5400), ("45", 45)])
+def test_times_are_read(text: str, seconds: float) -> None:
+    assert seconds_of(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["soon", "0m", "-3s", "5 minutes"])
+def test_what_is_no_time_is_told(text: str) -> None:
+    with pytest.raises(UserError, match="budget: it is no time: write 90s, 5m or 1h"):
+        configure("photos", budget=text)
+
+
+def chosen(left: float, **settings: Any) -> Plan:
+    config = configure("photos", budget="10m", **settings)
+    return choose(config, SPEED, left=left, train=1000, validation=200, side=224)
+
+
+def test_plans_by_hand() -> None:
+    """A look at 1,200 images is 12 s and solving 2 s; an epoch is 50 s of steps and 2 s of looking."""
+    assert chosen(16) == Plan("probe", 1.0, 1, pytest.approx(14))
+    assert chosen(60).mode == "probe"
+    tuned = chosen((14 + 52 * 3) / 0.9 + 1)
+    assert (tuned.mode, tuned.epochs) == ("finetune", 3)
+    assert chosen(13).share == 0.75  # a probe at a lower resolution
+    assert chosen(400, mode="scratch").share < chosen(1000, mode="scratch").share == 1.0
+    with pytest.raises(UserError, match="is not enough: 2 s are left of it") as refused:
+        chosen(2)
+    assert "--budget" in refused.value.hint
+    lower = planned(configure("photos", budget="1m"), chosen(13), side=224)
+    assert lower.mode == "probe" and lower.learning.optimizer == "solve" and lower.input.size == 160
+
+
+@given(left=st.floats(13, 3000), more=st.floats(1, 3))
+def test_more_time_never_plans_less(left: float, more: float) -> None:
+    one, other = chosen(left), chosen(left * more)
+    assert one.seconds <= left and other.share >= one.share and other.epochs >= one.epochs
+
+
+def test_epochs_that_fit_are_counted() -> None:
+    pace = Pace(deadline=time.perf_counter() + 100)
+    assert pace.epochs_that_fit(batches=10, validated=True) is None  # nothing was seen yet
+    pace.step(5.0)  # the first says nothing
+    pace.step(1.0)
+    pace.validation(2.0)
+    assert pace.epochs_that_fit(batches=10, validated=True) == 7  # 100 / (1.05 * 12)
+    assert not pace.late and Pace(deadline=time.perf_counter() - 1).late
+    assert Pace().epochs_that_fit(batches=1, validated=False) is None and not Pace().late
+
+
+def test_a_budget_is_kept_and_leaves_the_best(photos: Path, weights: Path, tmp_path: Path) -> None:
+    began = time.perf_counter()
+    run = pl.train(photos, **QUICK, weights=str(weights), mode="finetune", budget="12s", runs=tmp_path)
+    assert time.perf_counter() - began < 13.2
+    kinds = [event.event for event in run.events()]
+    assert kinds.index("planned") < kinds.index("features_ready")
+    measured = [event for event in run.events() if event.event == "validated"]
+    assert measured[0].epoch == 0  # the probe
+    assert pl.evaluate(run.path, part="validation").accuracy.value == max(event.accuracy.value for event in measured)
+    assert RunFolder(run.path).state() in ("finished", "budget")
+
+
+def test_a_deadline_in_the_midst_of_an_epoch_ends_it(photos: Path, weights: Path, tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    from pellucid.training import train as module
+    from pellucid.training.loop import Job
+
+    def soon(job: Job, **changes: Any) -> Job:
+        return replace(job, **(changes | ({"deadline": time.perf_counter()} if "deadline" in changes else {})))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "replace", soon)
+        run = pl.train(photos, **QUICK, weights=str(weights), mode="finetune", budget="1m", runs=tmp_path)
+    assert run.state() == "budget"
+    assert [event.epoch for event in run.events() if event.event == "validated"] == [0]
+    assert pl.evaluate(run.path).accuracy.value is not None
+    with pytest.raises(UserError, match="has been trained to its end"):
+        pl.resume(run.path)
+
+
+def test_epochs_and_a_budget_contradict_each_other() -> None:
+    with pytest.raises(UserError, match="--budget chooses the epochs"):
+        configure("photos", budget="1m", epochs=3)
