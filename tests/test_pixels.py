@@ -5,16 +5,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageFilter
 
+import pellucid as pl
+from pellucid.errors import UserError
 from pellucid.images.augmentation import Augmentation, augment
 from pellucid.images.decode import Unreadable, open_image, open_reduced
 from pellucid.images.loading import Images
 from pellucid.images.pixels import Decoding, Form, PixelCache, Wanted, decode
-from pellucid.images.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing, crop
+from pellucid.images.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing, averaged, crop, prepare, single
 from pellucid.images.split import SplitFile
+from pellucid.runs.bundle import load_bundle
+from tests.pictures import make_classes
 from tests.shared import shared
 
 USUAL = Preprocessing(
@@ -151,3 +156,49 @@ def test_where_all_does_not_fit_nothing_is_kept_and_training_sees_the_same(tmp_p
     images = Images(files, tmp_path, ("a",), how, None, 0, cache=cache)
     for index, path in enumerate(paths):
         assert np.array_equal(images.pixels(index), crop(open_image(path), how))
+
+
+def test_several_crops_are_spread_evenly_and_averaged() -> None:
+    """By hand: of 10 pixels, three crops of 4 begin at 0, 3 and 6."""
+    how = NATIVE.model_copy(update={"size": 4, "crops": 3, "region": 10})
+    image = np.arange(100, dtype=np.float32).reshape(1, 1, 10, 10)
+    seen = []
+    mean = averaged(lambda crops: seen.append(crops[0, 0, 0, 0]) or crops.mean(axis=(1, 2, 3)), image, how)
+    assert seen == [0, 3, 6, 30, 33, 36, 60, 63, 66]
+    assert mean == pytest.approx(49.5)  # symmetric
+    assert how.seen == 10 and single(how).seen == 4
+    with pytest.raises(UserError, match="several crops need a region"):
+        Preprocessing.from_fields(how.model_dump() | {"region": None}, "a card")
+
+
+def test_a_model_that_looks_at_several_crops_proves_it(tmp_path: Path) -> None:
+    photos = make_classes(tmp_path / "photos")
+    settings = {
+        "model": "small",
+        "size": 16,
+        "batch": 8,
+        "epochs": 2,
+        "machine": {"workers": 0},
+        "runs": tmp_path / "runs",
+    }
+    several = {"resize": "native", "crops": 2, "region": 28}
+    run = pl.train(photos, **settings, input=several, augmentation={"crop": "random"})
+    model = pl.load(run.path)
+    assert (model.card.preprocessing.crops, model.card.preprocessing.region) == (2, 28)
+    path = next(photos.rglob("*.png"))
+    (told,) = model.predict([path])
+    inputs = prepare(open_image(path), model.card.preprocessing)
+    assert inputs.shape == (3, 28, 28)
+    corners = [inputs[None, :, top : top + 16, left : left + 16] for top in (0, 12) for left in (0, 12)]
+    with torch.no_grad():
+        logits = torch.stack([load_bundle(run.model).network(torch.from_numpy(corner)) for corner in corners]).mean(
+            dim=0
+        )
+    shares = torch.softmax(logits / model.card.temperature, dim=1)[0]
+    assert dict(told.ranking) == pytest.approx(dict(zip(model.classes, shares.tolist(), strict=True)), abs=1e-5)
+    # The last validation of training saw the same, and so does a probe on kept features.
+    best = [event for event in run.events() if event.event == "validated" and event.best][-1]
+    assert pl.evaluate(run.path, part="validation").accuracy == best.accuracy
+    probe = pl.train(photos, **(settings | {"epochs": None}), mode="probe", weights=str(run.model), input=several)
+    (told_probe,) = (event for event in probe.events() if event.event == "validated")
+    assert pl.evaluate(probe.path, part="validation").accuracy == told_probe.accuracy

@@ -313,7 +313,13 @@ def trained(tmp_path_factory) -> Path:
         resize=36, interpolation="bilinear", size=32, background=(0, 0, 0), mean=IMAGENET_MEAN, std=IMAGENET_STD
     )
     settled = card(architecture=net.name, options=net.options, preprocessing=preprocessing)
-    probe = take(logits_of(net), classes=settled.classes, one_logit=False, preprocessing=preprocessing, temperature=1.0)
+    probe = take(
+        logits_of(net, preprocessing),
+        classes=settled.classes,
+        one_logit=False,
+        preprocessing=preprocessing,
+        temperature=1.0,
+    )
     path = tmp_path_factory.mktemp("model") / "model.safetensors"
     save_bundle(path, net, settled.model_copy(update={"probe": probe}))
     return path

@@ -7,7 +7,7 @@ import numpy.typing as npt
 import torch
 
 from pellucid.errors import UserError
-from pellucid.images.preprocessing import Input
+from pellucid.images.preprocessing import Input, averaged
 from pellucid.networks.quick import keep_memory, quick
 from pellucid.runs.bundle import Bundle
 from pellucid.runs.card import Card
@@ -27,10 +27,11 @@ class TorchEngine:
             replay(bundle.card, self.logits, str(bundle.path))
 
     def logits(self, inputs: Input) -> npt.NDArray[np.float32]:
-        """float32 (N, 3, size, size), as preprocessing.prepare makes them, to (N, classes); (N, 1) for one logit."""
+        """float32 (N, 3, seen, seen), as preprocessing.prepare makes them, to (N, classes); (N, 1) for one logit."""
         with torch.inference_mode():
             images = torch.from_numpy(inputs).to(self.device, memory_format=torch.channels_last)
-            logits: npt.NDArray[np.float32] = self._network(images).float().cpu().numpy()
+            given = averaged(self._network, images, self.card.preprocessing)
+            logits: npt.NDArray[np.float32] = given.float().cpu().numpy()
         return logits
 
 

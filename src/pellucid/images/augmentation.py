@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image, ImageFilter
 from pydantic import Field, model_validator
 
-from pellucid.images.preprocessing import INTERPOLATIONS, Pixels, Preprocessing, centred, resized
+from pellucid.images.preprocessing import INTERPOLATIONS, Pixels, Preprocessing, centred, resized, single
 from pellucid.images.preprocessing import crop as crop_centre
 from pellucid.records import Described
 
@@ -110,7 +110,7 @@ def _crop(
     size = preprocessing.size
     match augmentation.crop:
         case "centre":
-            return Image.fromarray(crop_centre(image, preprocessing))
+            return Image.fromarray(crop_centre(image, single(preprocessing)))
         case "random-resized":
             part = random_part(extent, augmentation.scale, augmentation.ratio, random)
             across, down = (here / full for here, full in zip(image.size, extent, strict=True))

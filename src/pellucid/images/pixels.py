@@ -20,7 +20,7 @@ from PIL import Image
 
 from pellucid.images.augmentation import Augmentation
 from pellucid.images.decode import THREADS, Unreadable, content_of, open_image, open_reduced
-from pellucid.images.preprocessing import INTERPOLATIONS, Pixels, Preprocessing, crop, resized
+from pellucid.images.preprocessing import INTERPOLATIONS, Pixels, Preprocessing, crop, resized, single
 from pellucid.images.store import Row, Store
 
 STRETCH, STRETCH_BYTES = 64, 256 << 20  # what is decoded before it is kept, at most
@@ -56,8 +56,8 @@ class Form:
         if augmentation is None:
             return cls("crop", bare)
         if augmentation.crop != "random-resized" and preprocessing.resize is not None:
-            return cls("resized", bare.model_copy(update={"size": 1}))
-        same = bare.model_copy(update={"resize": None, "interpolation": None, "size": 1})
+            return cls("resized", single(bare).model_copy(update={"size": 1}))
+        same = single(bare).model_copy(update={"resize": None, "interpolation": None, "size": 1})
         if augmentation.crop != "random-resized" or augmentation.decode == "full":
             return cls("whole", same)
         # A crop of the smallest share of the area still has `size` pixels a side.

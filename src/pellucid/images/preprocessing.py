@@ -1,6 +1,7 @@
 """Preprocessing: the record a model carries, and the one function that turns an image into its input."""
 
-from typing import Literal, Self
+from collections.abc import Callable
+from typing import Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -27,11 +28,13 @@ IMAGENET_STD: Triple = (0.229, 0.224, 0.225)
 
 
 class Preprocessing(Record):
-    """How an image becomes a network's input. Nothing has a default: a wrong guess here would be silent.
+    """How an image becomes a network's input. What every image needs has no default: a wrong guess would be silent.
 
     `resize`: pixels of the shorter side, or (height, width) exactly, or None to keep the native resolution;
     `interpolation` is then None too. `size`: pixels a side of the centre crop. `background`: what shows through
-    transparent pixels, 0 to 255. `mean` and `std`: of channels scaled to 0..1.
+    transparent pixels, 0 to 255. `mean` and `std`: of channels scaled to 0..1. With several `crops` a side, that many
+    times that many of `size` pixels are spread evenly over a centre `region`, each is looked at alone, and the
+    network's outputs are averaged.
     """
 
     resize: int | tuple[int, int] | None
@@ -40,6 +43,13 @@ class Preprocessing(Record):
     background: tuple[int, int, int]
     mean: Triple
     std: Triple
+    crops: int = 1
+    region: int | None = None
+
+    @property
+    def seen(self) -> int:
+        """Pixels a side of what is cut out of an image."""
+        return self.region or self.size
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -47,6 +57,10 @@ class Preprocessing(Record):
             raise ValueError("resize and interpolation are given together or both left out (native resolution)")
         if self.size < 1 or (self.resize is not None and np.min(self.resize) < 1):
             raise ValueError("size and resize are at least 1 pixel")
+        if (self.crops > 1) != (self.region is not None):
+            raise ValueError("several crops need a region over which they are spread, and one crop has none")
+        if self.crops < 1 or (self.region is not None and self.region < self.size):
+            raise ValueError("crops is at least 1, and the region at least as large as one of them")
         if min(self.std) <= 0:
             raise ValueError("std is above 0 in every channel")
         if not all(0 <= level <= 255 for level in self.background):
@@ -55,21 +69,43 @@ class Preprocessing(Record):
 
 
 def prepare(image: Image.Image, preprocessing: Preprocessing) -> Input:
-    """An upright RGB image (see decode.open_image) as the network's input: float32 (3, size, size)."""
+    """An upright RGB image (see decode.open_image) as the network's input: float32 (3, size, size).
+
+    With several crops, the region in which they lie; see `averaged`.
+    """
     return normalise(crop(image, preprocessing), preprocessing)
 
 
 def crop(image: Image.Image, preprocessing: Preprocessing) -> Pixels:
-    """Resize, then cut the centre out: uint8 (size, size, 3). Where the image is smaller than the crop, black is added.
+    """Resize, then cut the centre out: uint8 (seen, seen, 3). Where the image is smaller than that, black is added.
 
     Rounding follows torchvision's Resize and CenterCrop, so that published weights see what they were measured on.
     """
     if preprocessing.resize is not None and preprocessing.interpolation is not None:
         image = image.resize(resized(image.size, preprocessing.resize), INTERPOLATIONS[preprocessing.interpolation])
-    size = preprocessing.size
+    size = preprocessing.seen
     left, top = (centred(side, size) for side in image.size)
     # PIL's crop fills what lies outside with black.
     return np.asarray(image.crop((left, top, left + size, top + size)), dtype=np.uint8)
+
+
+def averaged(look: Callable[[Any], Any], images: Any, preprocessing: Preprocessing) -> Any:
+    """The mean of what `look` makes of each crop of `images` (N, 3, seen, seen), of numpy or torch alike.
+
+    Images that are as small as one crop are looked at as they are.
+    """
+    side = preprocessing.size
+    if images.shape[-1] == side:
+        return look(images)
+    most, numbers = images.shape[-1] - side, range(preprocessing.crops)
+    starts = [round(number * most / (preprocessing.crops - 1)) for number in numbers]
+    made = [look(images[..., top : top + side, left : left + side]) for top in starts for left in starts]
+    return sum(made) / len(made)
+
+
+def single(preprocessing: Preprocessing) -> Preprocessing:
+    """The same with one crop alone."""
+    return preprocessing.model_copy(update={"crops": 1, "region": None})
 
 
 def centred(side: int, size: int) -> int:

@@ -59,7 +59,11 @@ def preprocessing(card: Card) -> str:
         resized = f"resized to {p.resize} pixels on its shorter side ({p.interpolation})"
     mean, std = (", ".join(f"{value:g}" for value in values) for values in (p.mean, p.std))
     background = ", ".join(map(str, p.background))
+    cut = f"{p.size} x {p.size} pixels are cut from its centre"
+    if p.crops > 1:
+        crops = f"{p.crops**2} crops of {p.size} x {p.size} pixels, spread over {p.seen} x {p.seen} at its centre,"
+        cut = f"{crops} are looked at and averaged"
     return (
-        f"An image is turned upright, {resized}, and {p.size} x {p.size} pixels are cut from its centre. "
+        f"An image is turned upright, {resized}, and {cut}. "
         f"Channels are scaled to 0..1, less {mean}, divided by {std}. Behind transparent pixels: {background}."
     )

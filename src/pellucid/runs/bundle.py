@@ -10,7 +10,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from pellucid.errors import UserError
-from pellucid.images.preprocessing import Input
+from pellucid.images.preprocessing import Input, Preprocessing, averaged
 from pellucid.networks.build import network
 from pellucid.records import write
 from pellucid.runs.card import CARD, Card, read_card
@@ -52,11 +52,11 @@ def load_bundle(path: Path) -> Bundle:
         )
     net.load_state_dict(tensors)
     net.eval()
-    replay(card, logits_of(net), str(path))
+    replay(card, logits_of(net, card.preprocessing), str(path))
     return Bundle(card, net, path)
 
 
-def logits_of(net: nn.Module) -> Logits:
+def logits_of(net: nn.Module, preprocessing: Preprocessing) -> Logits:
     """What a probe wants of `net`: numpy in, numpy out, in evaluation mode; the network's mode is put back after."""
     device = next(net.parameters()).device
 
@@ -65,7 +65,8 @@ def logits_of(net: nn.Module) -> Logits:
         net.eval()
         # A card is proved in full float32: some GPUs would round to 10 bits within a convolution.
         with torch.inference_mode(), torch.backends.cudnn.flags(allow_tf32=False):
-            given: Input = net(torch.from_numpy(inputs).to(device)).float().cpu().numpy()
+            images = torch.from_numpy(inputs).to(device)
+            given: Input = averaged(net, images, preprocessing).float().cpu().numpy()
         for module in training:
             module.training = True
         return given

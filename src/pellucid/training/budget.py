@@ -11,6 +11,7 @@ from torch import nn
 
 from pellucid.errors import UserError
 from pellucid.images.loading import Images
+from pellucid.images.preprocessing import averaged
 from pellucid.networks.build import Network
 from pellucid.networks.halves import halves
 from pellucid.runs.events import Planned, now
@@ -56,9 +57,13 @@ def measure(network: Network, images: Images, *, device: torch.device, decode: f
     cut = halves(copy, "Logits")
     look = fastest(cut.frozen, some, device=device) if cut else None
     with torch.inference_mode():
-        seen = _seconds(lambda: look(some) if look else copy.eval()(some.to(device))) / len(some)
+        how = look or (lambda given: copy.eval()(given.to(device)))
+        seen = _seconds(lambda: averaged(how, some, images.preprocessing)) / len(some)
+    side = images.preprocessing.size
     features = sum(module.weight[0].numel() for module in copy.head_modules() if isinstance(module, nn.Linear))
-    return Speed(MORE * _step(copy, some.to(device)) / len(some) if tuned else 0.0, seen, decode, features)
+    return Speed(
+        MORE * _step(copy, some[..., :side, :side].to(device)) / len(some) if tuned else 0.0, seen, decode, features
+    )
 
 
 def _step(network: Network, images: torch.Tensor) -> float:

@@ -42,6 +42,10 @@ class Input(Described):
     """Pixels a side that the network sees."""
     resize: int | tuple[int, int] | Literal["native"] | None = None
     """The short side before the crop, or height and width; native: no resizing, crops at full resolution."""
+    crops: int | None = Field(default=None, ge=1)
+    """So many crops a side of each image are looked at, evenly spread, and what the network says is averaged."""
+    region: int | None = Field(default=None, ge=8)
+    """Pixels a side of the centre over which they are spread. Default: as many crops side by side."""
     interpolation: Interpolation | None = None
     """How pixels are computed where images are resized."""
     background: tuple[int, int, int] | None = None

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from pellucid.images.augmentation import Augmentation
 from pellucid.images.loading import Images, loader
+from pellucid.images.preprocessing import Preprocessing, averaged
 from pellucid.images.store import Row, Store
 from pellucid.networks.build import Network
 from pellucid.networks.halves import Halves
@@ -34,11 +35,13 @@ class Engine:
     precision: str
     difference: float
     device: torch.device
+    preprocessing: Preprocessing | None = None  # where several crops of an image are averaged
 
     def __call__(self, images: Tensor) -> npt.NDArray[np.float32]:
         with torch.inference_mode():
             given = images.to(self.device, memory_format=torch.channels_last)
-            made = self.module(given.bfloat16() if self.precision == "bfloat16" else given)
+            given = given.bfloat16() if self.precision == "bfloat16" else given
+            made = averaged(self.module, given, self.preprocessing) if self.preprocessing else self.module(given)
             features: npt.NDArray[np.float32] = made.float().cpu().contiguous().numpy()
             return features
 

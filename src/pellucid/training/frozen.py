@@ -96,6 +96,8 @@ def _cut(job: Job) -> Halves | None:
         return None
     if config.mode == "probe" and job.network.head_names:
         return None
+    if job.preprocessing.crops > 1 and job.train_from != "Logits":
+        return None
     return halves(job.network, job.train_from)
 
 
@@ -112,7 +114,11 @@ def features_of(
     extraction = Extraction(
         network=job.network,
         halves=cut,
-        engine=fastest(cut.frozen, some, device=device, precision=config.machine.precision),
+        # A head is linear: of averaged features it makes the average of what it makes of each.
+        engine=replace(
+            fastest(cut.frozen, some, device=device, precision=config.machine.precision),
+            preprocessing=job.preprocessing if job.preprocessing.crops > 1 else None,
+        ),
         folder=cache_folder(config.features.folder),
         limit=bytes_of(config.features.size),
         half=config.features.precision == "float16",

@@ -16,7 +16,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from pellucid.errors import UserError
 from pellucid.images.augmentation import mix
 from pellucid.images.loading import Images, epoch_order, loader
-from pellucid.images.preprocessing import Preprocessing
+from pellucid.images.preprocessing import Preprocessing, averaged
 from pellucid.intervals import Measured, wilson
 from pellucid.networks.build import Network
 from pellucid.networks.halves import Halves, halves
@@ -331,7 +331,8 @@ class _Trainer:
         total = -(-len(job.validation) // learning.batch)
         for batch, (images, labels, _) in enumerate(self.validation, start=1):
             with torch.inference_mode(), job.fabric.autocast():
-                logits = network(_laid_out(images.to(job.fabric.device)))
+                given = _laid_out(images.to(job.fabric.device))
+                logits = network(given) if job.halves else averaged(network, given, job.preprocessing)
             gathered.append((logits.float().cpu(), labels.cpu()))
             yield self.progress("validation", batch, total, 0.0)
         logits, labels = (torch.cat(column) for column in zip(*gathered, strict=True))
@@ -408,7 +409,7 @@ class _Trainer:
             provenance=job.provenance | {"epoch": self.position.epoch, "saved": now()},
             results=results,
             probe=probe.take(
-                logits_of(network),
+                logits_of(network, job.preprocessing),
                 classes=job.classes,
                 one_logit=one_logit,
                 preprocessing=job.preprocessing,

@@ -341,6 +341,8 @@ def _preprocessing(config: Config, wanted: Preprocessing) -> Preprocessing:
         said |= {"resize": None, "interpolation": None}
     elif "resize" in said and wanted.interpolation is None:
         said.setdefault("interpolation", "bilinear")
+    if said.get("crops", 1) > 1:
+        said.setdefault("region", said["crops"] * said.get("size", wanted.size))
     return Preprocessing.from_fields(wanted.model_dump() | said, "input")
 
 

@@ -71,7 +71,11 @@ def _card(net: Any, classes: tuple[str, ...], preprocessing: Preprocessing, orig
         provenance=gather(device="cpu", precision="float32") | {"adopted": origin},
         results=(),
         probe=probe.take(
-            logits_of(net), classes=classes, one_logit=False, preprocessing=preprocessing, temperature=1.0
+            logits_of(net, preprocessing),
+            classes=classes,
+            one_logit=False,
+            preprocessing=preprocessing,
+            temperature=1.0,
         ),
     )
 
