@@ -65,6 +65,10 @@ RECIPES = {
     "kept-1e-4-4": MOBILE | TUNE | {"rate": 1e-4, "epochs": 4, "learning": {"norms": "kept"}},
     "kept-3e-4-4": MOBILE | TUNE | {"rate": 3e-4, "epochs": 4, "learning": {"norms": "kept"}},
     "kept-1e-3-4": MOBILE | TUNE | {"rate": 1e-3, "epochs": 4, "learning": {"norms": "kept"}},
+    # Four overlapping crops of 224 of the 256 pixels, averaged.
+    "native-crops-1e-3-4": MOBILE | TUNE | NATIVE | {"rate": 1e-3, "epochs": 4, "input": {"crops": 2, "region": 256}},
+    "probe-crops": MOBILE | {"mode": "probe", "input": {"crops": 2, "region": 256}},
+    "native-whole-1e-3-4": MOBILE | TUNE | {"rate": 1e-3, "epochs": 4, "size": 256, "augmentation": {"crop": "centre"}},
     "kept-3e-5-4": MOBILE | TUNE | {"rate": 3e-5, "epochs": 4, "learning": {"norms": "kept"}},
     "kept-1e-5-8": MOBILE | TUNE | {"rate": 1e-5, "epochs": 8, "learning": {"norms": "kept"}},
     "tune-3e-5-8": MOBILE | TUNE | {"rate": 3e-5, "epochs": 8},

@@ -284,6 +284,30 @@ def test_views_are_kept_too_and_drawn_anew_each_epoch(photos: Path, weights: Pat
     assert all(torch.equal(first[name], second[name]) for name in first)  # the same views, the same weights
 
 
+def test_views_are_added_between_epochs_also_after_an_interruption(photos: Path, weights: Path, tmp_path: Path) -> None:
+    from pellucid.training.train import resume_events
+
+    settings = {"mode": "finetune", "train_from": "conv5", "weights": str(weights), "epochs": 4, "views": 2}
+    features = {"most_views": 4, "folder": str(tmp_path / "cache")}
+    whole = pl.train(photos, **QUICK, **settings, features=features, runs=tmp_path / "whole")
+    train = sum(file.part == "train" for file in whole.split().files)
+    told = [event for event in whole.events() if isinstance(event, FeaturesReady)]
+    assert [event.views for event in told if event.end_point != "PreLogits"] == [2, 1, 1]
+    assert told[-1].computed <= train
+    events = train_events(configure(photos, **QUICK, **settings, features=features, runs=tmp_path / "half"))
+    for event in events:
+        if event.event == "validated" and event.epoch == 2:
+            break
+    for event in events:
+        if event.event == "progress":
+            break
+    events.close()
+    (run,) = (tmp_path / "half").iterdir()
+    list(resume_events(run))
+    expected, found = load_file(whole.last), load_file(RunFolder(run).last)
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
 def test_frozen_means_frozen_with_kept_features(photos: Path, weights: Path, tmp_path: Path) -> None:
     before = load_file(weights)
     for chosen, moved in (

@@ -34,6 +34,7 @@ from pellucid.reports.html import render, write_report
 from pellucid.reports.live_table import LiveTable
 from pellucid.reports.picks import spread, spread_by_class
 from pellucid.reports.pictures import curves, image_grid, prediction_grid, show
+from pellucid.reports.spending import spent_words, starving
 from pellucid.reports.structure import structure_text
 from pellucid.reports.text import (
     ModelRow,
@@ -49,7 +50,19 @@ from pellucid.reports.text import (
 from pellucid.reports.thumbnails import thumbnail
 from pellucid.reports.tiles import CLASS_BYTES, IMAGE_BYTES
 from pellucid.runs.card import FORMAT, Card, Probe, Result
-from pellucid.runs.events import Epoch, Event, Failed, Preparing, Progress, Saved, Started, Stopped, Validated
+from pellucid.runs.events import (
+    Epoch,
+    Event,
+    Failed,
+    PixelsReady,
+    Preparing,
+    Progress,
+    Saved,
+    Spent,
+    Started,
+    Stopped,
+    Validated,
+)
 from pellucid.runs.run_folder import create_run
 from pellucid.uses.evaluate import ClassResult, Evaluation, Judged, LeftOut
 from pellucid.uses.predict import Failure, Prediction
@@ -762,3 +775,19 @@ def test_reports_need_neither_torch_nor_pyplot() -> None:
     heavy = ["torch", "torchvision", "timm", "sklearn", "pandas", "matplotlib.pyplot"]
     program = f"import sys, {rooms}; print([name for name in {heavy} if name in sys.modules])"
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_where_time_went_is_told_and_a_starved_loader_named() -> None:
+    spent = Spent(waiting=60, computing=120, validating=15, saving=5)
+    assert spent_words(spent) == "computing 60 %, waiting for data 30 %, validating 8 %, saving 2 %"
+    assert spent_words(Spent()) == "" == starving(Spent(waiting=4, computing=1), None, None)
+    kept = PixelsReady(time=TIME, images=9, decoded=9, reduced=0, needed=10**9, room=10**10, kept=True, seconds=1)
+    (started,) = (event for event in training(3) if isinstance(event, Started))
+    said = starving(spent, started, kept)
+    assert said.startswith("The network waited for data 33 % of its time (1:00): more --workers")
+    lost = kept.model_copy(update={"kept": False, "needed": 3 * 10**10})
+    assert "a --cache-size of 60.0 GB would keep decoded pixels" in starving(spent, started, lost)
+    events = [
+        event.model_copy(update={"spent": spent}) if isinstance(event, Stopped) else event for event in training(3)
+    ]
+    assert any("waited for data" in caution for caution in of_training(history(events)))

@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from pellucid.errors import counted
 from pellucid.images.split import Split
 from pellucid.reports.history import History
+from pellucid.reports.spending import starving
 from pellucid.reports.words import bounds, listed_words, percent
+from pellucid.runs.events import PixelsReady
 from pellucid.uses.evaluate import Evaluation
 
 FEW = 10  # images of a class below which its own figures say little
@@ -98,6 +100,10 @@ def of_training(history: History) -> Iterator[str]:
         epochs = history.started.epochs if history.started else history.stopped.epoch
         done = f"{history.stopped.epoch} of {counted(epochs, 'epoch')}"
         yield f"Training was interrupted after {done}; it may improve yet."
+    if history.stopped:
+        pixels = next((event for event in history.transfer if isinstance(event, PixelsReady)), None)
+        if said := starving(history.stopped.spent, history.started, pixels):
+            yield said
     best, last = history.best, history.laps[-1] if history.laps else None
     if not (best and last):
         return

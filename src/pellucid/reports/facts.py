@@ -5,6 +5,7 @@ from typing import Any
 
 from pellucid.images.split import Split
 from pellucid.reports.history import History
+from pellucid.reports.spending import spent_words
 from pellucid.reports.words import duration, moment
 from pellucid.uses.evaluate import Evaluation
 
@@ -72,6 +73,7 @@ def origin(provenance: Mapping[str, Any], course: History, split: Split) -> list
         rows.append(("parameters", f"{begun.parameters:,}, {begun.trained_parameters:,} of them trained"))
     if ended:
         rows.append((ended.why, f"{moment(ended.time)}, after {duration(ended.seconds)}"))
+        rows += [("time", said)] if (said := spent_words(ended.spent)) else []
     rows.append(("fingerprint of the data", split.fingerprint()))
     shown = {key: value for key, value in provenance.items() if key not in TOLD_ELSEWHERE}
     return [*rows, *flat(shown)]

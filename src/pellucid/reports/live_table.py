@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pellucid.errors import counted
+from pellucid.reports.spending import spent_words, starving
 from pellucid.reports.transfer import transfer_words
 from pellucid.reports.words import bounds, duration, percent, rate, short_number
 from pellucid.runs.events import (
@@ -63,6 +64,8 @@ class LiveTable:
         self.epochs = 0
         self.learned: Epoch | None = None  # waits for its validation
         self.best: Validated | None = None
+        self.begun: Started | None = None
+        self.pixels: PixelsReady | None = None
         self.seconds_left: float | None = None
         self.phase: tuple[str, ...] = ()
         self.drawn = float("-inf")
@@ -100,9 +103,14 @@ class LiveTable:
                 self._row(self.learned, event)
             case Stopped():
                 self._end(_end_words(event, self.best))
+                if said := spent_words(event.spent):
+                    self._print(f"time: {said}")
+                if said := starving(event.spent, self.begun, self.pixels):
+                    self._print(f"! {said}")
             case Failed():  # what went wrong is told once, by whoever catches the error
                 self._end(f"stopped by an error in epoch {event.epoch + 1}")
             case PixelsReady() | Planned() | FeaturesReady() | HeadSolved() | ProbedAt() | Compared():
+                self.pixels = event if isinstance(event, PixelsReady) else self.pixels
                 self._move(Text(""), now=True)
                 self._print(transfer_words(event))
             case Saved():
@@ -120,7 +128,7 @@ class LiveTable:
         self.phase = phase
 
     def _started(self, event: Started) -> None:
-        self.epochs = event.epochs
+        self.begun, self.epochs = event, event.epochs
         self._move(Text(""), now=True)
         validation = counted(event.validation_images, "image") if event.validation_images else "none"
         trained = "" if event.trained_parameters == event.parameters else f" ({event.trained_parameters:,} trained)"

@@ -188,6 +188,15 @@ class Saved(Record):
     why: str  # "best", "last", "interrupted"
 
 
+class Spent(Record):
+    """Seconds that training took for each of its parts, of all sittings."""
+
+    waiting: float = 0.0  # for data
+    computing: float = 0.0
+    validating: float = 0.0
+    saving: float = 0.0
+
+
 class Stopped(Record):
     """Training came to an end; `why` is "finished", "early" (no better for long enough), "budget" (spent) or
     "interrupted".
@@ -199,6 +208,7 @@ class Stopped(Record):
     why: Literal["finished", "early", "budget", "interrupted"]
     best_epoch: int | None
     seconds: float
+    spent: Spent = Spent()
 
 
 class Failed(Record):

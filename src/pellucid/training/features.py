@@ -104,6 +104,10 @@ class Features:
         self._chosen = random.integers(len(self.views), size=len(self))
         self._order = np.arange(len(self)) if order is None else np.asarray(order)
 
+    def add_views(self, views: Sequence[Sequence[Row]]) -> None:
+        """From the next `show` on there are these as well, after those that were there."""
+        self.views = [*self.views, *views]
+
     def view(self, number: int) -> npt.NDArray[np.float32]:
         """All features of one view, in order."""
         return _gathered(self.views[number])
@@ -178,19 +182,21 @@ class Extraction:
         views: int,
         augmentation: Augmentation | None,
         interruption: Interruption,
+        first: int = 0,
     ) -> Iterator[tuple[int, int]]:
-        """Compute and keep what is missing; yields (done, total) images. With no `augmentation` there is one view.
+        """Compute and keep what is missing; yields (done, total) images. With no `augmentation` there is one
+        view; the views are those from number `first` on.
 
         Raises Interrupted, with what was computed so far kept, once a stop was asked for.
         """
         total, self.computed, self.found = views * len(images), 0, []
-        for view in range(views):
+        for view in range(first, first + views):
             store = self.store(images, augmentation, view)
             known = store.rows(hashes)
             self.found.append(known)
-            first = {name: index for index, name in reversed(list(enumerate(hashes)))}  # twins once
-            missing = [index for name, index in first.items() if name not in known]
-            done = view * len(images) + len(images) - len(missing)
+            earliest = {name: index for index, name in reversed(list(enumerate(hashes)))}  # twins once
+            missing = [index for name, index in earliest.items() if name not in known]
+            done = (view - first + 1) * len(images) - len(missing)
             self.computed += len(missing)
             yield done, total
             shown = images.versions_by([int(name[:15], 16) for name in hashes], augmentation)

@@ -1,7 +1,8 @@
 """What can be had of the frozen part before any step is taken: features in the place of images, and a solved head."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from dataclasses import replace
+from functools import partial
 from time import perf_counter
 
 import torch
@@ -25,8 +26,11 @@ BATCH = 32
 VIEWS = 4  # of each training image, where the rest learns in steps and nobody says how many
 
 
-def with_features(job: Job, parts: Split) -> Generator[Event, None, Job]:
-    """`job` on features in the place of images, where what is frozen can be computed once; as it is elsewhere."""
+def with_features(job: Job, parts: Split, *, epoch: int = 0) -> Generator[Event, None, Job]:
+    """`job` on features in the place of images, where what is frozen can be computed once; as it is elsewhere.
+
+    `epoch` is how many are done: views are added as they go by.
+    """
     config = job.config
     solved = config.learning.optimizer == "solve"
     cut = _cut(job)
@@ -38,9 +42,24 @@ def with_features(job: Job, parts: Split) -> Generator[Event, None, Job]:
             )
         return job
     views = config.features.views or (1 if solved else VIEWS)
-    augmentation = config.augmentation if views > 1 else None
-    train, validation = yield from features_of(job, parts, cut, views=views, augmentation=augmentation)
-    return replace(job, halves=cut, train=train, validation=validation)
+    most = config.features.most_views or views
+    begins = min(most, views + epoch) if most > views else views
+    augmentation = config.augmentation if max(begins, most) > 1 else None
+    train, validation = yield from features_of(job, parts, cut, views=begins, augmentation=augmentation)
+    more = partial(_more_views, job, parts, cut, train, views=views, most=most) if most > views and not solved else None
+    return replace(job, halves=cut, train=train, validation=validation, more_views=more)
+
+
+def _more_views(
+    job: Job, parts: Split, cut: Halves, train: Features, epoch: int, *, views: int, most: int
+) -> Iterator[Event]:
+    """After `epoch` epochs there are `views` and one more for each of them, until there are `most`."""
+    missing = min(most, views + epoch) - len(train.views)
+    if missing < 1:
+        return
+    augmentation, first = job.config.augmentation, len(train.views)
+    added, _ = yield from features_of(job, parts, cut, views=missing, augmentation=augmentation, first=first)
+    train.add_views(added.views)
 
 
 def solved_start(job: Job, parts: Split) -> Generator[Event, None, Start | None]:
@@ -102,7 +121,7 @@ def _cut(job: Job) -> Halves | None:
 
 
 def features_of(
-    job: Job, parts: Split, cut: Halves, *, views: int, augmentation: Augmentation | None
+    job: Job, parts: Split, cut: Halves, *, views: int, augmentation: Augmentation | None, first: int = 0
 ) -> Generator[Event, None, tuple[Features, Features]]:
     """The features of training and validation images, computed or found, and told. Raises Interrupted."""
     config, images = job.config, {"train": job.train, "validation": job.validation}
@@ -132,10 +151,10 @@ def features_of(
             assert isinstance(each, Images)
             hashes = [file.sha256 for file in parts.part(part)]
             seen = views if part == "train" else 1
-            changed = augmentation if part == "train" else None
+            changed, begins = (augmentation, first) if part == "train" else (None, 0)
             phase = f"computing features of the {part} images at {cut.place}"
             for done, total in extraction.run(
-                each, hashes, views=seen, augmentation=changed, interruption=interruption
+                each, hashes, views=seen, augmentation=changed, interruption=interruption, first=begins
             ):
                 yield Preparing(phase=phase, done=done, total=total)
             made.append(extraction.features(each, hashes))

@@ -1,6 +1,6 @@
 """The training loop: steps, epochs, validation, the best bundle, checkpoints. It yields events and prints nothing."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
@@ -28,7 +28,7 @@ from pellucid.runs.run_folder import RunFolder
 from pellucid.training.calibration import fit_temperature, sure_from
 from pellucid.training.config import Config, Learning
 from pellucid.training.features import Features
-from pellucid.training.interruption import Interruption, watch
+from pellucid.training.interruption import Interrupted, Interruption, watch
 from pellucid.training.objective import choose, objective
 from pellucid.training.pace import Pace
 from pellucid.training.paired import compared, note_tuned
@@ -57,6 +57,7 @@ class Job:
     workers: int
     provenance: dict[str, Any]
     deadline: float | None = None  # a moment of perf_counter
+    more_views: Callable[[int], Iterator[Event]] | None = None  # lets features have those of that many epochs
 
     @property
     def train_from(self) -> str:
@@ -177,6 +178,12 @@ class _Trainer:
             if interruption.asked and self.position.epoch < self.epochs:
                 yield from self.interrupted()
                 return
+            if self.job.more_views and self.position.epoch < self.epochs and not self.pace.late:
+                try:
+                    yield from self.job.more_views(self.position.epoch)
+                except Interrupted:
+                    yield from self.interrupted()
+                    return
         self.save_bundle(self.job.run.last, self.evaluated(), (), 1.0, None)
         yield self.saved(self.job.run.last.name, "last")
         if found := compared(self.job.run):
@@ -212,8 +219,9 @@ class _Trainer:
         targets = torch.from_numpy(labels)
         loss = float(objective(Learning(one_logit=learning.one_logit), ())(logits, targets))
         right = int((choose(logits, one_logit=learning.one_logit) == targets)[: len(job.train)].sum())
-        self.move(epoch=1)
         took = perf_counter() - began
+        self.move(epoch=1)
+        self.spend(computing=took)
         yield Epoch(
             time=now(),
             epoch=1,
@@ -258,6 +266,7 @@ class _Trainer:
                     computing=sums.computing + done - got,
                 ),
             )
+            self.spend(waiting=got - asked, computing=done - got)
             self.pace.step(done - asked)
             yield self.progress("train", batch + 1, self.batches, self.position.sums.loss / self.position.sums.images)
             asked = perf_counter()
@@ -339,6 +348,7 @@ class _Trainer:
         best, accuracy = self.judge(logits, labels)
         seconds = perf_counter() - began
         self.pace.validation(seconds)
+        self.spend(validating=seconds)
         if self.position.epoch:
             note_tuned(job.run, (choose(logits, one_logit=learning.one_logit) == labels).tolist())
         yield from self.judged(best, accuracy, logits, labels, seconds=seconds)
@@ -395,7 +405,7 @@ class _Trainer:
     def save_bundle(
         self, path: Any, network: nn.Module, results: tuple[Result, ...], temperature: float, sure: float | None
     ) -> None:
-        job, one_logit = self.job, self.job.config.learning.one_logit
+        job, one_logit, began = self.job, self.job.config.learning.one_logit, perf_counter()
         card = Card(
             format=FORMAT,
             architecture=job.network.name,
@@ -418,6 +428,7 @@ class _Trainer:
         )
         if job.fabric.is_global_zero:
             save_bundle(path, network, card)
+        self.spend(saving=perf_counter() - began)
 
     def measured(self) -> nn.Module:
         """What computes the logits of a validation batch."""
@@ -442,8 +453,9 @@ class _Trainer:
         yield self.stopped("interrupted")
 
     def checkpoint(self) -> None:
-        self.move(seconds=self.position.seconds + perf_counter() - self.began)
-        self.began = perf_counter()
+        began = perf_counter()
+        self.move(seconds=self.position.seconds + began - self.began)
+        self.began = began
         if self.job.fabric.is_global_zero:
             save_checkpoint(
                 self.job.run,
@@ -452,6 +464,12 @@ class _Trainer:
                 optimizer=self.optimizer.optimizer,
                 average=self.average,
             )
+        self.spend(saving=perf_counter() - began)
+
+    def spend(self, **seconds: float) -> None:
+        before = self.position.spent
+        after = {part: getattr(before, part) + more for part, more in seconds.items()}
+        self.move(spent=before.model_copy(update=after))
 
     def move(self, **changes: Any) -> None:
         self.position = self.position.model_copy(update=changes)
@@ -486,6 +504,7 @@ class _Trainer:
             why=why,
             best_epoch=None if best is None else best.epoch,
             seconds=self.position.seconds + perf_counter() - self.began,
+            spent=self.position.spent,
         )
 
 

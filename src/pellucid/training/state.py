@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 from pellucid.errors import UserError
 from pellucid.records import Record, write, write_json
 from pellucid.runs.bundle import plain_tensors
+from pellucid.runs.events import Spent
 from pellucid.runs.run_folder import RunFolder
 
 
@@ -43,6 +44,7 @@ class Position(Record):
     best: Best | None = None
     stale: int = 0  # validations since the best
     seconds: float = 0.0  # of all sittings
+    spent: Spent = Spent()
     ended: bool = False
 
 

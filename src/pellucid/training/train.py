@@ -154,7 +154,7 @@ def _trained(job: Job, parts: Split, position: Position | None, told: Sequence[E
             yield from probed_at(job, parts)
         if not resume:
             start = yield from solved_start(job, parts)
-        job = yield from with_features(job, parts)
+        job = yield from with_features(job, parts, epoch=position.epoch if position else 0)
     except Interrupted:
         yield Stopped(time=now(), epoch=0, why="interrupted", best_epoch=None, seconds=0.0)
         return

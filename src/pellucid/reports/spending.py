@@ -1,0 +1,30 @@
+"""Where the time of a training went, and what to change where the network waited for its data."""
+
+from pellucid.reports.words import duration, percent, short_number
+from pellucid.runs.events import PixelsReady, Spent, Started
+
+STARVED, WORTH_TELLING = 0.2, 5.0  # the share of a network's time spent waiting, and the seconds of it
+
+
+def spent_words(spent: Spent) -> str:
+    """`computing 82 %, waiting for data 3 %, validating 12 %, saving 3 %`, of all of it; "" where there is nothing."""
+    parts = {
+        "computing": spent.computing,
+        "waiting for data": spent.waiting,
+        "validating": spent.validating,
+        "saving": spent.saving,
+    }
+    whole = sum(parts.values())
+    return ", ".join(f"{name} {percent(seconds / whole, 0)}" for name, seconds in parts.items()) if whole else ""
+
+
+def starving(spent: Spent, started: Started | None, pixels: PixelsReady | None) -> str:
+    """A sentence where the loader could not keep up; "" where it could."""
+    share = spent.waiting / max(1e-9, spent.waiting + spent.computing)
+    if share < STARVED or spent.waiting < WORTH_TELLING:
+        return ""
+    workers = started.workers if started else 0
+    change = f"more --workers (there {'was' if workers == 1 else 'were'} {workers}) may help"
+    if pixels and not pixels.kept:
+        change = f"a --cache-size of {short_number(2 * pixels.needed)}B would keep decoded pixels, or {change}"
+    return f"The network waited for data {percent(share, 0)} of its time ({duration(spent.waiting)}): {change}."
