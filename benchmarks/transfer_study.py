@@ -69,6 +69,10 @@ RECIPES = {
     "native-crops-1e-3-4": MOBILE | TUNE | NATIVE | {"rate": 1e-3, "epochs": 4, "input": {"crops": 2, "region": 256}},
     "probe-crops": MOBILE | {"mode": "probe", "input": {"crops": 2, "region": 256}},
     "native-whole-1e-3-4": MOBILE | TUNE | {"rate": 1e-3, "epochs": 4, "size": 256, "augmentation": {"crop": "centre"}},
+    "small-native-20": NATIVE
+    | {"model": "small", "mode": "scratch", "weights": "none", "size": 128, "input": {"resize": "native"}}
+    | {"rate": 4e-3, "epochs": 20, "batch": 16},
+    "last-blocks.5-native": MOBILE | TUNE | NATIVE | {"train_from": "blocks.5", "rate": 1e-3, "epochs": 12, "views": 4},
     "kept-3e-5-4": MOBILE | TUNE | {"rate": 3e-5, "epochs": 4, "learning": {"norms": "kept"}},
     "kept-1e-5-8": MOBILE | TUNE | {"rate": 1e-5, "epochs": 8, "learning": {"norms": "kept"}},
     "tune-3e-5-8": MOBILE | TUNE | {"rate": 3e-5, "epochs": 8},
@@ -137,7 +141,9 @@ def one_fold(shared, rows, assigned, fold, recipe, seed):
         for (path, label, _), number in zip(rows, assigned, strict=True)
     ]
     table.write_text("\n".join(lines) + "\n")
-    settings = RECIPES[recipe] | {"weights": str(shared / "weights" / RECIPES[recipe]["weights"])}
+    settings = dict(RECIPES[recipe])
+    if settings["weights"] != "none":
+        settings["weights"] = str(shared / "weights" / settings["weights"])
     began, cpu = time.perf_counter(), sum(os.times()[:4])
     run = pl.train(table, **settings, seed=seed, runs=place / "runs", machine={"workers": 0})
     seconds, cpu = time.perf_counter() - began, (sum(os.times()[:4]) - cpu) / os.cpu_count()
