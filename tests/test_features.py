@@ -21,11 +21,11 @@ from pellucid.images.store import Store
 from pellucid.networks.halves import halves
 from pellucid.runs.events import FeaturesReady, HeadSolved
 from pellucid.runs.run_folder import RunFolder
-from pellucid.training.config import bytes_of, configure
+from pellucid.training.config import Config, bytes_of, configure
 from pellucid.training.interruption import Interruption
 from pellucid.training.paired import Paired, compared, note_tuned, write_paired
 from pellucid.training.solve import solve_head
-from pellucid.training.train import train_events
+from pellucid.training.train import resume_events, train_events
 from tests.pictures import make_classes
 
 QUICK: dict[str, Any] = {"model": "small", "size": 32, "batch": 8, "machine": {"workers": 0, "precision": "float32"}}
@@ -45,6 +45,21 @@ def weights(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def ready(run: RunFolder) -> FeaturesReady:
     *_, event = (event for event in run.events() if isinstance(event, FeaturesReady))
     return event
+
+
+def resumed_after(config: Config, *, epoch: int) -> RunFolder:
+    """A run that was left within the epoch after that one, and resumed to its end."""
+    events = train_events(config)
+    for event in events:
+        if event.event == "validated" and event.epoch == epoch:
+            break
+    for event in events:
+        if event.event == "progress":
+            break
+    events.close()
+    (run,) = Path(config.runs).iterdir()
+    list(resume_events(run))
+    return RunFolder(run)
 
 
 @pytest.mark.parametrize(
@@ -285,8 +300,6 @@ def test_views_are_kept_too_and_drawn_anew_each_epoch(photos: Path, weights: Pat
 
 
 def test_views_are_added_between_epochs_also_after_an_interruption(photos: Path, weights: Path, tmp_path: Path) -> None:
-    from pellucid.training.train import resume_events
-
     settings = {"mode": "finetune", "train_from": "conv5", "weights": str(weights), "epochs": 4, "views": 2}
     features = {"most_views": 4, "folder": str(tmp_path / "cache")}
     whole = pl.train(photos, **QUICK, **settings, features=features, runs=tmp_path / "whole")
@@ -294,17 +307,8 @@ def test_views_are_added_between_epochs_also_after_an_interruption(photos: Path,
     told = [event for event in whole.events() if isinstance(event, FeaturesReady)]
     assert [event.views for event in told if event.end_point != "PreLogits"] == [2, 1, 1]
     assert told[-1].computed <= train
-    events = train_events(configure(photos, **QUICK, **settings, features=features, runs=tmp_path / "half"))
-    for event in events:
-        if event.event == "validated" and event.epoch == 2:
-            break
-    for event in events:
-        if event.event == "progress":
-            break
-    events.close()
-    (run,) = (tmp_path / "half").iterdir()
-    list(resume_events(run))
-    expected, found = load_file(whole.last), load_file(RunFolder(run).last)
+    run = resumed_after(configure(photos, **QUICK, **settings, features=features, runs=tmp_path / "half"), epoch=2)
+    expected, found = load_file(whole.last), load_file(run.last)
     assert all(torch.equal(found[name], expected[name]) for name in expected)
 
 
@@ -321,22 +325,10 @@ def test_frozen_means_frozen_with_kept_features(photos: Path, weights: Path, tmp
 def test_an_interrupted_training_on_features_goes_on_to_the_same_weights(
     photos: Path, weights: Path, tmp_path: Path
 ) -> None:
-    from pellucid.training.train import resume_events
-
     settings = {"mode": "finetune", "train_from": "conv5", "weights": str(weights), "epochs": 2, "views": 2}
     whole = pl.train(photos, **QUICK, **settings, runs=tmp_path / "whole")
-    config = configure(photos, **QUICK, **settings, runs=tmp_path / "half")
-    events = train_events(config)
-    for event in events:
-        if event.event == "validated":
-            break
-    for event in events:
-        if event.event == "progress":
-            break
-    events.close()
-    (run,) = (tmp_path / "half").iterdir()
-    list(resume_events(run))
-    expected, found = load_file(whole.last), load_file(RunFolder(run).last)
+    run = resumed_after(configure(photos, **QUICK, **settings, runs=tmp_path / "half"), epoch=1)
+    expected, found = load_file(whole.last), load_file(run.last)
     assert all(torch.equal(found[name], expected[name]) for name in expected)
 
 
@@ -483,19 +475,8 @@ def test_rates_fall_towards_the_input_and_blocks_wait_their_turn(photos: Path, w
 
 
 def test_unfrozen_one_after_the_other_and_interrupted_is_the_same(photos: Path, weights: Path, tmp_path: Path) -> None:
-    from pellucid.training.train import resume_events
-
     settings = {"mode": "finetune", "weights": str(weights), "epochs": 3, "learning": {"unfreeze": 2}}
     whole = pl.train(photos, **QUICK, **settings, runs=tmp_path / "whole")
-    events = train_events(configure(photos, **QUICK, **settings, runs=tmp_path / "half"))
-    for event in events:
-        if event.event == "validated":
-            break
-    for event in events:
-        if event.event == "progress":
-            break
-    events.close()
-    (run,) = (tmp_path / "half").iterdir()
-    list(resume_events(run))
-    expected, found = load_file(whole.last), load_file(RunFolder(run).last)
+    run = resumed_after(configure(photos, **QUICK, **settings, runs=tmp_path / "half"), epoch=1)
+    expected, found = load_file(whole.last), load_file(run.last)
     assert all(torch.equal(found[name], expected[name]) for name in expected)
