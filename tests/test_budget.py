@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import pellucid as pl
 from pellucid.errors import UserError
 from pellucid.runs.run_folder import RunFolder
-from pellucid.training.budget import Plan, Speed, choose, planned
+from pellucid.training.budget import Plan, Speed, check_decoding, choose, planned
 from pellucid.training.config import configure, seconds_of
 from pellucid.training.pace import Pace
 from tests.pictures import make_classes
@@ -113,3 +113,12 @@ def test_a_deadline_in_the_midst_of_an_epoch_ends_it(photos: Path, weights: Path
 def test_epochs_and_a_budget_contradict_each_other() -> None:
     with pytest.raises(UserError, match="--budget chooses the epochs"):
         configure("photos", budget="1m", epochs=3)
+
+
+def test_decoding_that_would_take_most_of_the_budget_is_told() -> None:
+    config = configure("photos", budget="1m")
+    check_decoding(config, done=64, total=1000, spent=1.0)  # too early to say
+    check_decoding(config, done=640, total=1000, spent=10.0)  # 16 s in all
+    with pytest.raises(UserError, match="decoding 100,000 images takes about 1000 s of it") as refused:
+        check_decoding(config, done=640, total=100_000, spent=6.4)
+    assert refused.value.hint.startswith("--budget 2000s")
