@@ -223,6 +223,14 @@ def test_the_cache_is_bounded_and_what_is_used_least_goes_first(tmp_path: Path) 
     assert [len(store.rows([f"image{number}"])) for number, store in enumerate(stores)] == [1, 0, 1]
 
 
+def test_a_folder_that_cannot_be_written_to_is_told(photos: Path, weights: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    for off, kind in (({"pixels": "off"}, "features"), ({}, "pixels")):
+        features = {"folder": str(tmp_path / "file"), **off}
+        with pytest.raises(UserError, match="file cannot keep what was computed: Not a directory"):
+            pl.train(photos, **QUICK, mode="probe", weights=str(weights), features=features, runs=tmp_path / kind)
+
+
 def test_two_processes_may_keep_the_same_and_half_a_stretch_does_not_count(tmp_path: Path) -> None:
     one, other = (Store(tmp_path, "arrays", {"number": 1}, limit=10**6) for _ in range(2))
     one.add(["a", "b"], np.ones((2, 3), np.float32))

@@ -132,6 +132,11 @@ class PixelCache:
         place = next(place for place in (self.folder, *self.folder.absolute().parents) if place.exists())
         return int(SHARE * min(self.limit, shutil.disk_usage(place).free))
 
+    @property
+    def holds_all(self) -> bool:
+        """Whether nothing that was wanted must be decoded again."""
+        return self.fits and self.needed > 0
+
     def get(self, form: Form, content: str) -> Kept | None:
         row = self.rows.get(form, {}).get(content)
         if row is None:

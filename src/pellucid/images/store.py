@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pellucid.errors import UserError
 from pellucid.records import write
 
 FORMAT = 2
@@ -90,8 +91,20 @@ class Store:
     ) -> dict[str, Row]:
         """Keep an array (all of one dtype, of any shape) for each of `images`, with what is `told` of it.
 
-        Gives them back as kept; the least recently used of other keys make room.
+        Gives them back as kept; the least recently used of other keys make room. Raises UserError where the folder
+        cannot be written to.
         """
+        try:
+            return self._added(list(images), arrays, told)
+        except OSError as cause:
+            raise UserError(
+                f"{self.folder} cannot keep what was computed: {cause.strerror or cause}",
+                hint="name another --features.folder, or go without: --features.cache off --features.pixels off",
+            ) from cause
+
+    def _added(
+        self, images: list[str], arrays: Sequence[npt.NDArray[Any]], told: Sequence[Any] | None
+    ) -> dict[str, Row]:
         self.place.mkdir(parents=True, exist_ok=True)
         stretch = self.place / secrets.token_hex(8)
         partial = stretch.with_suffix(f".{os.getpid()}.part")
@@ -100,8 +113,8 @@ class Store:
         content = _hash(partial)
         partial.replace(stretch.with_suffix(".npy"))
         shapes = [array.shape for array in arrays]
-        note = {"key": self.key, "sha256": content, "images": list(images), "shapes": shapes, "told": told}
-        kept = _rows(Stretch(stretch.with_suffix(".npy")), list(images), shapes, told)
+        note = {"key": self.key, "sha256": content, "images": images, "shapes": shapes, "told": told}
+        kept = _rows(Stretch(stretch.with_suffix(".npy")), images, shapes, told)
         write(stretch.with_suffix(".json"), json.dumps(note))
         self._make_room()
         return kept

@@ -127,6 +127,11 @@ def _candidates(config: Config, speed: Speed, *, left: float, train: int, valida
         yield Plan("probe", share, 1, probe)
 
 
+def most_epochs(mode: str) -> int:
+    """However much time there is; a probe has no epochs to add."""
+    return {"finetune": MOST_TUNED, "scratch": MOST_SCRATCH}.get(mode, 1)
+
+
 def planned(config: Config, plan: Plan, *, side: int) -> Config:
     """`config` as the plan has it, checked as a whole."""
     values = config.model_dump()

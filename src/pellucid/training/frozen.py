@@ -143,7 +143,7 @@ def features_of(
         half=config.features.precision == "float16",
         batch=BATCH,
         # What is kept needs no decoding, and a worker takes a second or two to start.
-        workers=0 if augmentation is None and job.train.cache and job.train.cache.fits else job.workers,
+        workers=0 if augmentation is None and job.train.cache and job.train.cache.holds_all else job.workers,
         seed=config.seed,
     )
     with watch() as interruption:

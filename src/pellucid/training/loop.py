@@ -57,6 +57,7 @@ class Job:
     workers: int
     provenance: dict[str, Any]
     deadline: float | None = None  # a moment of perf_counter
+    most_epochs: int | None = None  # more than planned, where the deadline leaves time for them
     more_views: Callable[[int], Iterator[Event]] | None = None  # lets features have those of that many epochs
 
     @property
@@ -144,7 +145,7 @@ class _Trainer:
         self.draw_weights = (1 / counts[job.train_labels]).tolist() if learning.balanced_sampling else None
         self.position = Position()
         self.pace = Pace(job.deadline)
-        self.epochs = job.epochs  # fewer, where a deadline asks for it
+        self.epochs = job.epochs  # fewer or more, as a deadline has it
         self.began = perf_counter()
 
     def restore(self) -> None:
@@ -172,8 +173,9 @@ class _Trainer:
                 why = "early"
             more = self.pace.epochs_that_fit(batches=self.batches, validated=len(self.job.validation) > 0)
             if more is not None:
-                self.epochs = min(self.job.epochs, self.position.epoch + more)
-                why = "budget" if self.position.epoch == self.epochs < self.job.epochs else why
+                most = self.job.most_epochs or self.job.epochs
+                self.epochs = min(most, self.position.epoch + more)
+                why = "budget" if self.position.epoch == self.epochs < most else why
             self.checkpoint()
             if interruption.asked and self.position.epoch < self.epochs:
                 yield from self.interrupted()

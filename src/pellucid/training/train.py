@@ -28,7 +28,7 @@ from pellucid.networks.weights import check_conventions, load_weights
 from pellucid.runs.events import Event, PixelsReady, Planned, Preparing, Stopped, now
 from pellucid.runs.provenance import gather
 from pellucid.runs.run_folder import RunFolder, create_run, open_run
-from pellucid.training.budget import FINISH, check_decoding, choose, measure, planned, told
+from pellucid.training.budget import FINISH, check_decoding, choose, measure, most_epochs, planned, told
 from pellucid.training.config import Config, bytes_of, configure, seconds_of
 from pellucid.training.frozen import solved_start, with_features
 from pellucid.training.interruption import Interrupted
@@ -109,7 +109,8 @@ def train_events(config: Config, *, began: float | None = None) -> Iterator[Even
     run = create_run(Path(config.runs), name, config=config.model_dump(), provenance=provenance, split=parts)
     job = _job(config, run, parts, prepared, fabric, precision, provenance, pixels)
     if plan:
-        job = replace(job, deadline=_deadline(config, began, plan, len(parts.part("validation"))))
+        deadline = _deadline(config, began, plan, len(parts.part("validation")))
+        job = replace(job, deadline=deadline, most_epochs=most_epochs(plan.mode))
     first: list[Event] = [readable.told]
     first += [plan] if plan else []
     yield from _kept(run, _trained(job, parts, None, first))
@@ -139,7 +140,8 @@ def resume_events(run: str | Path) -> Iterator[Event]:
     job = _job(config, folder, parts, prepared, fabric, precision, provenance, pixels)
     if config.budget:
         spent = position.seconds if position else 0.0
-        job = replace(job, deadline=perf_counter() + max(1.0, seconds_of(config.budget) - spent - FINISH))
+        left = max(1.0, seconds_of(config.budget) - spent - FINISH)
+        job = replace(job, deadline=perf_counter() + left, most_epochs=most_epochs(config.mode))
     yield from _kept(folder, _trained(job, parts, position, [told]))
 
 
