@@ -60,8 +60,8 @@ RECIPES = {
     "native-1e-3-4": MOBILE | TUNE | NATIVE | {"rate": 1e-3, "epochs": 4},
     "native-1e-3-8": MOBILE | TUNE | NATIVE | {"rate": 1e-3, "epochs": 8},
     "native-3e-3-8": MOBILE | TUNE | NATIVE | {"rate": 3e-3, "epochs": 8},
-    "last-blocks.5": MOBILE | TUNE | {"train_from": "blocks.5", "rate": 1e-3, "epochs": 12},
-    "last-blocks.3": MOBILE | TUNE | {"train_from": "blocks.3", "rate": 1e-3, "epochs": 12},
+    "last-blocks.6": MOBILE | TUNE | {"train_from": "blocks.6", "rate": 1e-3, "epochs": 12},
+    "last-blocks.4": MOBILE | TUNE | {"train_from": "blocks.4", "rate": 1e-3, "epochs": 12},
     "kept-1e-4-4": MOBILE | TUNE | {"rate": 1e-4, "epochs": 4, "learning": {"norms": "kept"}},
     "kept-3e-4-4": MOBILE | TUNE | {"rate": 3e-4, "epochs": 4, "learning": {"norms": "kept"}},
     "kept-1e-3-4": MOBILE | TUNE | {"rate": 1e-3, "epochs": 4, "learning": {"norms": "kept"}},
@@ -72,7 +72,7 @@ RECIPES = {
     "small-native-20": NATIVE
     | {"model": "small", "mode": "scratch", "weights": "none", "size": 128, "input": {"resize": "native"}}
     | {"rate": 4e-3, "epochs": 20, "batch": 16},
-    "last-blocks.5-native": MOBILE | TUNE | NATIVE | {"train_from": "blocks.5", "rate": 1e-3, "epochs": 12, "views": 4},
+    "last-blocks.6-native": MOBILE | TUNE | NATIVE | {"train_from": "blocks.6", "rate": 1e-3, "epochs": 12, "views": 4},
     "kept-3e-5-4": MOBILE | TUNE | {"rate": 3e-5, "epochs": 4, "learning": {"norms": "kept"}},
     "kept-1e-5-8": MOBILE | TUNE | {"rate": 1e-5, "epochs": 8, "learning": {"norms": "kept"}},
     "tune-3e-5-8": MOBILE | TUNE | {"rate": 3e-5, "epochs": 8},

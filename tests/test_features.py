@@ -457,6 +457,14 @@ def test_bfloat16_computes_features_and_steps_and_keeps_weights_in_full(
     assert pl.evaluate(tuned.path).accuracy.value == 1.0
 
 
+def test_an_end_point_that_is_not_there_is_refused_before_anything_is_written(
+    photos: Path, weights: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match="small has no end point 'conv9'"):
+        pl.train(photos, **QUICK, mode="finetune", train_from="conv9", weights=str(weights), runs=tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_head_that_cannot_be_solved_is_told(photos: Path, weights: Path, tmp_path: Path) -> None:
     for chosen in ({"augmentation": {"mixup": 0.2}}, {"options": {"auxiliary": True}}):
         with pytest.raises(UserError, match="solve works on kept features"):

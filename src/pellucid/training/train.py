@@ -72,6 +72,8 @@ def train_events(config: Config, *, began: float | None = None) -> Iterator[Even
     weights = "" if config.weights == "none" else f", weights from {config.weights}"
     yield Preparing(phase=f"building {config.model}{weights}", done=0, total=0)
     prepared = _start_network(config, samples.classes)
+    if config.train_from:
+        prepared.network.divided(config.train_from)  # refuses what is no end point, before anything is done
     pixels = PixelCache(cache_folder(config.features.folder), limit=bytes_of(config.features.size))
     readable = yield from _checked(samples, config, prepared.preprocessing, pixels)
     yield Preparing(phase="splitting", done=0, total=0)
