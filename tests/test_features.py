@@ -231,6 +231,16 @@ def test_a_folder_that_cannot_be_written_to_is_told(photos: Path, weights: Path,
             pl.train(photos, **QUICK, mode="probe", weights=str(weights), features=features, runs=tmp_path / kind)
 
 
+def test_what_is_not_asked_for_is_not_read(tmp_path: Path) -> None:
+    store = Store(tmp_path, "arrays", {"number": 1}, limit=10**6)
+    store.add(["mine"], np.ones((1, 3), np.float32))
+    store.add(["another's"], np.ones((1, 3), np.float32))
+    note = next(note for note in store.place.glob("*.json") if "another's" in note.read_text())
+    note.with_suffix(".npy").write_bytes(b"damaged, which shows to whoever reads it")
+    assert set(store.rows(["mine"])) == {"mine"} and note.exists()
+    assert not store.rows(["another's"]) and not note.exists()
+
+
 def test_two_processes_may_keep_the_same_and_half_a_stretch_does_not_count(tmp_path: Path) -> None:
     one, other = (Store(tmp_path, "arrays", {"number": 1}, limit=10**6) for _ in range(2))
     one.add(["a", "b"], np.ones((2, 3), np.float32))

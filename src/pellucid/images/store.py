@@ -72,18 +72,22 @@ class Store:
         self.place = folder / kind / hashlib.sha256(_plain(self.key).encode()).hexdigest()[:32]
 
     def rows(self, images: Sequence[str]) -> dict[str, Row]:
-        """The arrays of those `images` (content hashes) that are here and whole; damaged stretches are removed."""
+        """The arrays of those `images` (content hashes) that are here and whole; damaged stretches are removed.
+
+        Stretches that hold none of them, of other data under the same key, are neither read nor counted as used.
+        """
         wanted, found = set(images), dict[str, Row]()
         for note in sorted(self.place.glob("*.json")):
-            held = self._read(note)
+            held = self._read(note, wanted)
             if held is None:
                 note.unlink(missing_ok=True)
                 note.with_suffix(".npy").unlink(missing_ok=True)
                 continue
-            for name, row in held.items():
-                if name in wanted:
-                    found.setdefault(name, row)
-            note.touch()  # used now: what is used least goes first
+            used = {name: row for name, row in held.items() if name in wanted}
+            for name, row in used.items():
+                found.setdefault(name, row)
+            if used:
+                note.touch()  # used now: what is used least goes first
         return found
 
     def add(
@@ -119,11 +123,16 @@ class Store:
         self._make_room()
         return kept
 
-    def _read(self, note: Path) -> dict[str, Row] | None:
+    def _read(self, note: Path, wanted: set[str]) -> dict[str, Row] | None:
+        """What a stretch holds, None where it is damaged."""
         try:
             noted = json.loads(note.read_text(encoding="utf-8"))
             file = note.with_suffix(".npy")
-            if noted["key"] != json.loads(_plain(self.key)) or _hash(file) != noted["sha256"]:
+            if noted["key"] != json.loads(_plain(self.key)):
+                return None
+            if wanted.isdisjoint(noted["images"]):
+                return {}
+            if _hash(file) != noted["sha256"]:
                 return None
             return _rows(Stretch(file), noted["images"], noted["shapes"], noted["told"])
         except (OSError, ValueError, KeyError, TypeError):
