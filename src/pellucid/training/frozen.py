@@ -42,11 +42,12 @@ def with_features(job: Job, parts: Split, *, epoch: int = 0) -> Generator[Event,
             )
         return job
     views = config.features.views or (1 if solved else VIEWS)
-    most = config.features.most_views or views
-    begins = min(most, views + epoch) if most > views else views
-    augmentation = config.augmentation if max(begins, most) > 1 else None
-    train, validation = yield from features_of(job, parts, cut, views=begins, augmentation=augmentation)
-    more = partial(_more_views, job, parts, cut, train, views=views, most=most) if most > views and not solved else None
+    most = views if solved else max(views, config.features.most_views or 0)
+    augmentation = config.augmentation if most > 1 else None
+    train, validation = yield from features_of(
+        job, parts, cut, views=min(most, views + epoch), augmentation=augmentation
+    )
+    more = partial(_more_views, job, parts, cut, train, views=views, most=most) if most > views else None
     return replace(job, halves=cut, train=train, validation=validation, more_views=more)
 
 
@@ -58,7 +59,9 @@ def _more_views(
     if missing < 1:
         return
     augmentation, first = job.config.augmentation, len(train.views)
-    added, _ = yield from features_of(job, parts, cut, views=missing, augmentation=augmentation, first=first)
+    (added,) = yield from features_of(
+        job, parts, cut, views=missing, augmentation=augmentation, first=first, which=("train",)
+    )
     train.add_views(added.views)
 
 
@@ -121,10 +124,20 @@ def _cut(job: Job) -> Halves | None:
 
 
 def features_of(
-    job: Job, parts: Split, cut: Halves, *, views: int, augmentation: Augmentation | None, first: int = 0
-) -> Generator[Event, None, tuple[Features, Features]]:
-    """The features of training and validation images, computed or found, and told. Raises Interrupted."""
-    config, images = job.config, {"train": job.train, "validation": job.validation}
+    job: Job,
+    parts: Split,
+    cut: Halves,
+    *,
+    views: int,
+    augmentation: Augmentation | None,
+    first: int = 0,
+    which: tuple[str, ...] = ("train", "validation"),
+) -> Generator[Event, None, list[Features]]:
+    """The features of the images of `which` parts, computed or found, and told; of training images, `views` views from
+    number `first` on. Raises Interrupted.
+    """
+    config = job.config
+    images = {part: each for part, each in (("train", job.train), ("validation", job.validation)) if part in which}
     began, computed, made = perf_counter(), 0, []
     assert isinstance(job.train, Images)
     device = job.fabric.device
@@ -162,7 +175,7 @@ def features_of(
     yield FeaturesReady(
         time=now(),
         end_point=cut.place,
-        images=len(job.train) + len(job.validation),
+        images=sum(len(each) for each in images.values()),
         views=views,
         computed=computed,
         precision=extraction.engine.precision,
@@ -170,5 +183,4 @@ def features_of(
         kept=config.features.precision,
         seconds=perf_counter() - began,
     )
-    train, validation = made
-    return train, validation
+    return made
