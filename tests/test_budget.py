@@ -61,6 +61,15 @@ def test_plans_by_hand() -> None:
     assert lower.mode == "probe" and lower.learning.optimizer == "solve" and lower.input.size == 160
 
 
+def test_what_a_probe_cannot_be_is_not_planned() -> None:
+    below = chosen(60, train_from="conv5_x")
+    config = planned(configure("photos", budget="1m", train_from="conv5_x"), below, side=224)
+    assert (below.mode, config.mode, config.train_from) == ("probe", "probe", None)
+    assert chosen(100, augmentation={"mixup": 0.2}).mode == "finetune"
+    with pytest.raises(UserError, match="is not enough"):
+        chosen(50, augmentation={"mixup": 0.2})  # an epoch takes 52
+
+
 @given(left=st.floats(13, 3000), more=st.floats(1, 3))
 def test_more_time_never_plans_less(left: float, more: float) -> None:
     one, other = chosen(left), chosen(left * more)

@@ -73,13 +73,15 @@ class Epoch(Record):
 class Planned(Record):
     """What is going to be trained within a budget of time. All in seconds; `step`, `look` and `decode` are an image's.
 
-    `left`: of the budget when the plan was made; `expected`: what the plan should take of that.
+    `left`: of the budget when the plan was made; `expected`: what the plan should take of that; `ahead`: what is kept
+    for the evaluation and the report after it.
     """
 
     event: Literal["planned"] = "planned"
     time: str
     budget: float
     left: float
+    ahead: float
     mode: str
     epochs: int
     size: int  # pixels a side

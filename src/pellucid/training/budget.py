@@ -114,7 +114,7 @@ def _candidates(config: Config, speed: Speed, *, left: float, train: int, valida
         at = speed.at(share)
         again = at.decode * (train + validation) if share < 1 else 0.0  # pixels of another size
         epoch = train * at.step + validation * at.look
-        probe = (train + validation) * at.look + train * at.features * SOLVED + again
+        probe = (train + validation) * at.look + train * at.features * SOLVED + again if config.solvable else again
         if config.mode == "scratch":
             epochs = min(MOST_SCRATCH, int((left - again) / epoch))
             enough = epochs >= FEWEST_SCRATCH or share == SHARES[-1] or side * share * 0.75 < LEAST_SIDE
@@ -124,7 +124,10 @@ def _candidates(config: Config, speed: Speed, *, left: float, train: int, valida
         epochs = min(MOST_TUNED, int((left - probe) / epoch)) if config.mode == "finetune" and at.step else 0
         if epochs >= 1 and share == 1:
             yield Plan("finetune", share, epochs, probe + epochs * epoch)
-        yield Plan("probe", share, 1, probe)
+        elif not config.solvable and share == 1:
+            yield Plan("finetune", share, 1, again + epoch)
+        if config.solvable:
+            yield Plan("probe", share, 1, probe)
 
 
 def most_epochs(mode: str) -> int:
@@ -137,6 +140,7 @@ def planned(config: Config, plan: Plan, *, side: int) -> Config:
     values = config.model_dump()
     values["mode"] = plan.mode
     if plan.mode == "probe":
+        values["train_from"] = None
         values["learning"] |= {"optimizer": "solve", "unfreeze": 0, "norms": "learned"}
         values["features"]["views"] = 1
     else:
@@ -147,11 +151,12 @@ def planned(config: Config, plan: Plan, *, side: int) -> Config:
     return Config.from_fields(values, "the plan for this budget")
 
 
-def told(config: Config, plan: Plan, speed: Speed, *, left: float, side: int) -> Planned:
+def told(config: Config, plan: Plan, speed: Speed, *, left: float, ahead: float, side: int) -> Planned:
     return Planned(
         time=now(),
         budget=seconds_of(config.budget or "0"),
         left=left,
+        ahead=ahead,
         mode=plan.mode,
         epochs=plan.epochs,
         size=config.input.size or side,

@@ -197,6 +197,13 @@ class Config(Record):
     features: FeatureSettings = FeatureSettings()
     machine: Machine = Machine()
 
+    @property
+    def solvable(self) -> bool:
+        """Whether a head can be solved: on kept features, and nothing but the loss comes from the images."""
+        mixed = self.augmentation.mixup or self.augmentation.cutmix
+        several = self.machine.devices > 1 or self.options.get("auxiliary")
+        return self.features.cache == "auto" and not mixed and not several
+
     @field_validator("budget")
     @classmethod
     def _budget(cls, text: str | None) -> str | None:
@@ -211,8 +218,7 @@ class Config(Record):
             raise ValueError("mode scratch starts from random weights: leave weights out, or use probe or finetune")
         if self.learning.optimizer == "solve" and (self.mode != "probe" or self.features.cache == "off"):
             raise ValueError("the optimizer solve is for mode probe with its features kept: choose adamw or sgd")
-        several = self.machine.devices > 1 or self.options.get("auxiliary")
-        if self.learning.optimizer == "solve" and (self.augmentation.mixup or self.augmentation.cutmix or several):
+        if self.learning.optimizer == "solve" and not self.solvable:
             raise ValueError(
                 "the optimizer solve works on kept features; mixup, cutmix, several devices and auxiliary heads need "
                 "the images: choose adamw"

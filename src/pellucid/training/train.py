@@ -111,8 +111,7 @@ def train_events(config: Config, *, began: float | None = None) -> Iterator[Even
     run = create_run(Path(config.runs), name, config=config.model_dump(), provenance=provenance, split=parts)
     job = _job(config, run, parts, prepared, fabric, precision, provenance, pixels)
     if plan:
-        deadline = _deadline(config, began, plan, len(parts.part("validation")))
-        job = replace(job, deadline=deadline, most_epochs=most_epochs(plan.mode))
+        job = _limited(job, plan, began=began)
     first: list[Event] = [readable.told]
     first += [plan] if plan else []
     yield from _kept(run, _trained(job, parts, None, first))
@@ -140,10 +139,8 @@ def resume_events(run: str | Path) -> Iterator[Event]:
     pixels = PixelCache(cache_folder(config.features.folder), limit=bytes_of(config.features.size))
     told = yield from _unchanged(parts, config, preprocessing, pixels)
     job = _job(config, folder, parts, prepared, fabric, precision, provenance, pixels)
-    if config.budget:
-        spent = position.seconds if position else 0.0
-        left = max(1.0, seconds_of(config.budget) - spent - FINISH)
-        job = replace(job, deadline=perf_counter() + left, most_epochs=most_epochs(config.mode))
+    for plan in (event for event in folder.events() if isinstance(event, Planned)):
+        job = _limited(job, plan, began=perf_counter() - (position.seconds if position else 0.0))
     yield from _kept(folder, _trained(job, parts, position, [told]))
 
 
@@ -184,12 +181,12 @@ def _planned(
     left = began + seconds_of(config.budget or "0") - perf_counter() - ahead
     plan = choose(config, speed, left=left, side=wanted.size, **counts)
     changed = planned(config, plan, side=wanted.size)
-    return changed, told(changed, plan, speed, left=left, side=wanted.size)
+    return changed, told(changed, plan, speed, left=left, ahead=ahead, side=wanted.size)
 
 
-def _deadline(config: Config, began: float, plan: Planned, validation: int) -> float:
-    """When training ends, so that the rest of the command ends with the budget."""
-    return began + seconds_of(config.budget or "0") - FINISH - validation * (plan.look + plan.decode)
+def _limited(job: Job, plan: Planned, *, began: float) -> Job:
+    """`job` with the moment at which training ends, so that the rest of the command ends with the budget."""
+    return replace(job, deadline=began + plan.budget - plan.ahead, most_epochs=most_epochs(plan.mode))
 
 
 def _asked(config: Config) -> list[str]:
