@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from math import prod
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from PIL import Image
@@ -45,7 +46,7 @@ class Form:
     needed for a short side of `least` pixels.
     """
 
-    what: str
+    what: Literal["crop", "resized", "whole"]
     preprocessing: Preprocessing
     least: int | None = None
 
@@ -105,7 +106,7 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Decoding:
-    """How it stands with decoding; with the last one, `hashes` and `refused` are of every file."""
+    """How it stands with decoding; the last one has the content hash of every file, or why it cannot be read."""
 
     done: int
     total: int

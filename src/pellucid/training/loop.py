@@ -105,9 +105,9 @@ def fit(job: Job, *, resume: bool = False, start: Start | None = None) -> Iterat
     if resume:
         trainer.restore()
     try:
-        if start:
-            yield from trainer.begin(start)
         with watch() as interruption:
+            if start:
+                yield from trainer.begin(start)
             yield from trainer.solve() if job.config.learning.optimizer == "solve" else trainer.run(interruption)
     except Exception as cause:
         yield Failed(time=now(), epoch=trainer.position.epoch, problem=str(cause) or type(cause).__name__)

@@ -45,8 +45,10 @@ def freeze(network: Network, config: Config) -> Frozen:
     still = [m for m in network.modules() if not any(id(part) in trained for part in units(m))]
     if config.learning.norms == "kept":
         still += [module for module in network.modules() if isinstance(module, _BatchNorm)]
-    epochs, along = config.learning.unfreeze, depths(network)
-    slowly = [(unit, epochs * (1 - along[id(unit)])) for unit in units(network) if epochs and id(unit) in trained]
+    if not (epochs := config.learning.unfreeze):
+        return Frozen(tuple(still))
+    along = depths(network)
+    slowly = [(unit, epochs * (1 - along[id(unit)])) for unit in units(network) if id(unit) in trained]
     return Frozen(tuple(still), tuple(slowly))
 
 
