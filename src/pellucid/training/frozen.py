@@ -20,7 +20,7 @@ from pellucid.training.interruption import watch
 from pellucid.training.loop import Job, Start
 from pellucid.training.objective import choose
 from pellucid.training.paired import Paired, write_paired
-from pellucid.training.solve import put_head, solve_head
+from pellucid.training.solve import put_head
 
 BATCH = 32
 VIEWS = 4  # of each training image, where the rest learns in steps and nobody says how many
@@ -82,14 +82,7 @@ def solved_start(job: Job, parts: Split) -> Generator[Event, None, Start | None]
         return None
     train, validation = yield from features_of(job, parts, cut, views=1, augmentation=None)
     began, learning = perf_counter(), config.learning
-    solved = solve_head(
-        train.view(0).reshape(len(train), -1),
-        job.train_labels,
-        classes=len(job.classes),
-        class_weights=learning.class_weights or learning.balanced_sampling,
-        smoothing=learning.label_smoothing,
-        seed=config.seed,
-    )
+    solved = job.solved(train.view(0))
     put_head(job.network, solved, one_logit=learning.one_logit)
     yield HeadSolved(
         time=now(), strength=solved.strength, tried=solved.strengths, views=1, seconds=perf_counter() - began

@@ -33,7 +33,7 @@ from pellucid.training.objective import choose, objective
 from pellucid.training.pace import Pace
 from pellucid.training.paired import compared, note_tuned
 from pellucid.training.schedule import rate_at
-from pellucid.training.solve import put_head, solve_head
+from pellucid.training.solve import Solved, put_head, solve_head
 from pellucid.training.state import Best, Position, Sums, load_checkpoint, save_checkpoint
 from pellucid.training.transfer import Frozen, parameter_groups
 
@@ -59,6 +59,19 @@ class Job:
     deadline: float | None = None  # a moment of perf_counter
     most_epochs: int | None = None  # more than planned, where the deadline leaves time for them
     more_views: Callable[[int], Iterator[Event]] | None = None  # lets features have those of that many epochs
+
+    def solved(self, features: npt.NDArray[np.floating[Any]], *, views: int = 1) -> Solved:
+        """The best head for the features of the training images, of all their views one after the other."""
+        learning = self.config.learning
+        return solve_head(
+            features.reshape(len(features), -1),
+            np.tile(self.train_labels, views),
+            classes=len(self.classes),
+            images=np.tile(np.arange(len(self.train_labels)), views),
+            class_weights=learning.class_weights or learning.balanced_sampling,
+            smoothing=learning.label_smoothing,
+            seed=self.config.seed,
+        )
 
     @property
     def train_from(self) -> str:
@@ -205,15 +218,7 @@ class _Trainer:
         views = len(job.train.views)
         features = np.concatenate([job.train.view(number) for number in range(views)])
         labels = np.tile(job.train_labels, views)
-        solved = solve_head(
-            features.reshape(len(features), -1),
-            labels,
-            classes=len(job.classes),
-            images=np.tile(np.arange(len(job.train)), views),
-            class_weights=learning.class_weights or learning.balanced_sampling,
-            smoothing=learning.label_smoothing,
-            seed=job.config.seed,
-        )
+        solved = job.solved(features, views=views)
         put_head(job.network, solved, one_logit=learning.one_logit)
         job.network.eval()
         with torch.inference_mode():

@@ -16,7 +16,6 @@ from pellucid.networks.halves import JOINED, Halves, Rest
 from pellucid.runs.events import Event, ProbedAt, now
 from pellucid.training.frozen import features_of
 from pellucid.training.loop import Job
-from pellucid.training.solve import solve_head
 
 BEYOND = ("Logits", "Predictions")
 
@@ -48,13 +47,7 @@ def probed_at(job: Job, parts: Split) -> Generator[Event, None, None]:
     learned, measured = train.view(0), validation.view(0)
     for name, end, width in zip(names, accumulate(widths), widths, strict=True):
         columns = slice(end - width, end)
-        solved = solve_head(
-            learned[:, columns],
-            job.train_labels,
-            classes=len(job.classes),
-            class_weights=job.config.learning.class_weights or job.config.learning.balanced_sampling,
-            seed=job.config.seed,
-        )
+        solved = job.solved(learned[:, columns])
         said = (measured[:, columns] @ solved.weight.T + solved.bias).argmax(axis=1)
         right = int(np.sum(said == validation.labels))
         yield ProbedAt(
