@@ -121,8 +121,9 @@ def _open(
             if least is not None and image.format == "JPEG":
                 image.draft(None, (extent[0] * least // min(extent), extent[1] * least // min(extent)))
             image.load()
-            upright = _upright(image)
-            extent = extent if upright.size == image.size else extent[::-1]
+            decoded = image.size
+            upright = _upright(image, own=image is not source)
+            extent = extent if upright.size == decoded else extent[::-1]
             if image.mode.startswith("I") or image.mode == "F":
                 return _rgb_of_deep_grey(upright, image, background, name), extent
             return _rgb(upright, background), extent
@@ -214,12 +215,15 @@ def _check_size(image: Image.Image, name: str) -> None:
         raise Unreadable(name, f"too large: {width} x {height} pixels")
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    """A copy, turned by its EXIF orientation."""
+def _upright(image: Image.Image, *, own: bool) -> Image.Image:
+    """Turned by its EXIF orientation; a copy, unless the image is our `own`."""
     try:
-        return ImageOps.exif_transpose(image)
+        if not own:
+            return ImageOps.exif_transpose(image)
+        ImageOps.exif_transpose(image, in_place=True)
+        return image
     except DAMAGE:  # in the EXIF block, as the pixels are decoded: then nothing says how they lie
-        return image.copy()
+        return image if own else image.copy()
 
 
 def _rgb(image: Image.Image, background: tuple[int, int, int]) -> Image.Image:
