@@ -33,6 +33,7 @@ from pellucid.images.pixels import Form, PixelCache, Wanted
 from pellucid.images.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from pellucid.images.sources import read_samples
 from pellucid.images.split import split
+from pellucid.networks.quick import keep_memory
 
 BATCH, SIZE = 32, 224
 AUGMENTATION = Augmentation(scale=(0.35, 1.0))
@@ -58,7 +59,7 @@ def tutorial(folder, *, workers, random):
 
 
 def ours(folder, cache, *, workers, random):
-    augmentation = AUGMENTATION if random else None
+    augmentation = AUGMENTATION if random else Augmentation(crop="centre", flip=0.0)
     parts = split(read_samples(folder), train="rest")
     pixels = PixelCache(cache, limit=20 * 10**9)
     images = Images(parts.part("train"), folder, parts.classes, WANTED, augmentation, 0, cache=pixels)
@@ -136,6 +137,7 @@ def main():
     parser.add_argument("--workers", type=int, default=0)
     parser.add_argument("--training", type=int, default=0)
     arguments = parser.parse_args()
+    keep_memory()  # as training does; the tutorials' loader gains by it too
     print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}")
     place = Path(tempfile.mkdtemp())
     how = {"repeats": arguments.repeats, "workers": arguments.workers}

@@ -193,7 +193,7 @@ def test_a_stretch_that_was_tampered_with_is_computed_again(photos: Path, weight
     expected = load_file(run.model)
     for harm in ("content", "names", "key", "cut"):
         note = max((tmp_path / "cache" / "features").rglob("*.json"), key=lambda path: path.stat().st_size)
-        array = note.with_suffix(".npy")
+        array = note.with_suffix(".values")
         told = json.loads(note.read_text())
         if harm == "content":
             content = bytearray(array.read_bytes())
@@ -236,7 +236,7 @@ def test_what_is_not_asked_for_is_not_read(tmp_path: Path) -> None:
     store.add(["mine"], np.ones((1, 3), np.float32))
     store.add(["another's"], np.ones((1, 3), np.float32))
     note = next(note for note in store.place.glob("*.json") if "another's" in note.read_text())
-    note.with_suffix(".npy").write_bytes(b"damaged, which shows to whoever reads it")
+    note.with_suffix(".values").write_bytes(b"damaged, which shows to whoever reads it")
     assert set(store.rows(["mine"])) == {"mine"} and note.exists()
     assert not store.rows(["another's"]) and not note.exists()
 
@@ -245,7 +245,7 @@ def test_two_processes_may_keep_the_same_and_half_a_stretch_does_not_count(tmp_p
     one, other = (Store(tmp_path, "arrays", {"number": 1}, limit=10**6) for _ in range(2))
     one.add(["a", "b"], np.ones((2, 3), np.float32))
     other.add(["b", "c"], np.ones((2, 3), np.float32))
-    (one.place / "0123.npy").write_bytes(b"interrupted before its note was written")
+    (one.place / "0123.values").write_bytes(b"interrupted before its note was written")
     found = one.rows(["a", "b", "c", "d"])
     assert set(found) == {"a", "b", "c"} and all(row.array.tolist() == [1, 1, 1] for row in found.values())
 

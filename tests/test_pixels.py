@@ -12,7 +12,7 @@ from PIL import Image, ImageFilter
 
 import pellucid as pl
 from pellucid.errors import UserError
-from pellucid.images.augmentation import Augmentation, augment
+from pellucid.images.augmentation import Augmentation, augment, random_part
 from pellucid.images.decode import Unreadable, open_image, open_reduced
 from pellucid.images.loading import Images
 from pellucid.images.pixels import Decoding, Form, PixelCache, Wanted, decode
@@ -46,18 +46,36 @@ def detailed(path: Path, size: tuple[int, int], *, turn: int = 1) -> Path:
 @pytest.mark.parametrize("turn", [1, 6])
 def test_crops_of_a_reduced_photograph_are_the_same_parts_and_close(tmp_path: Path, turn: int) -> None:
     """A 4-megapixel photograph at a quarter: on average within 2 of 255 levels, 99 % within 12."""
+    random = np.random.default_rng(1)
     path = detailed(tmp_path / "large.jpg", (2304, 1792), turn=turn)
     varied = Augmentation()
     form = Form.of(USUAL, varied)
     assert form.least == 379  # 224 / sqrt(0.35)
     kept = decode(path, (form,))[form]
     whole = open_image(path)
-    assert kept.extent == whole.size == ((2304, 1792) if turn == 1 else (1792, 2304))
-    assert kept.pixels.shape[1::-1] == tuple(side // 4 for side in whole.size)
-    for number in range(4):
-        ours = augment(Image.fromarray(kept.pixels), varied, USUAL, seed=(1, number), extent=kept.extent)
-        away = np.abs(ours.astype(int) - augment(whole, varied, USUAL, seed=(1, number)))
+    assert whole.size == ((2304, 1792) if turn == 1 else (1792, 2304))
+    assert kept.reduced and kept.pixels.shape[1::-1] == tuple(side // 4 for side in whole.size)
+    for _ in range(4):
+        left, top, right, below = part = random_part(kept.pixels.shape[1::-1], (0.35, 1.0), (0.75, 1.33), random)
+        shape = (right - left) / (below - top)
+        as_it_is = Augmentation(scale=(1.0, 1.0), ratio=(shape, shape), flip=0.0)
+        ours = augment(kept.pixels[top:below, left:right], as_it_is, USUAL, seed=(1,))
+        reference = whole.resize((224, 224), Image.Resampling.BILINEAR, box=[4 * side for side in part])
+        away = np.abs(ours.astype(int) - np.asarray(reference))
         assert away.mean() < 2 and np.percentile(away, 99) < 12
+
+
+@pytest.mark.parametrize("turn", [1, 6])
+def test_training_on_one_crop_sees_what_validation_sees_but_for_a_reduced_scale(tmp_path: Path, turn: int) -> None:
+    path = detailed(tmp_path / "large.jpg", (2304, 1792), turn=turn)
+    reference = crop(open_image(path), USUAL).astype(int)
+    for how, away in (("reduced", 2.0), ("full", 0.0)):
+        same = Augmentation(crop="centre", flip=0.0, decode=how)
+        form = Form.of(USUAL, same)
+        kept = decode(path, (form,))[form]
+        assert kept.reduced == (how == "reduced")
+        ours = np.abs(augment(kept.pixels, same, USUAL, seed=(1,)) - reference)
+        assert ours.mean() <= away and np.percentile(ours, 99) <= 6 * away
 
 
 def test_real_photographs_that_are_small_stay_as_they_are() -> None:
@@ -93,8 +111,8 @@ def test_a_form_gives_what_the_reference_gives(
     image = open_image(path)
     assert np.array_equal(kept[Form.of(how, None)].pixels, crop(image, how))
     if varied is not None and not (form.least and min(width, height) >= 2 * form.least):
-        ours = augment(Image.fromarray(kept[form].pixels), varied, how, seed=(2,), extent=kept[form].extent)
-        assert np.array_equal(ours, augment(image, varied, how, seed=(2,)))
+        ours = augment(kept[form].pixels, varied, how, seed=(2,))
+        assert np.array_equal(ours, augment(np.asarray(image), varied, how, seed=(2,)))
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 0.99])
@@ -130,9 +148,9 @@ def test_pixels_are_decoded_once_and_never_believed_when_touched(tmp_path: Path)
     assert again.decoded == 0 and same[:4] == found[:4]
     for path, content in zip(paths, found, strict=False):
         kept = again.get(forms[0], str(content))
-        assert kept is not None and np.array_equal(kept.pixels, crop(open_image(path), how))
+        assert kept is not None and np.array_equal(kept, crop(open_image(path), how))
     note = next((tmp_path / "cache").rglob("*.json"))
-    array = note.with_suffix(".npy")
+    array = note.with_suffix(".values")
     harmed = bytearray(array.read_bytes())
     harmed[-1] ^= 1
     array.write_bytes(harmed)

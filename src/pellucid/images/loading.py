@@ -9,13 +9,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
 from pellucid.images.augmentation import Augmentation, augment
 from pellucid.images.decode import Unreadable
-from pellucid.images.pixels import Form, Kept, PixelCache, decode
+from pellucid.images.pixels import Form, PixelCache, decode
 from pellucid.images.preprocessing import Pixels, Preprocessing, normalise
 from pellucid.images.split import SplitFile
 
@@ -57,7 +56,8 @@ class Images(Dataset):
         self.order: Sequence[int] = range(len(self.paths))
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # workers that are running read it too
         self.cache = cache
-        self._kept: dict[int, Kept] = {}
+        self.form = Form.of(preprocessing, augmentation)
+        self._kept: dict[int, Pixels] = {}
         self.room = keep
 
     def show(self, *, epoch: int = 0, order: Sequence[int] | None = None) -> None:
@@ -69,6 +69,7 @@ class Images(Dataset):
         """The same files, in versions of their own that are drawn by `numbers` and not by an image's place."""
         other = copy(self)
         other.numbers, other.augmentation = numbers, augmentation
+        other.form = Form.of(self.preprocessing, augmentation)
         other._kept, other._epoch = {}, torch.zeros((), dtype=torch.int64).share_memory_()
         return other
 
@@ -93,22 +94,20 @@ class Images(Dataset):
         """The item before it is normalised: uint8 (size, size, 3)."""
         kept = self.kept(index)
         if self.augmentation is None:
-            return kept.pixels
+            return kept
         seed = (self.seed, int(self._epoch), self.numbers[index])
-        image = Image.fromarray(kept.pixels)
-        return augment(image, self.augmentation, self.preprocessing, seed=seed, extent=kept.extent)
+        return augment(kept, self.augmentation, self.preprocessing, seed=seed)
 
-    def kept(self, index: int) -> Kept:
+    def kept(self, index: int) -> Pixels:
         """What of the item is the same in every epoch."""
-        form = Form.of(self.preprocessing, self.augmentation)
         kept = self._kept.get(index)
         if kept is None and self.cache is not None:
-            kept = self.cache.get(form, self.contents[index])
+            kept = self.cache.get(self.form, self.contents[index])
         if kept is None:
-            kept = decode(self.paths[index], (form,))[form]
-            if kept.pixels.nbytes <= self.room:
+            kept = decode(self.paths[index], (self.form,))[self.form].pixels
+            if kept.nbytes <= self.room:
                 self._kept[index] = kept
-                self.room -= kept.pixels.nbytes
+                self.room -= kept.nbytes
         return kept
 
 

@@ -1,20 +1,22 @@
 """What training keeps of an image's pixels: decoded once, no larger than its crops need, on disk and memory-mapped.
 
 Validation and prediction see what the reference path gives (`open_image`, then `crop`), kept or not. For training's
-random crops a large photograph is decoded at a reduced scale; the crops are then the same parts of the picture, their
-pixels close to the reference's and not equal.
+own crops a large photograph is decoded at a reduced scale; a part of it has pixels close to the reference's for the
+same part, and not equal.
 """
 
 import hashlib
 import math
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from PIL import Image
@@ -22,20 +24,24 @@ from PIL import Image
 from pellucid.images.augmentation import Augmentation
 from pellucid.images.decode import THREADS, Unreadable, content_of, open_image, open_reduced
 from pellucid.images.preprocessing import INTERPOLATIONS, Pixels, Preprocessing, crop, resized, single
-from pellucid.images.store import Row, Store
+from pellucid.images.store import Row, Store, Writing
 
-STRETCH, STRETCH_BYTES = 64, 256 << 20  # what is decoded before it is kept, at most
+STRETCH, STRETCH_BYTES = 64, 256 << 20  # what an interruption loses, at most
+AHEAD = 4 * THREADS  # images that may be decoded before they are written
 SHARE = 0.5  # of the cache, and of the disk's free room, that one training's pixels may take
 SAMPLED = 8  # images by which the room for all is judged
 FEWEST = 1  # pixels: the reduced scale at which a file that nobody wants to see is still read to its end
 
 
+Made = TypeVar("Made")
+
+
 @dataclass(frozen=True)
 class Kept:
-    """Pixels (height, width, 3), uint8, and the (width, height) of the image that they stand for."""
+    """Pixels (height, width, 3), uint8, and whether they come from a JPEG decoded at a reduced scale."""
 
     pixels: Pixels
-    extent: tuple[int, int]
+    reduced: bool = False
 
 
 @dataclass(frozen=True)
@@ -43,7 +49,7 @@ class Form:
     """What is the same in every epoch.
 
     The reference `crop`; or the image `resized`, of which crops are taken; or the `whole` image, no larger than is
-    needed for a short side of `least` pixels.
+    needed. A JPEG needs a short side of `least` pixels; with None, it is decoded in full.
     """
 
     what: Literal["crop", "resized", "whole"]
@@ -56,22 +62,26 @@ class Form:
         bare = preprocessing.model_copy(update={"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)})
         if augmentation is None:
             return cls("crop", bare)
+        reduced = augmentation.decode == "reduced"
         if augmentation.crop != "random-resized" and preprocessing.resize is not None:
-            return cls("resized", single(bare).model_copy(update={"size": 1}))
+            how = single(bare).model_copy(update={"size": 1})
+            return cls("resized", how, int(np.max(preprocessing.resize)) if reduced else None)
         same = single(bare).model_copy(update={"resize": None, "interpolation": None, "size": 1})
-        if augmentation.crop != "random-resized" or augmentation.decode == "full":
+        if augmentation.crop != "random-resized" or not reduced:
             return cls("whole", same)
         # A crop of the smallest share of the area still has `size` pixels a side.
         return cls("whole", same, math.ceil(preprocessing.size / math.sqrt(augmentation.scale[0])))
 
-    def cut(self, image: Image.Image) -> Kept:
-        """From the image as the reference path decodes it."""
-        how = self.preprocessing
+    def cut(self, image: Image.Image, extent: tuple[int, int]) -> Kept:
+        """From an image, which may be a reduced one of the (width, height) `extent`."""
+        how, reduced = self.preprocessing, image.size != extent
         if self.what == "crop":
-            return Kept(crop(image, how), image.size)
+            return Kept(crop(image, how))
         if how.resize is not None and how.interpolation is not None:
-            image = image.resize(resized(image.size, how.resize), INTERPOLATIONS[how.interpolation])
-        return Kept(np.asarray(image, dtype=np.uint8), image.size)
+            image = image.resize(resized(extent, how.resize), INTERPOLATIONS[how.interpolation])
+        elif self.least is not None and min(image.size) > 2 * self.least:  # no JPEG, or one beyond the smallest scale
+            image = image.resize(resized(image.size, self.least), Image.Resampling.BOX)
+        return Kept(np.asarray(image, dtype=np.uint8), reduced)
 
 
 def decode(path: Path, forms: Sequence[Form]) -> dict[Form, Kept]:
@@ -85,14 +95,12 @@ def decode(path: Path, forms: Sequence[Form]) -> dict[Form, Kept]:
         if form.least is None:
             image = whole.get(background) or open_image(content, background=background, name=name)
             whole[background] = image
-            found[form] = form.cut(image)
+            found[form] = form.cut(image, image.size)
             continue
         image, extent = open_reduced(content, least=form.least, background=background, name=name)
         if image.size == extent:
             whole[background] = image
-        if min(image.size) > 2 * form.least:  # no JPEG, or one beyond the smallest scale
-            image = image.resize(resized(image.size, form.least), Image.Resampling.BOX)
-        found[form] = Kept(np.asarray(image, dtype=np.uint8), extent)
+        found[form] = form.cut(image, extent)
     return found
 
 
@@ -138,12 +146,9 @@ class PixelCache:
         """Whether nothing that was wanted must be decoded again."""
         return self.fits and self.needed > 0
 
-    def get(self, form: Form, content: str) -> Kept | None:
+    def get(self, form: Form, content: str) -> Pixels | None:
         row = self.rows.get(form, {}).get(content)
-        if row is None:
-            return None
-        width, height = row.told
-        return Kept(row.array, (width, height))
+        return row.array if row else None
 
     def fill(self, wanted: Sequence[Wanted]) -> Iterator[Decoding]:
         """Read every file to its end and keep the forms that are wanted of it, where there is room for all.
@@ -151,30 +156,21 @@ class PixelCache:
         The last Decoding has the content hash of each file, or why it cannot be read.
         """
         found: list[str | Unreadable] = []
-        with ThreadPoolExecutor(THREADS) as pool, ThreadPoolExecutor(1) as writer:
+        with ThreadPoolExecutor(THREADS) as pool:
             yield Decoding(0, len(wanted))
             hashes = list(pool.map(_content_hash, (each.path for each in wanted)))
             readable = [name for name in hashes if isinstance(name, str)]
             for form in {form for each in wanted for form in each.forms}:
                 self.rows[form] = self._store(form).rows(readable)
             self._estimate(wanted, hashes, pool)
-            writing: Future[None] | None = None
-            stretch = self._stretch(len(wanted))
-            for start in range(0, len(wanted), stretch):
+            made = _ahead(pool, self._decode, wanted, hashes)
+            for start in range(0, len(wanted), stretch := self._stretch(len(wanted))):
                 yield Decoding(start, len(wanted))
-                names = hashes[start : start + stretch]
-                made = list(pool.map(self._decode, wanted[start : start + stretch], names))
-                pairs = list(zip(names, made, strict=True))
-                found += [one if isinstance(one, Unreadable) else name for name, one in pairs]
-                if writing:
-                    writing.result()  # or what went wrong; and never more than two stretches in memory
-                writing = writer.submit(self._keep, {name: one for name, one in pairs if isinstance(one, dict)})
-            if writing:
-                writing.result()
+                found += self._keep(hashes[start : start + stretch], made)
         yield Decoding(len(wanted), len(wanted), tuple(found))
 
     def _stretch(self, images: int) -> int:
-        """How many images are decoded before they are kept."""
+        """How many images are written at once."""
         return STRETCH if not self.fits else max(1, min(STRETCH, STRETCH_BYTES * images // max(1, self.needed)))
 
     def _decode(self, wanted: Wanted, content: str | Unreadable) -> dict[Form, Kept] | Unreadable:
@@ -194,13 +190,24 @@ class PixelCache:
     def _missing(self, wanted: Wanted, content: str) -> list[Form]:
         return [form for form in wanted.forms if content not in self.rows[form]]
 
-    def _keep(self, made: Mapping[str | Unreadable, dict[Form, Kept]]) -> None:
-        self.decoded += sum(bool(forms) for forms in made.values())
-        for form in {form for forms in made.values() for form in forms}:
-            new = {str(name): forms[form] for name, forms in made.items() if form in forms}
-            self.reduced += sum(kept.pixels.shape[1] < kept.extent[0] for kept in new.values() if form.least)
-            pixels, extents = [kept.pixels for kept in new.values()], [kept.extent for kept in new.values()]
-            self.rows[form] |= self._store(form).add(list(new), pixels, extents)
+    def _keep(
+        self, names: Sequence[str | Unreadable], made: Iterator[dict[Form, Kept] | Unreadable]
+    ) -> Iterator[str | Unreadable]:
+        """Write the next of what is `made`, one for each of `names`: the name, or why there is nothing to write."""
+        with ExitStack() as stack:
+            stretches: dict[Form, Writing] = {}
+            for name, forms in zip(names, made, strict=False):
+                yield name if isinstance(forms, dict) else forms
+                if isinstance(forms, Unreadable) or not forms:
+                    continue
+                self.decoded += 1
+                for form, kept in forms.items():
+                    if form not in stretches:
+                        stretches[form] = stack.enter_context(self._store(form).writing())
+                    stretches[form].append(str(name), kept.pixels)
+                    self.reduced += kept.reduced
+        for form, stretch in stretches.items():
+            self.rows[form] |= stretch.kept
 
     def _estimate(self, wanted: Sequence[Wanted], hashes: Sequence[str | Unreadable], pool: ThreadPoolExecutor) -> None:
         """What all of it takes, judged by a few of the images that are not kept yet."""
@@ -220,6 +227,17 @@ class PixelCache:
     def _store(self, form: Form) -> Store:
         how = form.preprocessing.model_dump(mode="json", exclude={"mean", "std"})
         return Store(self.folder, "pixels", {"what": form.what, "least": form.least, **how}, limit=self.limit)
+
+
+def _ahead(pool: ThreadPoolExecutor, make: Callable[..., Made], *arguments: Sequence[Any]) -> Iterator[Made]:
+    """As pool.map, but no further ahead of what is taken than AHEAD."""
+    pending = deque[Future[Made]]()
+    for each in zip(*arguments, strict=True):
+        pending.append(pool.submit(make, *each))
+        if len(pending) == AHEAD:
+            yield pending.popleft().result()
+    while pending:
+        yield pending.popleft().result()
 
 
 def _decoded(one: tuple[Path, list[Form]]) -> dict[Form, Kept]:

@@ -83,10 +83,20 @@ def crop(image: Image.Image, preprocessing: Preprocessing) -> Pixels:
     """
     if preprocessing.resize is not None and preprocessing.interpolation is not None:
         image = image.resize(resized(image.size, preprocessing.resize), INTERPOLATIONS[preprocessing.interpolation])
-    size = preprocessing.seen
-    left, top = (centred(side, size) for side in image.size)
-    # PIL's crop fills what lies outside with black.
-    return np.asarray(image.crop((left, top, left + size, top + size)), dtype=np.uint8)
+    left, top = (centred(side, preprocessing.seen) for side in image.size)
+    # A copy: who keeps the crop would keep the whole image with it.
+    return np.array(cut(np.asarray(image, dtype=np.uint8), left, top, preprocessing.seen))
+
+
+def cut(pixels: Pixels, left: int, top: int, size: int) -> Pixels:
+    """The square of `size` from `left` and `top` on, which may be below 0: black where the image has nothing."""
+    height, width, _ = pixels.shape
+    inside = pixels[max(0, top) : top + size, max(0, left) : left + size]
+    if inside.shape[:2] == (size, size):
+        return inside
+    square = np.zeros((size, size, 3), np.uint8)
+    square[max(0, -top) : height - top, max(0, -left) : width - left] = inside
+    return square
 
 
 def averaged(look: Callable[[Any], Any], images: Any, preprocessing: Preprocessing) -> Any:
