@@ -69,6 +69,10 @@ RECIPES = {
     "native-crops-1e-3-4": MOBILE | TUNE | NATIVE | {"rate": 1e-3, "epochs": 4, "input": {"crops": 2, "region": 256}},
     "probe-crops": MOBILE | {"mode": "probe", "input": {"crops": 2, "region": 256}},
     "native-whole-1e-3-4": MOBILE | TUNE | {"rate": 1e-3, "epochs": 4, "size": 256, "augmentation": {"crop": "centre"}},
+    "tune-resnet-1e-3-4": RESNET | TUNE | {"rate": 1e-3, "epochs": 4},
+    "tune-inception-3e-4-4": INCEPTION | TUNE | {"rate": 3e-4, "epochs": 4},
+    "last-inception-mixed-6d": INCEPTION | TUNE | {"train_from": "Mixed_6d", "rate": 1e-3, "epochs": 8},
+    "last-resnet-conv4": RESNET | TUNE | {"train_from": "conv4_x", "rate": 1e-3, "epochs": 8},
     "small-native-20": NATIVE
     | {"model": "small", "mode": "scratch", "weights": "none", "size": 128, "input": {"resize": "native"}}
     | {"rate": 4e-3, "epochs": 20, "batch": 16},

@@ -91,7 +91,7 @@ class LiveTable:
             case Started():
                 self._started(event)
             case Progress():
-                self.seconds_left = event.seconds_left
+                self.epochs, self.seconds_left = event.epochs, event.seconds_left  # a budget may have changed both
                 self._phase(_progress_line(event), "epoch", event.phase)
             case Epoch():
                 if self.learned:

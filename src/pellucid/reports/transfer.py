@@ -40,9 +40,10 @@ def _pixels(event: PixelsReady) -> str:
 
 
 def _planned(event: Planned) -> str:
+    last = f" from {event.train_from} on, {event.views} views of each image" if event.train_from else ""
     what = {
         "probe": "a probe",
-        "finetune": f"a probe, then {counted(event.epochs, 'epoch')} of fine-tuning",
+        "finetune": f"a probe, then {counted(event.epochs, 'epoch')} of fine-tuning{last}",
         "scratch": f"{counted(event.epochs, 'epoch')} from scratch",
     }[event.mode]
     step = f", {1000 * event.step:.0f} ms a training step" if event.step else ""

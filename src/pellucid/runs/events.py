@@ -84,6 +84,8 @@ class Planned(Record):
     ahead: float
     mode: str
     epochs: int
+    train_from: str | None = None
+    views: int = 1  # of each training image
     size: int  # pixels a side
     expected: float
     step: float

@@ -17,6 +17,7 @@ from pellucid.networks.halves import halves
 from pellucid.runs.events import Planned, now
 from pellucid.training.config import Config, seconds_of
 from pellucid.training.features import fastest
+from pellucid.training.transfer import last_stage
 
 FINISH = 8.0  # seconds for the last weights and the report
 FULL = 0.9  # of the time that is left is planned for; what differs from the measurement has the rest
@@ -24,22 +25,38 @@ MEASURED = 16  # images
 MORE = 1.3  # what loading, the optimiser and the first batch of an epoch add to a step
 SHARES = (1.0, 0.75, 0.5)  # of the usual resolution, the best that fits
 LEAST_SIDE = 64
-MOST_TUNED, MOST_SCRATCH, FEWEST_SCRATCH = 12, 120, 10  # epochs
+MOST_TUNED, FEWEST_TUNED, MOST_SCRATCH, FEWEST_SCRATCH = 12, 6, 120, 10  # epochs
+LOADED = 1.15  # what loading adds to a look
+# Views of each training image, and epochs, for the last blocks: the most that fits.
+LAST_BLOCKS = (*((views, MOST_TUNED) for views in (12, 8, 6, 4, 3, 2)), (2, 6))
 SOLVED = 2e-6  # seconds an image and feature that solving a head takes, measured on 2 cores
 
 
 @dataclass(frozen=True)
 class Speed:
-    """Seconds an image: a training step, a look at it without training, decoding; and the features of its head."""
+    """Seconds an image: a training step, a look at it without training, decoding; and the features of its head.
+
+    `last`: of training from one end point on alone, where that can be done on kept features.
+    """
 
     step: float
     look: float
     decode: float
     features: int
+    last: "LastBlocks | None" = None
 
     def at(self, share: float) -> "Speed":
         """At that share of the resolution."""
-        return Speed(self.step * share**2, self.look * share**2, self.decode, self.features)
+        return self if share == 1 else Speed(self.step * share**2, self.look * share**2, self.decode, self.features)
+
+
+@dataclass(frozen=True)
+class LastBlocks:
+    """Seconds an image: to compute what comes before `train_from`, and a training step of the rest."""
+
+    train_from: str
+    before: float
+    step: float
 
 
 @dataclass(frozen=True)
@@ -48,10 +65,12 @@ class Plan:
     share: float  # of the resolution
     epochs: int
     seconds: float  # that it should take from now on
+    train_from: str | None = None
+    views: int = 1
 
 
-def measure(network: Network, images: Images, *, device: torch.device, decode: float, tuned: bool) -> Speed:
-    """On a copy, so that nothing is learned yet. `tuned`: whether steps matter too."""
+def measure(network: Network, images: Images, config: Config, *, device: torch.device, decode: float) -> Speed:
+    """What `config` may come to, on a copy, so that nothing is learned yet."""
     some = torch.stack([images[index][0] for index in range(min(MEASURED, len(images)))])
     copy = deepcopy(network).to(device)
     cut = halves(copy, "Logits")
@@ -61,18 +80,32 @@ def measure(network: Network, images: Images, *, device: torch.device, decode: f
         seen = _seconds(lambda: averaged(how, some, images.preprocessing)) / len(some)
     side = images.preprocessing.size
     features = sum(module.weight[0].numel() for module in copy.head_modules() if isinstance(module, nn.Linear))
-    return Speed(
-        MORE * _step(copy, some[..., :side, :side].to(device)) / len(some) if tuned else 0.0, seen, decode, features
-    )
+    some = some[..., :side, :side]
+    last = _last_blocks(copy, some, config, device=device) if config.mode == "finetune" and config.solvable else None
+    step = MORE * _step(copy, some.to(device)) / len(some) if config.mode != "probe" else 0.0
+    return Speed(step, seen, decode, features, last)
 
 
-def _step(network: Network, images: torch.Tensor) -> float:
-    network.train().to(memory_format=torch.channels_last)
-    given = images.contiguous(memory_format=torch.channels_last)
+def _last_blocks(network: Network, images: torch.Tensor, config: Config, *, device: torch.device) -> LastBlocks | None:
+    """None where features cannot take the place of images there."""
+    place = config.train_from or last_stage(network, images[:1].to(device))
+    cut = halves(network, place) if place and config.input.crops in (None, 1) else None
+    if cut is None or place is None:
+        return None
+    engine = fastest(cut.frozen, images, device=device)
+    before = _seconds(lambda: engine(images)) / len(images)
+    features = torch.from_numpy(engine(images)).to(device)
+    return LastBlocks(place, LOADED * before, MORE * _step(cut.rest, features) / len(images))
+
+
+def _step(module: nn.Module, given: torch.Tensor) -> float:
+    module.train().to(memory_format=torch.channels_last)
+    if given.ndim == 4:
+        given = given.contiguous(memory_format=torch.channels_last)
 
     def step() -> None:
-        network(given).square().mean().backward()
-        network.zero_grad(set_to_none=True)
+        module(given).square().mean().backward()
+        module.zero_grad(set_to_none=True)
 
     return _seconds(step)
 
@@ -92,7 +125,8 @@ def choose(config: Config, speed: Speed, *, left: float, train: int, validation:
     """The most that fits into `left` seconds. Raises UserError where nothing does, with what would.
 
     Scratch: the highest resolution at which there is time for some epochs. With weights, a probe first and at the
-    highest resolution at which it fits; the time that is then left is for epochs of fine-tuning, which begin from it.
+    highest resolution at which it fits; the time that is then left is for fine-tuning, which begins from it: of all
+    blocks where there is time for enough epochs, else of the last blocks on as many kept views as fit.
     """
     candidates = list(_candidates(config, speed, left=left * FULL, train=train, validation=validation, side=side))
     fitting = [plan for plan in candidates if plan.seconds <= left * FULL]
@@ -121,11 +155,18 @@ def _candidates(config: Config, speed: Speed, *, left: float, train: int, valida
             if enough:
                 yield Plan("scratch", share, max(1, epochs), again + max(1, epochs) * epoch)
             continue
-        epochs = min(MOST_TUNED, int((left - probe) / epoch)) if config.mode == "finetune" and at.step else 0
-        if epochs >= 1 and share == 1:
-            yield Plan("finetune", share, epochs, probe + epochs * epoch)
-        elif not config.solvable and share == 1:
-            yield Plan("finetune", share, 1, again + epoch)
+        if config.mode == "finetune" and share == 1:
+            epochs, last = min(MOST_TUNED, int((left - probe) / epoch)), at.last
+            if epochs >= (FEWEST_TUNED if last else 1) and not (last and config.train_from):
+                yield Plan("finetune", share, epochs, probe + epochs * epoch)
+            elif not config.solvable:
+                yield Plan("finetune", share, 1, again + epoch)
+            if last:
+                for views, epochs in LAST_BLOCKS:
+                    views = config.features.views or views
+                    steps = epochs * (train + validation / 3) * last.step  # a look takes a third of a step
+                    took = probe + (views * train + validation) * last.before + steps
+                    yield Plan("finetune", share, epochs, took, last.train_from, views)
         if config.solvable:
             yield Plan("probe", share, 1, probe)
 
@@ -146,6 +187,8 @@ def planned(config: Config, plan: Plan, *, side: int) -> Config:
     else:
         values["learning"]["epochs"] = plan.epochs
         values["learning"]["warm_up"] = min(values["learning"]["warm_up"], plan.epochs / 4)
+        values["train_from"] = plan.train_from or values["train_from"]
+        values["features"]["views"] = plan.views if plan.train_from else values["features"]["views"]
     if plan.share < 1:
         values["input"]["size"] = round(side * plan.share / 32) * 32
     return Config.from_fields(values, "the plan for this budget")
@@ -159,6 +202,8 @@ def told(config: Config, plan: Plan, speed: Speed, *, left: float, ahead: float,
         ahead=ahead,
         mode=plan.mode,
         epochs=plan.epochs,
+        train_from=plan.train_from,
+        views=plan.views,
         size=config.input.size or side,
         expected=plan.seconds,
         step=speed.step,

@@ -188,7 +188,7 @@ class Config(Record):
     probe_at: str | None = None  # "all", or end points with commas: a head is solved at each
     options: dict[str, Option] = Field(default_factory=dict)  # width, dropout, ...: as the architecture takes them
     seed: int = Field(default=0, ge=0)
-    budget: str | None = None  # "5m": mode, resolution and epochs are chosen to fit
+    budget: str | None = None  # "5m": mode, resolution, epochs and views are chosen to fit
     runs: str = "runs"  # where run folders are made
     data: Data
     input: Input = Input()
@@ -337,7 +337,7 @@ def configure(
     size
         Pixels a side that the network sees.
     budget
-        How long it may take, 5m: what this machine does is measured, and mode, resolution and epochs chosen to fit.
+        How long it may take, 5m: what this machine does is measured; mode, resolution, epochs and views chosen to fit.
     epochs
         Passes over the training images.
     batch

@@ -175,7 +175,7 @@ def _planned(
     files, network, wanted = parts.part("train"), prepared.network, prepared.preprocessing
     images = Images(files, Path(parts.root), parts.classes, wanted, None, config.seed, cache=pixels)
     decode = decoded.seconds / decoded.decoded if decoded.decoded else 0.005
-    speed = measure(network, images, device=device, decode=decode, tuned=config.mode != "probe")
+    speed = measure(network, images, config, device=device, decode=decode)
     counts = {"train": len(files), "validation": len(parts.part("validation"))}
     ahead = FINISH + (len(parts.part("test")) or counts["validation"]) * (speed.look + decode)  # the evaluation
     left = began + seconds_of(config.budget or "0") - perf_counter() - ahead

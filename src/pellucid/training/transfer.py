@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from pellucid.networks.build import Network, units
@@ -50,6 +51,21 @@ def freeze(network: Network, config: Config) -> Frozen:
     along = depths(network)
     slowly = [(unit, epochs * (1 - along[id(unit)])) for unit in units(network) if id(unit) in trained]
     return Frozen(tuple(still), tuple(slowly))
+
+
+def last_stage(network: Network, images: Tensor) -> str | None:
+    """The end point from which on all maps are as small as the last one, or three quarters down where all are alike.
+
+    `images` (N, 3, S, S), on the device of the network; None where that is nothing or everything before the head.
+    """
+    network.eval()
+    with torch.inference_mode():
+        made = network.end_points(images, last="PreLogits")
+    names = [name for name in network.end_point_names[: network.end_point_names.index("PreLogits")] if name in made]
+    sides = [made[name].shape[2:] if made[name].ndim == 4 else None for name in names]
+    first = next((number for number, side in enumerate(sides) if side is not None and side == sides[-1]), 0)
+    place = first if sides[-1] is not None and first else 3 * len(names) // 4
+    return names[place] if 0 < place < len(names) else None
 
 
 def depths(network: Network) -> dict[int, float]:
