@@ -68,6 +68,9 @@ RECIPES = {
     # Four overlapping crops of 224 of the 256 pixels, averaged.
     "native-crops-1e-3-4": MOBILE | TUNE | NATIVE | {"rate": 1e-3, "epochs": 4, "input": {"crops": 2, "region": 256}},
     "probe-crops": MOBILE | {"mode": "probe", "input": {"crops": 2, "region": 256}},
+    "probe-256": MOBILE | {"mode": "probe", "size": 256, "input": {"resize": 256}},
+    "probe-288": MOBILE | {"mode": "probe", "size": 288, "input": {"resize": 288}},
+    "probe-crops-288": MOBILE | {"mode": "probe", "input": {"resize": 288, "crops": 2, "region": 288}},
     "native-whole-1e-3-4": MOBILE | TUNE | {"rate": 1e-3, "epochs": 4, "size": 256, "augmentation": {"crop": "centre"}},
     "tune-resnet-1e-3-4": RESNET | TUNE | {"rate": 1e-3, "epochs": 4},
     "tune-inception-3e-4-4": INCEPTION | TUNE | {"rate": 3e-4, "epochs": 4},

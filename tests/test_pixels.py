@@ -176,6 +176,19 @@ def test_where_all_does_not_fit_nothing_is_kept_and_training_sees_the_same(tmp_p
         assert np.array_equal(images.pixels(index), crop(open_image(path), how))
 
 
+def test_processes_decode_only_where_there_is_something_to_decode(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pellucid.training.train.os.sched_getaffinity", lambda _: {0, 1}, raising=False)
+    photos = make_classes(tmp_path / "photos")
+    asked = {"model": "small", "size": 32, "batch": 8, "epochs": 1, "device": "cpu"}
+    for pixels, workers in (("auto", 0), ("off", 1)):
+        features = {"folder": str(tmp_path / "cache"), "pixels": pixels}
+        run = pl.train(photos, **asked, features=features, runs=tmp_path / pixels)
+        (started,) = (event for event in run.events() if event.event == "started")
+        assert started.workers == workers
+
+
 def test_several_crops_are_spread_evenly_and_averaged() -> None:
     """By hand: of 10 pixels, three crops of 4 begin at 0, 3 and 6."""
     how = NATIVE.model_copy(update={"size": 4, "crops": 3, "region": 10})

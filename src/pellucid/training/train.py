@@ -37,6 +37,8 @@ from pellucid.training.probe_at import probed_at
 from pellucid.training.state import Position, load_network, read_position
 from pellucid.training.transfer import freeze
 
+FEW_CORES = 4  # with more, training outruns what one process can crop
+
 
 @wraps(configure)
 def train(*arguments: Any, **settings: Any) -> RunFolder:
@@ -102,7 +104,7 @@ def train_events(config: Config, *, began: float | None = None) -> Iterator[Even
         "chosen": {
             "preprocessing": prepared.preprocessing.model_dump(),
             "weights": prepared.weights,
-            "workers": _workers(config),
+            "workers": _workers(config, pixels, fabric.device),
             "threads": torch.get_num_threads(),
             "precision": precision,
         },
@@ -371,15 +373,17 @@ def _machine(config: Config) -> tuple[Fabric, str]:
     return fabric, precision
 
 
-def _workers(config: Config) -> int:
+def _workers(config: Config, pixels: PixelCache, device: torch.device) -> int:
     """Processes that decode: all cores we may use but one, at most 8, since one process collects the batches.
 
-    Where the processor also trains, decoding takes from training what it saves in waiting: measured on 2 cores, one
-    worker or none made no difference.
+    None where a few cores also train and nothing is decoded: a crop takes half of a millisecond, and forking the
+    process made the first epoch and the first validation take two and five times as long (2 cores).
     """
     if config.machine.workers is not None:
         return config.machine.workers
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if device.type == "cpu" and cores <= FEW_CORES and pixels.holds_all:
+        return 0
     return min(8, cores - 1)
 
 
@@ -418,7 +422,7 @@ def _job(
         train_labels=np.array([number[file.label] for file in parts.part("train")]),
         fabric=fabric,
         precision=precision,
-        workers=_workers(config),
+        workers=_workers(config, pixels, fabric.device),
         provenance={
             "run": run.path.name,
             "versions": provenance["versions"],
