@@ -17,7 +17,7 @@ from pellucid.runs.events import Event, FeaturesReady, HeadSolved, Preparing, no
 from pellucid.training.config import bytes_of
 from pellucid.training.features import Extraction, Features, fastest
 from pellucid.training.interruption import watch
-from pellucid.training.loop import Job, Start
+from pellucid.training.job import Job, Start
 from pellucid.training.objective import choose
 from pellucid.training.paired import Paired, write_paired
 from pellucid.training.solve import put_head

@@ -1,115 +1,39 @@
 """The training loop: steps, epochs, validation, the best bundle, checkpoints. It yields events and prints nothing."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.optim import SGD, AdamW, Optimizer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from pellucid.errors import UserError
 from pellucid.images.augmentation import mix
-from pellucid.images.loading import Images, epoch_order, loader
-from pellucid.images.preprocessing import Preprocessing, averaged
+from pellucid.images.loading import epoch_order, loader
+from pellucid.images.preprocessing import averaged
 from pellucid.intervals import Measured, wilson
 from pellucid.networks.build import Network
-from pellucid.networks.halves import Halves, halves
+from pellucid.networks.halves import halves
 from pellucid.runs import probe
 from pellucid.runs.bundle import logits_of, save_bundle
 from pellucid.runs.card import FORMAT, Card, Result, probabilities
-from pellucid.runs.events import Epoch, Event, Failed, HeadSolved, Progress, Saved, Started, Stopped, Validated, now
-from pellucid.runs.run_folder import RunFolder
+from pellucid.runs.events import Epoch, Event, Failed, HeadSolved, Progress, Saved, Stopped, Validated, now
 from pellucid.training.calibration import fit_temperature, sure_from
-from pellucid.training.config import Config, Learning
+from pellucid.training.config import Learning
 from pellucid.training.features import Features
 from pellucid.training.interruption import Interrupted, Interruption, watch
+from pellucid.training.job import Job, Start
 from pellucid.training.objective import choose, objective
 from pellucid.training.pace import Pace
 from pellucid.training.paired import compared, note_tuned
 from pellucid.training.schedule import rate_at
-from pellucid.training.solve import Solved, put_head, solve_head
+from pellucid.training.solve import put_head
 from pellucid.training.state import Best, Position, Sums, load_checkpoint, save_checkpoint
-from pellucid.training.transfer import Frozen, parameter_groups
-
-
-@dataclass(frozen=True)
-class Job:
-    """All that a training needs, ready to run."""
-
-    config: Config
-    run: RunFolder
-    network: Network
-    frozen: Frozen
-    halves: Halves | None  # where features take the place of images
-    preprocessing: Preprocessing
-    classes: tuple[str, ...]
-    train: Images | Features
-    validation: Images | Features
-    train_labels: npt.NDArray[np.int64]
-    fabric: Fabric
-    precision: str
-    workers: int
-    provenance: dict[str, Any]
-    deadline: float | None = None  # a moment of perf_counter
-    most_epochs: int | None = None  # more than planned, where the deadline leaves time for them
-    more_views: Callable[[int], Iterator[Event]] | None = None  # lets features have those of that many epochs
-
-    def solved(self, features: npt.NDArray[np.floating[Any]], *, views: int = 1) -> Solved:
-        """The best head for the features of the training images, of all their views one after the other."""
-        learning = self.config.learning
-        return solve_head(
-            features.reshape(len(features), -1),
-            np.tile(self.train_labels, views),
-            classes=len(self.classes),
-            images=np.tile(np.arange(len(self.train_labels)), views),
-            class_weights=learning.class_weights or learning.balanced_sampling,
-            smoothing=learning.label_smoothing,
-            seed=self.config.seed,
-        )
-
-    @property
-    def train_from(self) -> str:
-        """The first end point that is trained, where some are not."""
-        return "Logits" if self.config.mode == "probe" else self.config.train_from or ""
-
-    @property
-    def epochs(self) -> int:
-        """How many there are to be; solving the head takes the place of one."""
-        return 1 if self.config.learning.optimizer == "solve" else self.config.learning.epochs
-
-
-def started(job: Job, *, epoch: int) -> Started:
-    """What is about to be trained, after `epoch` full epochs."""
-    parameters = list(job.network.parameters())
-    return Started(
-        time=now(),
-        run=str(job.run.path),
-        epoch=epoch,
-        epochs=job.epochs,
-        train_images=len(job.train),
-        validation_images=len(job.validation),
-        parameters=sum(parameter.numel() for parameter in parameters),
-        trained_parameters=sum(parameter.numel() for parameter in parameters if parameter.requires_grad),
-        device=str(job.fabric.device),
-        precision=job.precision,
-        workers=job.workers,
-        heads=len(job.network.head_names),
-        head_weight=job.config.learning.auxiliary_weight,
-    )
-
-
-@dataclass(frozen=True)
-class Start:
-    """What the network says of the validation images before it is fine-tuned, its head solved."""
-
-    logits: Tensor
-    labels: Tensor
+from pellucid.training.transfer import parameter_groups
 
 
 def fit(job: Job, *, resume: bool = False, start: Start | None = None) -> Iterator[Event]:

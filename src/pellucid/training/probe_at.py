@@ -15,7 +15,7 @@ from pellucid.networks.build import Network
 from pellucid.networks.halves import JOINED, Halves, Rest
 from pellucid.runs.events import Event, ProbedAt, now
 from pellucid.training.frozen import features_of
-from pellucid.training.loop import Job
+from pellucid.training.job import Job
 
 BEYOND = ("Logits", "Predictions")
 

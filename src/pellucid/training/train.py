@@ -1,7 +1,7 @@
 """`train` and `resume`: a configuration and a folder of images become a run folder."""
 
 import os
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import wraps
 from pathlib import Path
@@ -12,13 +12,12 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 
-from pellucid.errors import UserError, listed
+from pellucid.errors import UserError
 from pellucid.images.augmentation import Augmentation
-from pellucid.images.decode import Unreadable
 from pellucid.images.loading import Images
-from pellucid.images.pixels import Form, PixelCache, Wanted
+from pellucid.images.pixels import PixelCache
 from pellucid.images.preprocessing import Preprocessing
-from pellucid.images.sources import Sample, Samples, read_samples
+from pellucid.images.sources import read_samples
 from pellucid.images.split import Split, split
 from pellucid.images.store import cache_folder
 from pellucid.networks.build import Network, network
@@ -28,12 +27,14 @@ from pellucid.networks.weights import check_conventions, load_weights
 from pellucid.runs.events import Event, PixelsReady, Planned, Preparing, Stopped, now
 from pellucid.runs.provenance import gather
 from pellucid.runs.run_folder import RunFolder, create_run, open_run
-from pellucid.training.budget import FINISH, check_decoding, choose, measure, most_epochs, planned, told
+from pellucid.training.budget import FINISH, choose, measure, most_epochs, planned, told
 from pellucid.training.config import Config, bytes_of, configure, seconds_of
 from pellucid.training.frozen import solved_start, with_features
 from pellucid.training.interruption import Interrupted
-from pellucid.training.loop import Job, fit, started
+from pellucid.training.job import Job, started
+from pellucid.training.loop import fit
 from pellucid.training.probe_at import probed_at
+from pellucid.training.reading import check_counts, check_one_logit, checked, unchanged
 from pellucid.training.state import Position, load_network, read_position
 from pellucid.training.transfer import freeze
 
@@ -70,14 +71,14 @@ def train_events(config: Config, *, began: float | None = None) -> Iterator[Even
         torch.set_num_threads(config.machine.threads)
     yield Preparing(phase="reading the data", done=0, total=0)
     samples = read_samples(config.data.folder, config.data.source)
-    _check_one_logit(config, samples.classes)
+    check_one_logit(config, samples.classes)
     weights = "" if config.weights == "none" else f", weights from {config.weights}"
     yield Preparing(phase=f"building {config.model}{weights}", done=0, total=0)
     prepared = _start_network(config, samples.classes)
     if config.train_from:
         prepared.network.divided(config.train_from)  # refuses what is no end point, before anything is done
     pixels = PixelCache(cache_folder(config.features.folder), limit=bytes_of(config.features.size))
-    readable = yield from _checked(samples, config, prepared.preprocessing, pixels)
+    readable = yield from checked(samples, config, prepared.preprocessing, pixels)
     yield Preparing(phase="splitting", done=0, total=0)
     parts = split(
         readable.samples,
@@ -88,7 +89,7 @@ def train_events(config: Config, *, began: float | None = None) -> Iterator[Even
         seed=config.seed,
         hashes=readable.hashes,
     )
-    _check_counts(parts)
+    check_counts(parts)
     fabric, precision = _machine(config)
     plan = None
     if config.budget:
@@ -139,7 +140,7 @@ def resume_events(run: str | Path) -> Iterator[Event]:
         load_network(folder, net)  # what is frozen is needed before training goes on
         prepared = Prepared(net, preprocessing, provenance["chosen"]["weights"])
     pixels = PixelCache(cache_folder(config.features.folder), limit=bytes_of(config.features.size))
-    told = yield from _unchanged(parts, config, preprocessing, pixels)
+    told = yield from unchanged(parts, config, preprocessing, pixels)
     job = _job(config, folder, parts, prepared, fabric, precision, provenance, pixels)
     for plan in (event for event in folder.events() if isinstance(event, Planned)):
         job = _limited(job, plan, began=perf_counter() - (position.seconds if position else 0.0))
@@ -209,99 +210,6 @@ def _kept(run: RunFolder, events: Iterator[Event]) -> Iterator[Event]:
     for event in events:
         run.note(event)
         yield event
-
-
-@dataclass(frozen=True)
-class Readable:
-    samples: Samples
-    hashes: tuple[str, ...]  # of their contents
-    left_out: tuple[tuple[str, str], ...]  # path, reason
-    told: PixelsReady
-
-
-def _checked(
-    samples: Samples, config: Config, preprocessing: Preprocessing, pixels: PixelCache
-) -> Generator[Event, None, Readable]:
-    """Decode every image once. Unreadable ones stop the training, or are left out by name."""
-    wanted = [Wanted(sample.path, _forms(config, preprocessing, sample.part)) for sample in samples]
-    found, told = yield from _decoded(wanted, pixels, config)
-    bad = [one for one in found if isinstance(one, Unreadable)]
-    if bad and not config.data.skip_unreadable:
-        raise UserError(
-            f"{len(bad)} of {len(wanted)} images cannot be read",
-            listed([f"{error.name}: {error.reason}" for error in bad]),
-            hint="repair or remove them, or --skip-unreadable goes on without them and records each",
-        )
-    kept = tuple(sample for sample, one in zip(samples, found, strict=True) if isinstance(one, str))
-    hashes = tuple(one for one in found if isinstance(one, str))
-    others = tuple((str(path), reason) for path, reason in samples.left_out)
-    left_out = (*others, *((str(error.name), error.reason) for error in bad))
-    return Readable(_with(samples, kept), hashes, left_out, told)
-
-
-def _decoded(
-    wanted: Sequence[Wanted], pixels: PixelCache, config: Config
-) -> Generator[Event, None, tuple[tuple[str | Unreadable, ...], PixelsReady]]:
-    """The content hash of every file, or why it cannot be read; and what became of the pixels."""
-    began = perf_counter()
-    found: tuple[str | Unreadable, ...] = ()
-    for state in pixels.fill(wanted):
-        yield Preparing(phase="decoding the images", done=state.done, total=state.total)
-        found = state.found
-        if config.budget:
-            check_decoding(config, done=state.done, total=state.total, spent=perf_counter() - began)
-    told = PixelsReady(
-        time=now(),
-        images=len(wanted),
-        decoded=pixels.decoded,
-        reduced=pixels.reduced,
-        needed=pixels.needed,
-        room=pixels.room,
-        kept=pixels.fits,
-        seconds=perf_counter() - began,
-    )
-    return found, told
-
-
-def _forms(config: Config, preprocessing: Preprocessing, part: str | None) -> tuple[Form, ...]:
-    """In which forms an image of that part will be looked at; of an image with no part yet, in all that may be."""
-    plain, varied = Form.of(preprocessing, None), Form.of(preprocessing, config.augmentation)
-    if config.features.pixels == "off" or part == "test":
-        return ()
-    if part == "validation":
-        return (plain,)
-    kept, views = config.features.cache == "auto", config.features.views
-    solved = kept and (config.probe_at or (config.mode == "finetune" and config.learning.head == "solved"))
-    if config.learning.optimizer == "solve" and (views or 1) == 1:
-        return (plain,)
-    learned = (plain, varied) if solved or part is None or (kept and views == 1) else (varied,)
-    return tuple(dict.fromkeys(learned))
-
-
-def _with(samples: Samples, kept: tuple[Sample, ...]) -> Samples:
-    if lost := sorted(set(samples.classes) - {sample.label for sample in kept}):
-        raise UserError(f"no image of {', '.join(lost)} can be read", hint="repair them, or remove the class")
-    return Samples(samples.root, samples.kind, kept, samples.classes, samples.left_out)
-
-
-def _check_one_logit(config: Config, classes: Sequence[str]) -> None:
-    if config.learning.one_logit and len(classes) != 2:
-        raise UserError(
-            f"--one-logit is for two classes; {config.data.folder} has {len(classes)}",
-            listed(classes),
-            hint="leave --one-logit out, or join classes with --map",
-        )
-
-
-def _check_counts(parts: Split) -> None:
-    counts = parts.counts()["train"]
-    if empty := [name for name in parts.classes if not counts.get(name)]:
-        raise UserError(
-            f"the training part has no image of {', '.join(empty)}",
-            hint="a larger --train, or another --seed",
-        )
-    if sum(counts.values()) < 2:
-        raise UserError("training needs at least two images", hint="a larger --train")
 
 
 @dataclass(frozen=True)
@@ -433,27 +341,6 @@ def _job(
             "seed": config.seed,
         },
     )
-
-
-def _unchanged(
-    parts: Split, config: Config, preprocessing: Preprocessing, pixels: PixelCache
-) -> Generator[Event, None, PixelsReady]:
-    """The run's images are still there, with the same content."""
-    wanted = [Wanted(parts.location(file), _forms(config, preprocessing, file.part)) for file in parts.files]
-    found, told = yield from _decoded(wanted, pixels, config)
-    gone = [f"{file.path} is gone" for file in parts.files if not parts.location(file).is_file()]
-    changed = [
-        f"{file.path} has changed"
-        for file, one in zip(parts.files, found, strict=True)
-        if one != file.sha256 and parts.location(file).is_file()
-    ]
-    if gone or changed:
-        raise UserError(
-            f"{parts.root} is not as it was when this run began",
-            listed([*gone, *changed]),
-            hint="put the images back, or train anew",
-        )
-    return told
 
 
 def _name(folder: str) -> str:

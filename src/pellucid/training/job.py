@@ -1,0 +1,95 @@
+"""All that a training needs, ready to run: what `train` makes, `with_features` changes and `fit` uses."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from lightning_fabric import Fabric
+from torch import Tensor
+
+from pellucid.images.loading import Images
+from pellucid.images.preprocessing import Preprocessing
+from pellucid.networks.build import Network
+from pellucid.networks.halves import Halves
+from pellucid.runs.events import Event, Started, now
+from pellucid.runs.run_folder import RunFolder
+from pellucid.training.config import Config
+from pellucid.training.features import Features
+from pellucid.training.solve import Solved, solve_head
+from pellucid.training.transfer import Frozen
+
+
+@dataclass(frozen=True)
+class Job:
+    """All that a training needs, ready to run."""
+
+    config: Config
+    run: RunFolder
+    network: Network
+    frozen: Frozen
+    halves: Halves | None  # where features take the place of images
+    preprocessing: Preprocessing
+    classes: tuple[str, ...]
+    train: Images | Features
+    validation: Images | Features
+    train_labels: npt.NDArray[np.int64]
+    fabric: Fabric
+    precision: str
+    workers: int
+    provenance: dict[str, Any]
+    deadline: float | None = None  # a moment of perf_counter
+    most_epochs: int | None = None  # more than planned, where the deadline leaves time for them
+    more_views: Callable[[int], Iterator[Event]] | None = None  # lets features have those of that many epochs
+
+    def solved(self, features: npt.NDArray[np.floating[Any]], *, views: int = 1) -> Solved:
+        """The best head for the features of the training images, of all their views one after the other."""
+        learning = self.config.learning
+        return solve_head(
+            features.reshape(len(features), -1),
+            np.tile(self.train_labels, views),
+            classes=len(self.classes),
+            images=np.tile(np.arange(len(self.train_labels)), views),
+            class_weights=learning.class_weights or learning.balanced_sampling,
+            smoothing=learning.label_smoothing,
+            seed=self.config.seed,
+        )
+
+    @property
+    def train_from(self) -> str:
+        """The first end point that is trained, where some are not."""
+        return "Logits" if self.config.mode == "probe" else self.config.train_from or ""
+
+    @property
+    def epochs(self) -> int:
+        """How many there are to be; solving the head takes the place of one."""
+        return 1 if self.config.learning.optimizer == "solve" else self.config.learning.epochs
+
+
+def started(job: Job, *, epoch: int) -> Started:
+    """What is about to be trained, after `epoch` full epochs."""
+    parameters = list(job.network.parameters())
+    return Started(
+        time=now(),
+        run=str(job.run.path),
+        epoch=epoch,
+        epochs=job.epochs,
+        train_images=len(job.train),
+        validation_images=len(job.validation),
+        parameters=sum(parameter.numel() for parameter in parameters),
+        trained_parameters=sum(parameter.numel() for parameter in parameters if parameter.requires_grad),
+        device=str(job.fabric.device),
+        precision=job.precision,
+        workers=job.workers,
+        heads=len(job.network.head_names),
+        head_weight=job.config.learning.auxiliary_weight,
+    )
+
+
+@dataclass(frozen=True)
+class Start:
+    """What the network says of the validation images before it is fine-tuned, its head solved."""
+
+    logits: Tensor
+    labels: Tensor

@@ -1,0 +1,129 @@
+"""The images of a training, all read to their end before anything else happens, or refused by name."""
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from time import perf_counter
+
+from pellucid.errors import UserError, listed
+from pellucid.images.decode import Unreadable
+from pellucid.images.pixels import Form, PixelCache, Wanted
+from pellucid.images.preprocessing import Preprocessing
+from pellucid.images.sources import Sample, Samples
+from pellucid.images.split import Split
+from pellucid.runs.events import Event, PixelsReady, Preparing, now
+from pellucid.training.budget import check_decoding
+from pellucid.training.config import Config
+
+
+@dataclass(frozen=True)
+class Readable:
+    samples: Samples
+    hashes: tuple[str, ...]  # of their contents
+    left_out: tuple[tuple[str, str], ...]  # path, reason
+    told: PixelsReady
+
+
+def checked(
+    samples: Samples, config: Config, preprocessing: Preprocessing, pixels: PixelCache
+) -> Generator[Event, None, Readable]:
+    """Decode every image once. Unreadable ones stop the training, or are left out by name."""
+    wanted = [Wanted(sample.path, _forms(config, preprocessing, sample.part)) for sample in samples]
+    found, told = yield from _decoded(wanted, pixels, config)
+    bad = [one for one in found if isinstance(one, Unreadable)]
+    if bad and not config.data.skip_unreadable:
+        raise UserError(
+            f"{len(bad)} of {len(wanted)} images cannot be read",
+            listed([f"{error.name}: {error.reason}" for error in bad]),
+            hint="repair or remove them, or --skip-unreadable goes on without them and records each",
+        )
+    kept = tuple(sample for sample, one in zip(samples, found, strict=True) if isinstance(one, str))
+    hashes = tuple(one for one in found if isinstance(one, str))
+    others = tuple((str(path), reason) for path, reason in samples.left_out)
+    left_out = (*others, *((str(error.name), error.reason) for error in bad))
+    return Readable(_with(samples, kept), hashes, left_out, told)
+
+
+def _decoded(
+    wanted: Sequence[Wanted], pixels: PixelCache, config: Config
+) -> Generator[Event, None, tuple[tuple[str | Unreadable, ...], PixelsReady]]:
+    """The content hash of every file, or why it cannot be read; and what became of the pixels."""
+    began = perf_counter()
+    found: tuple[str | Unreadable, ...] = ()
+    for state in pixels.fill(wanted):
+        yield Preparing(phase="decoding the images", done=state.done, total=state.total)
+        found = state.found
+        if config.budget:
+            check_decoding(config, done=state.done, total=state.total, spent=perf_counter() - began)
+    told = PixelsReady(
+        time=now(),
+        images=len(wanted),
+        decoded=pixels.decoded,
+        reduced=pixels.reduced,
+        needed=pixels.needed,
+        room=pixels.room,
+        kept=pixels.fits,
+        seconds=perf_counter() - began,
+    )
+    return found, told
+
+
+def _forms(config: Config, preprocessing: Preprocessing, part: str | None) -> tuple[Form, ...]:
+    """In which forms an image of that part will be looked at; of an image with no part yet, in all that may be."""
+    plain, varied = Form.of(preprocessing, None), Form.of(preprocessing, config.augmentation)
+    if config.features.pixels == "off" or part == "test":
+        return ()
+    if part == "validation":
+        return (plain,)
+    kept, views = config.features.cache == "auto", config.features.views
+    solved = kept and (config.probe_at or (config.mode == "finetune" and config.learning.head == "solved"))
+    if config.learning.optimizer == "solve" and (views or 1) == 1:
+        return (plain,)
+    learned = (plain, varied) if solved or part is None or (kept and views == 1) else (varied,)
+    return tuple(dict.fromkeys(learned))
+
+
+def _with(samples: Samples, kept: tuple[Sample, ...]) -> Samples:
+    if lost := sorted(set(samples.classes) - {sample.label for sample in kept}):
+        raise UserError(f"no image of {', '.join(lost)} can be read", hint="repair them, or remove the class")
+    return Samples(samples.root, samples.kind, kept, samples.classes, samples.left_out)
+
+
+def check_one_logit(config: Config, classes: Sequence[str]) -> None:
+    if config.learning.one_logit and len(classes) != 2:
+        raise UserError(
+            f"--one-logit is for two classes; {config.data.folder} has {len(classes)}",
+            listed(classes),
+            hint="leave --one-logit out, or join classes with --map",
+        )
+
+
+def check_counts(parts: Split) -> None:
+    counts = parts.counts()["train"]
+    if empty := [name for name in parts.classes if not counts.get(name)]:
+        raise UserError(
+            f"the training part has no image of {', '.join(empty)}",
+            hint="a larger --train, or another --seed",
+        )
+    if sum(counts.values()) < 2:
+        raise UserError("training needs at least two images", hint="a larger --train")
+
+
+def unchanged(
+    parts: Split, config: Config, preprocessing: Preprocessing, pixels: PixelCache
+) -> Generator[Event, None, PixelsReady]:
+    """The run's images are still there, with the same content."""
+    wanted = [Wanted(parts.location(file), _forms(config, preprocessing, file.part)) for file in parts.files]
+    found, told = yield from _decoded(wanted, pixels, config)
+    gone = [f"{file.path} is gone" for file in parts.files if not parts.location(file).is_file()]
+    changed = [
+        f"{file.path} has changed"
+        for file, one in zip(parts.files, found, strict=True)
+        if one != file.sha256 and parts.location(file).is_file()
+    ]
+    if gone or changed:
+        raise UserError(
+            f"{parts.root} is not as it was when this run began",
+            listed([*gone, *changed]),
+            hint="put the images back, or train anew",
+        )
+    return told
