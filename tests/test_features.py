@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import timm
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -19,6 +20,7 @@ from pellucid.cli.main import run as command
 from pellucid.errors import UserError
 from pellucid.images.store import Store
 from pellucid.networks.halves import halves
+from pellucid.reports.transfer import transfer_words
 from pellucid.runs.events import FeaturesReady, HeadSolved
 from pellucid.runs.run_folder import RunFolder
 from pellucid.training.config import Config, bytes_of, configure
@@ -480,6 +482,26 @@ def test_a_head_that_cannot_be_solved_is_told(photos: Path, weights: Path, tmp_p
         with pytest.raises(UserError, match="solve works on kept features"):
             pl.train(photos, **QUICK, mode="probe", weights=str(weights), **chosen, runs=tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_head_that_does_not_stand_alone_is_refused_before_anything_is_written(photos: Path, tmp_path: Path) -> None:
+    """A distilled transformer has two heads, of which the mean is taken."""
+    model = {"model": "timm/deit_tiny_distilled_patch16_224", "size": 32, "input": {"mean": (0.5, 0.5, 0.5)}}
+    weights = tmp_path / "deit.safetensors"
+    save_file(timm.create_model("deit_tiny_distilled_patch16_224", img_size=32).state_dict(), weights)
+    with pytest.raises(UserError, match="cannot be solved by itself") as refused:
+        pl.train(photos, **model, mode="probe", weights=str(weights), runs=tmp_path / "runs")
+    assert "--optimizer adamw" in refused.value.hint
+    assert not (tmp_path / "runs").exists()
+
+
+def test_what_is_frozen_and_cannot_be_kept_is_told(photos: Path, weights: Path, tmp_path: Path) -> None:
+    settings = QUICK | {"mode": "finetune", "train_from": "conv5", "weights": str(weights), "epochs": 1}
+    run = pl.train(photos, **settings, augmentation={"mixup": 0.2}, runs=tmp_path)
+    (told,) = (event for event in run.events() if event.event == "frozen_recomputed")
+    assert transfer_words(told) == (
+        "what is frozen before conv5 is computed anew in every epoch: images are mixed with each other"
+    )
 
 
 def test_rates_fall_towards_the_input_and_blocks_wait_their_turn(photos: Path, weights: Path, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from pellucid.runs.events import (
     Event,
     Failed,
     FeaturesReady,
+    FrozenRecomputed,
     HeadSolved,
     PixelsReady,
     Planned,
@@ -67,7 +68,15 @@ def history(events: Iterable[Event]) -> History:
                 stopped = event
             case Failed():
                 failed = event
-            case PixelsReady() | Planned() | FeaturesReady() | HeadSolved() | ProbedAt() | Compared():
+            case (
+                PixelsReady()
+                | Planned()
+                | FeaturesReady()
+                | FrozenRecomputed()
+                | HeadSolved()
+                | ProbedAt()
+                | Compared()
+            ):
                 transfer.append(event)
     epochs = sorted(learned.keys() | validated.keys())
     laps = tuple(Lap(epoch, learned.get(epoch), validated.get(epoch)) for epoch in epochs)

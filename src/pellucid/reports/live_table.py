@@ -26,6 +26,7 @@ from pellucid.runs.events import (
     Event,
     Failed,
     FeaturesReady,
+    FrozenRecomputed,
     HeadSolved,
     PixelsReady,
     Planned,
@@ -109,7 +110,15 @@ class LiveTable:
                     self._print(f"! {said}")
             case Failed():  # what went wrong is told once, by whoever catches the error
                 self._end(f"stopped by an error in epoch {event.epoch + 1}")
-            case PixelsReady() | Planned() | FeaturesReady() | HeadSolved() | ProbedAt() | Compared():
+            case (
+                PixelsReady()
+                | Planned()
+                | FeaturesReady()
+                | FrozenRecomputed()
+                | HeadSolved()
+                | ProbedAt()
+                | Compared()
+            ):
                 self.pixels = event if isinstance(event, PixelsReady) else self.pixels
                 self._move(Text(""), now=True)
                 self._print(transfer_words(event))

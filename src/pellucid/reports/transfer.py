@@ -2,9 +2,9 @@
 
 from pellucid.errors import counted
 from pellucid.reports.words import duration, short_number
-from pellucid.runs.events import Compared, FeaturesReady, HeadSolved, PixelsReady, Planned, ProbedAt
+from pellucid.runs.events import Compared, FeaturesReady, FrozenRecomputed, HeadSolved, PixelsReady, Planned, ProbedAt
 
-Transfer = PixelsReady | Planned | FeaturesReady | HeadSolved | ProbedAt | Compared
+Transfer = PixelsReady | Planned | FeaturesReady | FrozenRecomputed | HeadSolved | ProbedAt | Compared
 
 
 def transfer_words(event: Transfer) -> str:
@@ -16,6 +16,8 @@ def transfer_words(event: Transfer) -> str:
             return _planned(event)
         case FeaturesReady():
             return _features(event)
+        case FrozenRecomputed():
+            return f"what is frozen before {event.end_point} is computed anew in every epoch: {event.why}"
         case HeadSolved():
             return f"head solved in {event.seconds:.1f} s, penalty {event.strength:.3g} by cross-validation"
         case ProbedAt():

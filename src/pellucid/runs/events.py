@@ -130,6 +130,15 @@ class FeaturesReady(Record):
     seconds: float
 
 
+class FrozenRecomputed(Record):
+    """What is frozen is computed anew in every epoch: its output cannot be kept, and `why`."""
+
+    event: Literal["frozen_recomputed"] = "frozen_recomputed"
+    time: str
+    end_point: str  # the first that is trained
+    why: str
+
+
 class HeadSolved(Record):
     """The head was computed, not learned in steps. `tried`: penalties and their loss on images that were held out."""
 
@@ -230,6 +239,7 @@ Event = Annotated[
     | Planned
     | PixelsReady
     | FeaturesReady
+    | FrozenRecomputed
     | HeadSolved
     | ProbedAt
     | Compared

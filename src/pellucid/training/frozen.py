@@ -12,9 +12,10 @@ from pellucid.images.augmentation import Augmentation
 from pellucid.images.loading import Images
 from pellucid.images.split import Split
 from pellucid.images.store import cache_folder
+from pellucid.networks.build import Network
 from pellucid.networks.halves import Halves, halves
-from pellucid.runs.events import Event, FeaturesReady, HeadSolved, Preparing, now
-from pellucid.training.config import bytes_of
+from pellucid.runs.events import Event, FeaturesReady, FrozenRecomputed, HeadSolved, Preparing, now
+from pellucid.training.config import Config, bytes_of
 from pellucid.training.features import Extraction, Features, fastest
 from pellucid.training.interruption import watch
 from pellucid.training.job import Job, Start
@@ -26,6 +27,14 @@ BATCH = 32
 VIEWS = 4  # of each training image, where the rest learns in steps and nobody says how many
 
 
+def check_solvable(network: Network, config: Config) -> None:
+    """Raises UserError where the head is to be solved and does not stand by itself."""
+    if config.learning.optimizer == "solve" and halves(network, "Logits") is None:
+        raise UserError(
+            f"the head of {network.name} cannot be solved by itself", hint="--optimizer adamw learns it in steps"
+        )
+
+
 def with_features(job: Job, parts: Split, *, epoch: int = 0) -> Generator[Event, None, Job]:
     """`job` on features in the place of images, where what is frozen can be computed once; as it is elsewhere.
 
@@ -33,13 +42,11 @@ def with_features(job: Job, parts: Split, *, epoch: int = 0) -> Generator[Event,
     """
     config = job.config
     solved = config.learning.optimizer == "solve"
+    if not job.train_from or config.features.cache == "off":
+        return job
     cut = _cut(job)
-    if cut is None:
-        if solved:
-            raise UserError(
-                f"the head of {job.network.name} cannot be solved by itself",
-                hint="--optimizer adamw learns it in steps",
-            )
+    if isinstance(cut, str):
+        yield FrozenRecomputed(time=now(), end_point=job.train_from, why=cut)
         return job
     views = config.features.views or (1 if solved else VIEWS)
     most = views if solved else max(views, config.features.most_views or 0)
@@ -103,17 +110,18 @@ def _head_names(job: Job) -> set[str]:
     return {name for name, tensor in job.network.named_parameters() if id(tensor) in tensors}
 
 
-def _cut(job: Job) -> Halves | None:
-    """Where features can take the place of images: nothing but the loss comes from the images themselves."""
+def _cut(job: Job) -> Halves | str:
+    """Where features can take the place of images, or why nowhere: nothing but the loss may come from the images."""
     config = job.config
-    mixed = config.augmentation.mixup or config.augmentation.cutmix
-    if config.features.cache == "off" or not job.train_from or mixed or job.fabric.world_size > 1:
-        return None
+    if config.augmentation.mixup or config.augmentation.cutmix:
+        return "images are mixed with each other"
+    if job.fabric.world_size > 1:
+        return "several devices share the images"
     if config.mode == "probe" and job.network.head_names:
-        return None
+        return "its auxiliary heads need the images"
     if job.preprocessing.crops > 1 and job.train_from != "Logits":
-        return None
-    return halves(job.network, job.train_from)
+        return "several crops of an image are averaged only after its head"
+    return halves(job.network, job.train_from) or f"{job.network.name} cannot be cut in two there"
 
 
 def features_of(

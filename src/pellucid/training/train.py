@@ -29,7 +29,7 @@ from pellucid.runs.provenance import gather
 from pellucid.runs.run_folder import RunFolder, create_run, open_run
 from pellucid.training.budget import FINISH, choose, measure, most_epochs, planned, told
 from pellucid.training.config import Config, bytes_of, configure, seconds_of
-from pellucid.training.frozen import solved_start, with_features
+from pellucid.training.frozen import check_solvable, solved_start, with_features
 from pellucid.training.interruption import Interrupted
 from pellucid.training.job import Job, started
 from pellucid.training.loop import fit
@@ -77,6 +77,7 @@ def train_events(config: Config, *, began: float | None = None) -> Iterator[Even
     prepared = _start_network(config, samples.classes)
     if config.train_from:
         prepared.network.divided(config.train_from)  # refuses what is no end point, before anything is done
+    check_solvable(prepared.network, config)
     pixels = PixelCache(cache_folder(config.features.folder), limit=bytes_of(config.features.size))
     readable = yield from checked(samples, config, prepared.preprocessing, pixels)
     yield Preparing(phase="splitting", done=0, total=0)
