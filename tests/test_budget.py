@@ -17,7 +17,8 @@ from pellucid.networks.build import network
 from pellucid.reports.transfer import transfer_words
 from pellucid.runs.run_folder import RunFolder
 from pellucid.training.budget import LastBlocks, Plan, Speed, check_decoding, choose, planned
-from pellucid.training.config import configure, seconds_of
+from pellucid.training.config import seconds_of
+from pellucid.training.configure import configure
 from pellucid.training.pace import Pace
 from pellucid.training.transfer import last_stage
 from tests.pictures import make_classes

@@ -23,7 +23,8 @@ from pellucid.networks.halves import halves
 from pellucid.reports.transfer import transfer_words
 from pellucid.runs.events import FeaturesReady, HeadSolved
 from pellucid.runs.run_folder import RunFolder
-from pellucid.training.config import Config, bytes_of, configure
+from pellucid.training.config import Config, bytes_of
+from pellucid.training.configure import configure
 from pellucid.training.interruption import Interruption
 from pellucid.training.paired import Paired, compared, note_tuned, write_paired
 from pellucid.training.solve import solve_head

@@ -18,7 +18,7 @@ from pellucid.errors import UserError
 from pellucid.runs.bundle import load_bundle
 from pellucid.runs.card import CARD
 from pellucid.runs.run_folder import RunFolder, open_run
-from pellucid.training.config import configure, recipes
+from pellucid.training.configure import configure, recipes
 from pellucid.training.interruption import Interruption
 from pellucid.training.train import resume_events, train_events
 from tests.golden import check

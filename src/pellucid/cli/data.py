@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from pellucid.training.config import configure
+from pellucid.training.configure import configure
 
 
 def split(

@@ -387,7 +387,7 @@ def evaluate(
     from pellucid.reports.html import write_report
     from pellucid.reports.text import evaluation_text
     from pellucid.runs.run_folder import open_run
-    from pellucid.training.config import parse_map
+    from pellucid.training.configure import parse_map
     from pellucid.uses.evaluate import evaluate as measure
     from pellucid.uses.evaluate import write_evaluation
     from pellucid.uses.predict import load

@@ -10,7 +10,8 @@ from cyclopts import Group, Parameter
 from pellucid.errors import DONE, USER_FAULT
 from pellucid.images.augmentation import Augmentation
 from pellucid.runs.run_folder import RunFolder
-from pellucid.training.config import Input, Learning, Machine, Option, configure
+from pellucid.training.config import Input, Learning, Machine, Option
+from pellucid.training.configure import configure
 
 
 def demo(*, out: Path = Path("demo"), seed: int = 0) -> int:

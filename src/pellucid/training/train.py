@@ -28,7 +28,8 @@ from pellucid.runs.events import Event, PixelsReady, Planned, Preparing, Stopped
 from pellucid.runs.provenance import gather
 from pellucid.runs.run_folder import RunFolder, create_run, open_run
 from pellucid.training.budget import FINISH, choose, measure, most_epochs, planned, told
-from pellucid.training.config import Config, bytes_of, configure, seconds_of
+from pellucid.training.config import Config, bytes_of, seconds_of
+from pellucid.training.configure import configure
 from pellucid.training.frozen import check_solvable, solved_start, with_features
 from pellucid.training.interruption import Interrupted
 from pellucid.training.job import Job, started
