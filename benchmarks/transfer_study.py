@@ -73,8 +73,12 @@ RECIPES = {
     "probe-crops-288": MOBILE | {"mode": "probe", "input": {"resize": 288, "crops": 2, "region": 288}},
     "native-whole-1e-3-4": MOBILE | TUNE | {"rate": 1e-3, "epochs": 4, "size": 256, "augmentation": {"crop": "centre"}},
     "tune-resnet-1e-3-4": RESNET | TUNE | {"rate": 1e-3, "epochs": 4},
-    "tune-inception-3e-4-4": INCEPTION | TUNE | {"rate": 3e-4, "epochs": 4},
-    "last-inception-mixed-6d": INCEPTION | TUNE | {"train_from": "Mixed_6d", "rate": 1e-3, "epochs": 8},
+    # The network ends where the weights do.
+    "tune-inception-3e-4-4": INCEPTION | TUNE | {"rate": 3e-4, "epochs": 4, "options": {"last": "Mixed_7a"}},
+    "last-inception-7a": INCEPTION
+    | TUNE
+    | {"train_from": "Mixed_7a", "rate": 1e-3, "epochs": 12, "options": {"last": "Mixed_7a"}},
+    "probe-inception-crops": INCEPTION | {"mode": "probe", "input": INCEPTION["input"] | {"crops": 2, "region": 340}},
     "last-resnet-conv4": RESNET | TUNE | {"train_from": "conv4_x", "rate": 1e-3, "epochs": 8},
     "small-native-20": NATIVE
     | {"model": "small", "mode": "scratch", "weights": "none", "size": 128, "input": {"resize": "native"}}
