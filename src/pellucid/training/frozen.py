@@ -156,8 +156,8 @@ def features_of(
         limit=bytes_of(config.features.size),
         half=config.features.precision == "float16",
         batch=BATCH,
-        # What is kept needs no decoding, and a worker, which each view would start anew, takes a second or two to.
-        workers=0 if job.train.cache and job.train.cache.holds_all else job.workers,
+        # What is kept and not varied needs no work, and a worker takes a second or two to start.
+        workers=0 if augmentation is None and job.train.cache and job.train.cache.holds_all else job.workers,
         seed=config.seed,
     )
     with watch() as interruption:
