@@ -90,6 +90,9 @@ def test_what_a_probe_cannot_be_is_not_planned() -> None:
     config = planned(configure("photos", budget="1m", train_from="conv5_x"), below, side=224)
     assert (below.mode, config.mode, config.train_from) == ("probe", "probe", None)
     assert chosen(100, augmentation={"mixup": 0.2}).mode == "finetune"
+    assert chosen(100, replace(SPEED, solvable=False)).mode == "finetune"  # two heads, of which the mean is taken
+    with pytest.raises(UserError, match="only where the head can be solved"):
+        chosen(100, mode="probe", optimizer="adamw", augmentation={"mixup": 0.2})
     with pytest.raises(UserError, match="is not enough"):
         chosen(50, augmentation={"mixup": 0.2})  # an epoch takes 52
 

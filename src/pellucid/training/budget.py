@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Any
 
@@ -36,18 +36,22 @@ SOLVED = 2e-6  # seconds an image and feature that solving a head takes, measure
 class Speed:
     """Seconds an image: a training step, a look at it without training, decoding; and the features of its head.
 
-    `last`: of training from one end point on alone, where that can be done on kept features.
+    `solvable`: whether the head stands by itself. `last`: of training from one end point on alone, where that can be
+    done on kept features.
     """
 
     step: float
     look: float
     decode: float
     features: int
+    solvable: bool = True
     last: "LastBlocks | None" = None
 
     def at(self, share: float) -> "Speed":
         """At that share of the resolution."""
-        return self if share == 1 else Speed(self.step * share**2, self.look * share**2, self.decode, self.features)
+        if share == 1:
+            return self
+        return replace(self, step=self.step * share**2, look=self.look * share**2, last=None)
 
 
 @dataclass(frozen=True)
@@ -83,7 +87,7 @@ def measure(network: Network, images: Images, config: Config, *, device: torch.d
     some = some[..., :side, :side]
     last = _last_blocks(copy, some, config, device=device) if config.mode == "finetune" and config.solvable else None
     step = MORE * _step(copy, some.to(device)) / len(some) if config.mode != "probe" else 0.0
-    return Speed(step, seen, decode, features, last)
+    return Speed(step, seen, decode, features, cut is not None, last)
 
 
 def _last_blocks(network: Network, images: torch.Tensor, config: Config, *, device: torch.device) -> LastBlocks | None:
@@ -129,6 +133,11 @@ def choose(config: Config, speed: Speed, *, left: float, train: int, validation:
     blocks where there is time for enough epochs, else of the last blocks on as many kept views as fit.
     """
     candidates = list(_candidates(config, speed, left=left * FULL, train=train, validation=validation, side=side))
+    if not candidates:
+        raise UserError(
+            f"a budget plans a {config.mode} only where the head can be solved on kept features",
+            hint="leave --budget out and say --epochs, or --mode finetune",
+        )
     fitting = [plan for plan in candidates if plan.seconds <= left * FULL]
     if not fitting:
         least = min(plan.seconds for plan in candidates) / FULL
@@ -142,13 +151,14 @@ def choose(config: Config, speed: Speed, *, left: float, train: int, validation:
 
 def _candidates(config: Config, speed: Speed, *, left: float, train: int, validation: int, side: int) -> Iterator[Plan]:
     """Plans, the preferred first."""
+    solvable = config.solvable and speed.solvable
     for share in SHARES:
         if share < 1 and (side * share < LEAST_SIDE or config.input.size is not None):
             return
         at = speed.at(share)
         again = at.decode * (train + validation) if share < 1 else 0.0  # pixels of another size
         epoch = train * at.step + validation * at.look
-        probe = (train + validation) * at.look + train * at.features * SOLVED + again if config.solvable else again
+        probe = (train + validation) * at.look + train * at.features * SOLVED + again if solvable else again
         if config.mode == "scratch":
             epochs = min(MOST_SCRATCH, int((left - again) / epoch))
             enough = epochs >= FEWEST_SCRATCH or share == SHARES[-1] or side * share * 0.75 < LEAST_SIDE
@@ -157,17 +167,18 @@ def _candidates(config: Config, speed: Speed, *, left: float, train: int, valida
             continue
         if config.mode == "finetune" and share == 1:
             epochs, last = min(MOST_TUNED, int((left - probe) / epoch)), at.last
-            if epochs >= (FEWEST_TUNED if last else 1) and not (last and config.train_from):
+            whole = epochs >= (FEWEST_TUNED if last else 1) and not (last and config.train_from)
+            if whole:
                 yield Plan("finetune", share, epochs, probe + epochs * epoch)
-            elif not config.solvable:
-                yield Plan("finetune", share, 1, again + epoch)
             if last:
                 for views, epochs in LAST_BLOCKS:
                     views = config.features.views or views
                     steps = epochs * (train + validation / 3) * last.step  # a look takes a third of a step
                     took = probe + (views * train + validation) * last.before + steps
                     yield Plan("finetune", share, epochs, took, last.train_from, views)
-        if config.solvable:
+            if not solvable and not whole:
+                yield Plan("finetune", share, 1, again + epoch)
+        if solvable:
             yield Plan("probe", share, 1, probe)
 
 
