@@ -5,16 +5,9 @@ from dataclasses import dataclass
 
 from pellucid.reports.transfer import Transfer
 from pellucid.runs.events import (
-    Compared,
     Epoch,
     Event,
     Failed,
-    FeaturesReady,
-    FrozenRecomputed,
-    HeadSolved,
-    PixelsReady,
-    Planned,
-    ProbedAt,
     Started,
     Stopped,
     Validated,
@@ -68,15 +61,7 @@ def history(events: Iterable[Event]) -> History:
                 stopped = event
             case Failed():
                 failed = event
-            case (
-                PixelsReady()
-                | Planned()
-                | FeaturesReady()
-                | FrozenRecomputed()
-                | HeadSolved()
-                | ProbedAt()
-                | Compared()
-            ):
+            case _ if isinstance(event, Transfer):
                 transfer.append(event)
     epochs = sorted(learned.keys() | validated.keys())
     laps = tuple(Lap(epoch, learned.get(epoch), validated.get(epoch)) for epoch in epochs)

@@ -18,20 +18,14 @@ from rich.text import Text
 
 from pellucid.errors import counted
 from pellucid.reports.spending import spent_words, starving
-from pellucid.reports.transfer import transfer_words
+from pellucid.reports.transfer import Transfer, transfer_words
 from pellucid.reports.words import bounds, duration, percent, rate, short_number
 from pellucid.runs.events import (
-    Compared,
     Epoch,
     Event,
     Failed,
-    FeaturesReady,
-    FrozenRecomputed,
-    HeadSolved,
     PixelsReady,
-    Planned,
     Preparing,
-    ProbedAt,
     Progress,
     Saved,
     Started,
@@ -110,15 +104,7 @@ class LiveTable:
                     self._print(f"! {said}")
             case Failed():  # what went wrong is told once, by whoever catches the error
                 self._end(f"stopped by an error in epoch {event.epoch + 1}")
-            case (
-                PixelsReady()
-                | Planned()
-                | FeaturesReady()
-                | FrozenRecomputed()
-                | HeadSolved()
-                | ProbedAt()
-                | Compared()
-            ):
+            case _ if isinstance(event, Transfer):
                 self.pixels = event if isinstance(event, PixelsReady) else self.pixels
                 self._move(Text(""), now=True)
                 self._print(transfer_words(event))
