@@ -24,7 +24,7 @@ from pellucid.training.transfer import last_stage
 from tests.pictures import make_classes
 
 QUICK: dict[str, Any] = {"model": "small", "size": 32, "batch": 8, "machine": {"workers": 0, "precision": "float32"}}
-SPEED = Speed(step=0.05, look=0.01, decode=0.002, features=1000)
+SPEED = Speed(step=0.05, look=0.01, decode=0.002, head=4000)
 LAST = replace(SPEED, last=LastBlocks("conv5_x", before=0.008, step=0.005))
 
 

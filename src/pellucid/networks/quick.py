@@ -1,4 +1,4 @@
-"""A network made quick for use without training: batch norms folded, channels last, memory kept for the next batch."""
+"""A network made quick: channels last, fewer multiplications, memory kept for the next batch; batch norms folded."""
 
 import ctypes
 import platform
@@ -7,6 +7,8 @@ from copy import deepcopy
 import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
+
+from pellucid.networks.winograd import winograd
 
 # glibc's mallopt: memory above 128 kB is otherwise given back to the system after each layer, and cleared anew for
 # the next. Measured on 2 cores: up to 1.45 times for Inception V3's forward, up to 4 times for a training step of
@@ -25,7 +27,17 @@ def quick(net: nn.Module) -> nn.Module:
             del module.norm
     for parameter in copy.parameters():
         parameter.requires_grad_(False)
+    winograd(copy, fixed=True)
     return copy.to(memory_format=torch.channels_last)
+
+
+def quick_to_train(net: nn.Module) -> None:
+    """Make `net` itself quick to train: its weights, their names and what it computes stay the same, to rounding.
+
+    A step on 2 cores: 1.2 times as fast by the order in memory, 2.7 times for VGG-11 by fewer multiplications.
+    """
+    winograd(net, fixed=False)
+    net.to(memory_format=torch.channels_last)
 
 
 def _fold(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> None:

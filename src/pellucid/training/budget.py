@@ -14,6 +14,7 @@ from pellucid.images.loading import Images
 from pellucid.images.preprocessing import averaged
 from pellucid.networks.build import Network
 from pellucid.networks.halves import halves
+from pellucid.networks.quick import quick_to_train
 from pellucid.runs.events import Planned, now
 from pellucid.training.config import Config, seconds_of
 from pellucid.training.features import fastest
@@ -29,12 +30,12 @@ MOST_TUNED, FEWEST_TUNED, MOST_SCRATCH, FEWEST_SCRATCH = 12, 6, 120, 10  # epoch
 LOADED = 1.15  # what loading adds to a look
 # Views of each training image, and epochs, for the last blocks: the most that fits.
 LAST_BLOCKS = (*((views, MOST_TUNED) for views in (12, 8, 6, 4, 3, 2)), (2, 6))
-SOLVED = 2e-6  # seconds an image and feature that solving a head takes, measured on 2 cores
+SOLVED = 5e-7  # seconds an image and weight of the head that solving it takes, measured on 2 cores
 
 
 @dataclass(frozen=True)
 class Speed:
-    """Seconds an image: a training step, a look at it without training, decoding; and the features of its head.
+    """Seconds an image: a training step, a look at it without training, decoding; and the weights of its head.
 
     `solvable`: whether the head stands by itself. `last`: of training from one end point on alone, where that can be
     done on kept features.
@@ -43,7 +44,7 @@ class Speed:
     step: float
     look: float
     decode: float
-    features: int
+    head: int
     solvable: bool = True
     last: "LastBlocks | None" = None
 
@@ -83,11 +84,12 @@ def measure(network: Network, images: Images, config: Config, *, device: torch.d
         how = look or (lambda given: copy.eval()(given.to(device)))
         seen = _seconds(lambda: averaged(how, some, images.preprocessing)) / len(some)
     side = images.preprocessing.size
-    features = sum(module.weight[0].numel() for module in copy.head_modules() if isinstance(module, nn.Linear))
+    rows = [module.weight for module in copy.head_modules() if isinstance(module, nn.Linear)]
+    head = sum(max(2, len(weight)) * weight[0].numel() for weight in rows)  # one logit is solved as two
     some = some[..., :side, :side]
     last = _last_blocks(copy, some, config, device=device) if config.mode == "finetune" and config.solvable else None
     step = MORE * _step(copy, some.to(device)) / len(some) if config.mode != "probe" else 0.0
-    return Speed(step, seen, decode, features, cut is not None, last)
+    return Speed(step, seen, decode, head, cut is not None, last)
 
 
 def _last_blocks(network: Network, images: torch.Tensor, config: Config, *, device: torch.device) -> LastBlocks | None:
@@ -103,7 +105,7 @@ def _last_blocks(network: Network, images: torch.Tensor, config: Config, *, devi
 
 
 def _step(module: nn.Module, given: torch.Tensor) -> float:
-    module.train().to(memory_format=torch.channels_last)
+    quick_to_train(module.train())
     if given.ndim == 4:
         given = given.contiguous(memory_format=torch.channels_last)
 
@@ -158,7 +160,7 @@ def _candidates(config: Config, speed: Speed, *, left: float, train: int, valida
         at = speed.at(share)
         again = at.decode * (train + validation) if share < 1 else 0.0  # pixels of another size
         epoch = train * at.step + validation * at.look
-        probe = (train + validation) * at.look + train * at.features * SOLVED + again if solvable else again
+        probe = (train + validation) * at.look + train * at.head * SOLVED + again if solvable else again
         if config.mode == "scratch":
             epochs = min(MOST_SCRATCH, int((left - again) / epoch))
             enough = epochs >= FEWEST_SCRATCH or share == SHARES[-1] or side * share * 0.75 < LEAST_SIDE

@@ -18,6 +18,7 @@ from pellucid.images.preprocessing import averaged
 from pellucid.intervals import Measured, wilson
 from pellucid.networks.build import Network
 from pellucid.networks.halves import halves
+from pellucid.networks.quick import quick_to_train
 from pellucid.runs import probe
 from pellucid.runs.bundle import logits_of, save_bundle
 from pellucid.runs.card import FORMAT, Card, Result, probabilities
@@ -57,10 +58,10 @@ class _Trainer:
     def __init__(self, job: Job) -> None:
         self.job = job
         learning = job.config.learning
-        job.network.to(memory_format=torch.channels_last)  # 1.2 times faster on a CPU, equal to rounding
         optimizer = make_optimizer(job.network, learning)
-        # What takes steps: all of it, or what comes after the features.
-        self.network, self.optimizer = job.fabric.setup(job.halves.rest if job.halves else job.network, optimizer)
+        stepping = job.halves.rest if job.halves else job.network  # the rest is what comes after the features
+        quick_to_train(stepping)
+        self.network, self.optimizer = job.fabric.setup(stepping, optimizer)
         self.network.mark_forward_method("with_heads")
         self.average = (
             AveragedModel(job.network, multi_avg_fn=get_ema_multi_avg_fn(learning.ema), use_buffers=True)

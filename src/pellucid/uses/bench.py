@@ -193,7 +193,7 @@ def _batch(library: str, settings: dict[str, Any]) -> Callable[[], object]:
     from pellucid.networks.build import network
     from pellucid.networks.originals.original import original
     from pellucid.networks.originals.torch_original import stepping
-    from pellucid.networks.quick import keep_memory, quick
+    from pellucid.networks.quick import keep_memory, quick, quick_to_train
 
     name, size, backward = settings["net"], settings["size"], settings["direction"] == "backward"
     images = torch.randn(settings["batch"], 3, size, size)
@@ -202,5 +202,8 @@ def _batch(library: str, settings: dict[str, Any]) -> Callable[[], object]:
         return original(library, name, size=size, threads=threads).stepping(images, backward=backward)
     keep_memory()
     net = network(name, 1000, size=size)
-    net = net.to(memory_format=torch.channels_last).train() if backward else quick(net)
+    if backward:
+        quick_to_train(net.train())
+    else:
+        net = quick(net)
     return stepping(net, images.to(memory_format=torch.channels_last), backward=backward)
