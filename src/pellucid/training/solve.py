@@ -5,12 +5,15 @@ to a spread of one first, and the head is written back for the features as they 
 """
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import repeat
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from scipy.optimize import minimize
+from threadpoolctl import threadpool_limits
 
 from pellucid.networks.build import Network
 
@@ -52,7 +55,32 @@ def solve_head(
     `images` says whose view each row is: those of one image are never on both sides of a fold. `class_weights`: every
     class counts alike. `smoothing` is spread over all classes of each label.
     """
-    images = np.arange(len(labels)) if images is None else images
+    # These matrices are too thin to share out: BLAS's threads wait for each other (numpy and scipy bring a BLAS each),
+    # and the same head took five to nine times as long with two of them.
+    with threadpool_limits(1, user_api="blas"):
+        return _solved(
+            features,
+            labels,
+            classes,
+            np.arange(len(labels)) if images is None else images,
+            class_weights=class_weights,
+            smoothing=smoothing,
+            seed=seed,
+            strengths=strengths,
+        )
+
+
+def _solved(
+    features: Floats,
+    labels: npt.NDArray[np.integer],
+    classes: int,
+    images: npt.NDArray[np.integer],
+    *,
+    class_weights: bool,
+    smoothing: float,
+    seed: int,
+    strengths: Sequence[float],
+) -> Solved:
     middle, spread = features.mean(axis=0), np.maximum(features.std(axis=0), LEAST_SPREAD)
     scaled = ((features - middle) / spread).astype(np.float64)
     rotation = None
@@ -99,17 +127,20 @@ def _cross_validated(
     parts = [(fold != number, fold == number) for number in range(FOLDS)]
     data = [(features[within], targets[within], weights[within]) for within, _ in parts]
     starts: list[Floats | None] = [None] * FOLDS
+
+    def judged(number: int, strength: float) -> float:
+        start = starts[number] = _minimum(*data[number], strength, starts[number], slope=ROUGHLY)
+        out = parts[number][1]
+        losses, _ = _loss(features[out], targets[out], start.astype(np.float32))
+        return float((weights[out] * losses).sum())
+
     tried: list[tuple[float, float]] = []
-    for strength in strengths:
-        total = 0.0
-        for number, (_, out) in enumerate(parts):
-            start = _minimum(*data[number], strength, starts[number], slope=ROUGHLY)
-            losses, _ = _loss(features[out], targets[out], start.astype(np.float32))
-            total += float((weights[out] * losses).sum())
-            starts[number] = start
-        tried.append((strength, total / float(weights.sum())))
-        if min(loss for _, loss in tried) < min(loss for _, loss in tried[-RISES:]):
-            break
+    with ThreadPoolExecutor(min(FOLDS, torch.get_num_threads())) as pool:
+        for strength in strengths:
+            total = sum(pool.map(judged, range(FOLDS), repeat(strength)))
+            tried.append((strength, total / float(weights.sum())))
+            if min(loss for _, loss in tried) < min(loss for _, loss in tried[-RISES:]):
+                break
     return tried
 
 
