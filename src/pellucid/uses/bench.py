@@ -59,7 +59,10 @@ class Bench(Record):
         return self.timings[0]
 
     def share_of_peak(self, timing: Timing) -> float:
-        """Of what the machine can do; backward counts as three times forward."""
+        """Of what the machine can do; backward counts as three times forward.
+
+        More than 1 is possible: a convolution counts in full, whichever way it was computed.
+        """
         return self.operations * (3 if self.direction == "backward" else 1) / timing.median / self.peak
 
     def ratio(self, other: Timing) -> tuple[float, float, float]:
