@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import repeat
+from threading import Lock
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +25,7 @@ ROUGHLY, TO_THE_END = 1e-4, 1e-7  # the largest slope at which the minimum count
 MOST_STEPS = 500
 RISES = 2  # weaker penalties that did worse than the best, before the search ends
 LEAST_SPREAD = 1e-6
+_LIMITING = Lock()  # the number of threads is the whole process's
 
 
 @dataclass(frozen=True)
@@ -55,32 +57,7 @@ def solve_head(
     `images` says whose view each row is: those of one image are never on both sides of a fold. `class_weights`: every
     class counts alike. `smoothing` is spread over all classes of each label.
     """
-    # These matrices are too thin to share out: BLAS's threads wait for each other (numpy and scipy bring a BLAS each),
-    # and the same head took five to nine times as long with two of them.
-    with threadpool_limits(1, user_api="blas"):
-        return _solved(
-            features,
-            labels,
-            classes,
-            np.arange(len(labels)) if images is None else images,
-            class_weights=class_weights,
-            smoothing=smoothing,
-            seed=seed,
-            strengths=strengths,
-        )
-
-
-def _solved(
-    features: Floats,
-    labels: npt.NDArray[np.integer],
-    classes: int,
-    images: npt.NDArray[np.integer],
-    *,
-    class_weights: bool,
-    smoothing: float,
-    seed: int,
-    strengths: Sequence[float],
-) -> Solved:
+    images = np.arange(len(labels)) if images is None else images
     middle, spread = features.mean(axis=0), np.maximum(features.std(axis=0), LEAST_SPREAD)
     scaled = ((features - middle) / spread).astype(np.float64)
     rotation = None
@@ -92,11 +69,15 @@ def _solved(
     if class_weights:
         counts = np.bincount(labels, minlength=classes)
         weights = len(labels) / (np.count_nonzero(counts) * counts[labels])
-    held_out = _cross_validated(scaled, targets, weights, labels, images, seed=seed, strengths=strengths)
-    best = min(held_out, key=lambda tried: (round(tried[1], 9), -tried[0]))[0] if held_out else strengths[0]
     start = None
-    for strength in (one for one in strengths if one >= best):  # each starts from the last, which is near
-        start = _minimum(scaled, targets, weights, strength, start, slope=TO_THE_END if strength == best else ROUGHLY)
+    # These products are too thin to share out: numpy and scipy each bring a BLAS, whose threads wait for each other,
+    # and the same head took three to nine times as long with two of them.
+    with _LIMITING, threadpool_limits(1, user_api="blas"):
+        held_out = _cross_validated(scaled, targets, weights, labels, images, seed=seed, strengths=strengths)
+        best = min(held_out, key=lambda tried: (round(tried[1], 9), -tried[0]))[0] if held_out else strengths[0]
+        for strength in (one for one in strengths if one >= best):  # each starts from the last, which is near
+            slope = TO_THE_END if strength == best else ROUGHLY
+            start = _minimum(scaled, targets, weights, strength, start, slope=slope)
     assert start is not None
     weight, bias = start[:, :-1], start[:, -1]
     if rotation is not None:
