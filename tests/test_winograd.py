@@ -1,5 +1,7 @@
 """Convolutions with fewer multiplications, against torch's own in double precision."""
 
+from copy import deepcopy
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -8,12 +10,19 @@ from torch import nn
 
 import pellucid as pl
 from pellucid.networks.quick import quick, quick_to_train
-from pellucid.networks.winograd import AT_ONCE, LEAST_CHANNELS, LEAST_TILES, Winograd
+from pellucid.networks.winograd import AT_ONCE, Winograd, winograd
 
 
 def of_shape(channels, out, padding, *, bias=False, dtype=torch.float64):
     torch.manual_seed(0)
     return nn.Conv2d(channels, out, 3, padding=padding, bias=bias, dtype=dtype)
+
+
+def at_points(net):
+    """A copy."""
+    copy = deepcopy(net)
+    winograd(copy, fixed=False)
+    return copy
 
 
 @settings(max_examples=25, deadline=None)
@@ -30,9 +39,9 @@ def test_it_is_torchs_convolution_and_so_are_its_gradients(channels, out, height
     images = torch.randn(16, channels, height, width, dtype=torch.float64, requires_grad=True)
     gradient = torch.randn(16, out, height + 2 * padding - 2, width + 2 * padding - 2, dtype=torch.float64)
     found = []
-    for convolution in (conv, Winograd(conv, fixed=False)):
+    for convolution in (conv, at_points(conv)):
         made = convolution(images)
-        found.append((made, *torch.autograd.grad(made, (images, *conv.parameters()), gradient)))
+        found.append((made, *torch.autograd.grad(made, (images, *convolution.parameters()), gradient)))
     for expected, ours in zip(*found, strict=True):
         torch.testing.assert_close(ours, expected, atol=1e-9, rtol=1e-9)
 
@@ -41,47 +50,67 @@ def test_more_images_than_are_computed_at_once():
     conv = of_shape(128, 96, 1)
     images = torch.randn(40, 128, 29, 30, dtype=torch.float64, requires_grad=True)
     assert 2 * AT_ONCE < 40 * 8 * 8 * 36 * 128
-    ours = Winograd(conv, fixed=False)
+    ours = at_points(conv)
     expected, found = conv(images), ours(images)
     torch.testing.assert_close(found, expected, atol=1e-9, rtol=1e-9)
-    for one in (images, conv.weight):
-        (wanted,) = torch.autograd.grad(expected.square().sum(), one, retain_graph=True)
-        (got,) = torch.autograd.grad(found.square().sum(), one, retain_graph=True)
-        torch.testing.assert_close(got, wanted, atol=1e-7, rtol=1e-9)
+    wanted = torch.autograd.grad(expected.square().sum(), (images, conv.weight))
+    got = torch.autograd.grad(found.square().sum(), (images, ours.weight))
+    torch.testing.assert_close(got, wanted, atol=1e-7, rtol=1e-9)
 
 
-def test_only_what_is_asked_for_has_a_gradient():
-    conv = of_shape(40, 40, 1, dtype=torch.float32).requires_grad_(False)
-    images = torch.randn(4, 40, 32, 32, requires_grad=True)
-    Winograd(conv, fixed=False)(images).sum().backward()
-    assert images.grad is not None and conv.weight.grad is None
-    conv.weight.requires_grad_(True)
-    Winograd(conv, fixed=False)(images.detach()).sum().backward()
-    assert conv.weight.grad is not None
-
-
-def multiplied(conv, images):
-    """Whether it was computed at the points: only there is a product of matrices."""
+def products(work):
+    """How many products of matrices it takes: a direct convolution none."""
     with torch.profiler.profile() as profile:
-        conv(images)
-    return any(event.key == "aten::bmm" for event in profile.key_averages())
+        work()
+    return sum(event.count for event in profile.key_averages() if event.key in ("aten::bmm", "aten::baddbmm_"))
+
+
+def test_no_gradient_is_computed_that_nobody_asked_for():
+    conv = at_points(of_shape(40, 40, 1, dtype=torch.float32))
+    images = torch.randn(4, 40, 32, 32, requires_grad=True)
+
+    def taken(images, *, learning):
+        made = conv.requires_grad_(learning)(images).sum()
+        return products(made.backward)
+
+    of_images, of_weights = taken(images, learning=False), taken(images.detach(), learning=True)
+    assert of_images and of_weights
+    assert taken(images, learning=True) == of_images + of_weights
+
+
+def test_what_comes_next_may_change_it_in_place():
+    net = nn.Sequential(of_shape(48, 48, 1, dtype=torch.float32), nn.ReLU(inplace=True))
+    images = torch.randn(4, 48, 32, 32, requires_grad=True)
+    expected = torch.autograd.grad(net(images).sum(), images)
+    found = torch.autograd.grad(at_points(net)(images).sum(), images)
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
 
 
 def test_it_is_direct_where_that_is_quicker_or_more_exact():
-    conv = Winograd(of_shape(96, 96, 1, dtype=torch.float32), fixed=False)
+    conv = at_points(of_shape(96, 96, 1, dtype=torch.float32))
+    many, few = torch.randn(4, 96, 16, 16), torch.randn(1, 96, 16, 16)  # 64 and 16 tiles
     with torch.inference_mode():
-        assert multiplied(conv, torch.randn(4, 96, 16, 16))
-        assert not multiplied(conv, torch.randn(1, 96, 16, 16))  # 16 tiles
-        assert not multiplied(conv.bfloat16(), torch.randn(4, 96, 16, 16).bfloat16())
+        assert products(lambda: conv(many))
+        assert not products(lambda: conv(few))
+        assert not products(lambda: conv(few[0]))  # an image without a batch
         with torch.autocast("cpu", torch.bfloat16):
-            assert not multiplied(conv.float(), torch.randn(4, 96, 16, 16))
-    assert 4 * 16 >= LEAST_TILES > 16
-    few = Winograd(of_shape(64, 64, 1, dtype=torch.float32), fixed=False)
-    images = torch.randn(4, 64, 16, 16)
-    assert LEAST_CHANNELS[True] <= 64 < LEAST_CHANNELS[False]
-    assert multiplied(few, images)
+            assert not products(lambda: conv(many))
+        conv.bfloat16()
+        assert not products(lambda: conv(many.bfloat16()))
+        assert not products(lambda: at_points(of_shape(96, 96, 0, dtype=torch.float32))(torch.randn(1, 96, 410, 410)))
+
+
+def test_fewer_channels_are_enough_where_there_are_gradients():
+    conv, images = at_points(of_shape(64, 64, 1, dtype=torch.float32)), torch.randn(4, 64, 16, 16)
+    assert products(lambda: conv(images))
     with torch.no_grad():
-        assert not multiplied(few, images)
+        assert not products(lambda: conv(images))
+
+
+def test_other_shapes_are_refused_as_torch_refuses_them():
+    conv = at_points(of_shape(96, 96, 1, dtype=torch.float32))
+    with pytest.raises(RuntimeError, match="to have 96 channels"):
+        conv(torch.randn(4, 97, 16, 16))
 
 
 @pytest.mark.parametrize("name", ["resnet18", "vgg11", "inception_v3", "timm/resnet18"])
@@ -93,7 +122,9 @@ def test_a_network_stays_what_it_is(name):
     with torch.inference_mode():
         expected = net(images)
         close = 1e-4 * float(expected.std())
-        torch.testing.assert_close(quick(net)(images), expected, atol=close, rtol=0)
+        evaluated = quick(net)
+        for _ in range(2):  # the second time with weights that were kept
+            torch.testing.assert_close(evaluated(images), expected, atol=close, rtol=0)
     assert not any(isinstance(module, Winograd) for module in net.modules())
     parameters = {id(parameter) for parameter in net.parameters()}
     quick_to_train(net)

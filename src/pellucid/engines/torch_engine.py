@@ -15,7 +15,10 @@ from pellucid.runs.probe import replay
 
 
 class TorchEngine:
-    """Holds the network on one device, made quick; the probe is replayed on it once more, since that changes it."""
+    """Holds the network on one device, made quick; the probe is replayed on it once more, since that changes it.
+
+    The probe is one image: what `winograd` does to larger batches is left to its tests.
+    """
 
     def __init__(self, bundle: Bundle, *, device: str = "auto") -> None:
         self.card: Card = bundle.card

@@ -21,8 +21,9 @@ from torch.nn import functional
 TILE, POINTS = 4, 6  # pixels of output along a side, and points
 # Where it is quicker, on 2 cores with AVX2: a tile is read and written some 60 times, which few channels do not repay.
 LEAST_TILES = 64
-LEAST_CHANNELS = {True: 40, False: 96}  # with gradients, and without
-AT_ONCE = 2**22  # numbers, 16 MB
+LEAST_CHANNELS, LEAST_CHANNELS_LEARNING = 96, 40
+AT_ONCE = 2**22  # numbers at the points of as many images as are computed at once; more takes longer to fetch
+MOST = 2**25  # numbers at the points of one image: a larger one would take too much memory
 MIRRORED = ((1, 2), (3, 4))  # points a and -a; before `_mirror`, the even part and the odd
 # From six pixels to the points.
 SUMS = (
@@ -161,7 +162,7 @@ def _both(like: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class _Tiling:
-    """How images (N, C, H, W) are cut into h by w tiles, some images at a time so that their points stay in a cache."""
+    """How images (N, C, H, W) are cut into h by w tiles, some images at a time."""
 
     shape: torch.Size
     padding: int
@@ -179,7 +180,7 @@ class _Tiling:
     def parts(self) -> Iterator[slice]:
         n, channels, *_ = self.shape
         h, w = self.tiles
-        some = max(1, AT_ONCE // (POINTS**2 * h * w * channels))
+        some = max(1, AT_ONCE // max(1, POINTS**2 * h * w * channels))
         return (slice(start, start + some) for start in range(0, n, some))
 
     def padded(self, images: Tensor) -> Tensor:
@@ -195,7 +196,7 @@ class _Tiling:
 
 
 def _convolved(images: Tensor, kernels: Tensor, padding: int) -> Tensor:
-    """Images (N, C, H, W) with kernels (36, C, K) to (N, K, H', W')."""
+    """Images (N, C, H, W) with kernels (36, C, K) to (N, H', W', K)."""
     tiling = _Tiling(images.shape, padding)
     (h, w), (height, width), out = tiling.tiles, tiling.out, kernels.shape[2]
     made = images.new_empty(len(images), TILE * h, TILE * w, out)
@@ -203,7 +204,7 @@ def _convolved(images: Tensor, kernels: Tensor, padding: int) -> Tensor:
         points = _to_points(tiling.padded(images[part]))
         product = torch.bmm(points.view(POINTS**2, -1, images.shape[1]), kernels)
         _from_points(product.view(*points.shape[:-1], out), made[part])
-    return made[:, :height, :width].contiguous().permute(0, 3, 1, 2)
+    return made if made.shape[1:3] == (height, width) else made[:, :height, :width].contiguous()
 
 
 class _Convolution(torch.autograd.Function):
@@ -224,9 +225,9 @@ class _Convolution(torch.autograd.Function):
         of_images = torch.empty_like(images) if ctx.needs_input_grad[0] else None
         of_kernels = torch.zeros_like(kernels) if ctx.needs_input_grad[1] else None
         for part in tiling.parts():
-            given = functional.pad(gradient[part].permute(0, 2, 3, 1), missing).contiguous()
+            given = functional.pad(gradient[part], missing).contiguous()
             product = _from_points_gradient(given)
-            flat = product.view(POINTS**2, -1, gradient.shape[1])
+            flat = product.view(POINTS**2, -1, gradient.shape[3])
             if of_kernels is not None:
                 points = _to_points(tiling.padded(images[part])).view(POINTS**2, -1, images.shape[1])
                 of_kernels.baddbmm_(points.transpose(1, 2), flat)
@@ -237,17 +238,13 @@ class _Convolution(torch.autograd.Function):
 
 
 class Winograd(nn.Conv2d):
-    """A convolution of 3 by 3 and stride 1 that is computed at the points where that is quicker."""
+    """A convolution of 3 by 3 and stride 1 that is computed at the points where that is quicker.
 
-    def __init__(self, conv: nn.Conv2d, *, fixed: bool) -> None:
-        """It shares its weights with `conv`; `fixed` ones change no more, and are kept at the points as well."""
-        super().__init__(
-            conv.in_channels, conv.out_channels, 3, padding=conv.padding, bias=conv.bias is not None, device="meta"
-        )
-        self.weight, self.bias = conv.weight, conv.bias
-        self.train(conv.training)
-        self.fixed = fixed
-        self._kept: Tensor | None = None
+    Other convolutions become this by `winograd`; nothing else makes one.
+    """
+
+    fixed: bool
+    kept: Tensor | None  # `fixed` weights at the points, once they were needed
 
     def forward(self, images: Tensor) -> Tensor:
         if not self._pays(images):
@@ -257,40 +254,43 @@ class Winograd(nn.Conv2d):
             made: Tensor = _Convolution.apply(images, self.weight, padding)
         else:
             made = _convolved(images, self._kernels(), padding)
+        made = made.permute(0, 3, 1, 2)
         return made if self.bias is None else made + self.bias[:, None, None]
 
     def _learns(self, images: Tensor) -> bool:
         return torch.is_grad_enabled() and (images.requires_grad or self.weight.requires_grad)
 
     def _pays(self, images: Tensor) -> bool:
-        """Whether it is quicker than a direct convolution, as measured on processors with AVX2."""
-        if (
-            images.device.type != "cpu"
-            or images.dtype not in (torch.float32, torch.float64)
-            or torch.is_autocast_enabled("cpu")
-        ):
+        """Whether it can be computed so, and is quicker then, as measured on processors with AVX2."""
+        if images.device.type != "cpu" or images.dtype not in (torch.float32, torch.float64):
+            return False
+        if torch.is_autocast_enabled("cpu") or images.ndim != 4 or images.shape[1] != self.in_channels:
             return False
         h, w = _Tiling(images.shape, int(self.padding[0])).tiles
-        channels = 2 / (1 / self.in_channels + 1 / self.out_channels)
-        return len(images) * h * w >= LEAST_TILES and channels >= LEAST_CHANNELS[self._learns(images)]
+        least = LEAST_CHANNELS_LEARNING if self._learns(images) else LEAST_CHANNELS
+        # The transforms take time by the sum of both channels, and save it by their product.
+        repaid = 2 * self.in_channels * self.out_channels / (self.in_channels + self.out_channels) >= least
+        most = POINTS**2 * h * w * max(self.in_channels, self.out_channels)
+        return repaid and len(images) * h * w >= LEAST_TILES and most <= MOST
 
     def _kernels(self) -> Tensor:
         if not self.fixed:
             return _kernels(self.weight)
-        if self._kept is None:
-            self._kept = _kernels(self.weight)
-        return self._kept
+        if self.kept is None:
+            self.kept = _kernels(self.weight)
+        return self.kept
 
 
 def winograd(net: nn.Module, *, fixed: bool) -> None:
     """Let `net` compute its convolutions of 3 by 3 and stride 1 in this way where it pays; its weights stay its own.
 
-    Where they are `fixed`, four times their memory is taken once a batch is large enough.
+    `fixed` weights will not change any more: four times their memory is taken once a batch is large enough.
     """
-    for parent in list(net.modules()):
-        for name, module in list(parent.named_children()):
-            if type(module) in (nn.Conv2d, Winograd) and _suits(module):
-                setattr(parent, name, Winograd(module, fixed=fixed))
+    for module in net.modules():
+        if type(module) in (nn.Conv2d, Winograd) and _suits(module):
+            module.__class__ = Winograd  # as torch's own lazy modules become what they are: names and hooks stay
+            module.fixed = fixed
+            module.register_buffer("kept", None, persistent=False)
 
 
 def _suits(conv: nn.Conv2d) -> bool:

@@ -84,8 +84,8 @@ def measure(network: Network, images: Images, config: Config, *, device: torch.d
         how = look or (lambda given: copy.eval()(given.to(device)))
         seen = _seconds(lambda: averaged(how, some, images.preprocessing)) / len(some)
     side = images.preprocessing.size
-    rows = [module.weight for module in copy.head_modules() if isinstance(module, nn.Linear)]
-    head = sum(max(2, len(weight)) * weight[0].numel() for weight in rows)  # one logit is solved as two
+    weights = [module.weight for module in copy.head_modules() if isinstance(module, nn.Linear)]
+    head = sum(max(2, len(weight)) * weight[0].numel() for weight in weights)  # one logit is solved as two
     some = some[..., :side, :side]
     last = _last_blocks(copy, some, config, device=device) if config.mode == "finetune" and config.solvable else None
     step = MORE * _step(copy, some.to(device)) / len(some) if config.mode != "probe" else 0.0
@@ -175,7 +175,7 @@ def _candidates(config: Config, speed: Speed, *, left: float, train: int, valida
             if last:
                 for views, epochs in LAST_BLOCKS:
                     views = config.features.views or views
-                    steps = epochs * (train + validation / 3) * last.step  # a look takes a third of a step
+                    steps = epochs * (train + validation / 2) * last.step  # a look takes at most half of a step
                     took = probe + (views * train + validation) * last.before + steps
                     yield Plan("finetune", share, epochs, took, last.train_from, views)
             if not solvable and not whole:
