@@ -13,17 +13,22 @@ from pellucid.uses.bench import Bench, Timing
 
 
 @pytest.mark.parametrize(
-    ("name", "options"),
+    ("name", "options", "norms"),
     [
-        ("resnet18", {}),
-        ("vgg11_bn", {}),
-        ("inception_v3", {"auxiliary": True}),
-        ("inception_v2", {"conventions": "tensorflow"}),
-        ("inception_resnet_v2", {"width": 0.2}),
-        ("timm/mobilenetv2_100", {}),
+        ("resnet18", {}, 0),
+        ("vgg11_bn", {}, 0),
+        ("inception_v3", {"auxiliary": True}, 0),
+        ("inception_v2", {"conventions": "tensorflow"}, 0),
+        ("inception_resnet_v2", {"width": 0.2}, 0),
+        ("timm/mobilenetv2_100", {}, 0),
+        ("timm/regnety_002", {}, 0),
+        ("timm/densenet121", {}, 62),  # of 121: each block's and transition's first norm comes before its convolution
+        ("timm/vit_tiny_patch16_224", {}, 0),
     ],
 )
-def test_a_quick_network_computes_the_same(name: str, options: dict[str, Any]) -> None:
+def test_a_quick_network_computes_the_same_with_the_norms_after_convolutions_folded(
+    name: str, options: dict[str, Any], norms: int
+) -> None:
     torch.manual_seed(1)
     net = pl.network(name, 5, size=139 if "inception" in name else 64, **options)
     for module in net.modules():
@@ -35,7 +40,9 @@ def test_a_quick_network_computes_the_same(name: str, options: dict[str, Any]) -
     before = {key: value.clone() for key, value in net.state_dict().items()}
     with torch.inference_mode():
         expected = net.eval()(images)
-        found = quick(net)(images)
+        copy = quick(net)
+        found = copy(images)
+    assert sum(isinstance(module, nn.BatchNorm2d) for module in copy.modules()) == norms
     assert (found - expected).abs().max() <= 1e-5 * expected.abs().max()
     assert all(torch.equal(value, before[key]) for key, value in net.state_dict().items())  # a copy
 

@@ -151,6 +151,16 @@ def _defaults(model: nn.Module) -> dict[str, object]:
     return {one.name: one.default for one in parameters if one.default is not Parameter.empty}
 
 
+def followed(model: nn.Module) -> fx.Graph | None:
+    """The graph of a network's operations, modules with weights of their own as one; None where its code decides by
+    values and cannot be followed.
+    """
+    try:
+        return _Watched().trace(model, concrete_args=_defaults(model))
+    except Exception:
+        return None
+
+
 def _across(late: Collection[fx.Node]) -> set[fx.Node]:
     """What goes from the earlier operations to the `late` ones."""
     return {given for node in late for given in node.all_input_nodes if given not in late}
@@ -162,9 +172,8 @@ def _of_graph(network: Network, train_from: str) -> Halves | None:
     place = network.divided(train_from)
     trained = {id(part) for part in (*place.within, *place.after)}
     modules = dict(model.named_modules())
-    try:
-        graph = _Watched().trace(model, concrete_args=_defaults(model))
-    except Exception:  # code that depends on values cannot be followed; such a network is trained as a whole
+    graph = followed(model)
+    if graph is None:  # such a network is trained as a whole
         return None
     late: set[fx.Node] = set()
     for node in graph.nodes:

@@ -2,13 +2,17 @@
 
 import ctypes
 import platform
+from collections import Counter
 from copy import deepcopy
+from itertools import pairwise
 
 import torch
-from torch import nn
+from torch import fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-from pellucid.networks.winograd import winograd
+from pellucid.networks.build import Network, SameConv, TableNetwork
+from pellucid.networks.halves import followed
+from pellucid.networks.winograd import Winograd, winograd
 
 # glibc's mallopt: memory above 128 kB is otherwise given back to the system after each layer, and cleared anew for
 # the next. Measured on 2 cores: up to 1.45 times for Inception V3's forward, up to 4 times for a training step of
@@ -18,13 +22,18 @@ KEPT = 2**31 - 1  # bytes, the largest that it takes
 
 
 def quick(net: nn.Module) -> nn.Module:
-    """A copy of `net` for evaluation alone: the same numbers to rounding, 1.5 times as fast and more on a processor."""
+    """A copy of `net` for evaluation alone: the same numbers to rounding, 1.2 to 2 times as fast on a processor."""
     copy = deepcopy(net).eval()
-    for module in copy.modules():
-        conv, norm = getattr(module, "conv", None), getattr(module, "norm", None)
-        if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
-            _fold(conv, norm)
-            del module.norm
+    for module in list(copy.modules()):
+        if isinstance(module, fx.GraphModule):
+            _fold_along(module, module.graph)
+        elif isinstance(module, Network) and not isinstance(module, TableNetwork):
+            model = module.get_submodule("model")
+            if graph := followed(model):
+                _fold_along(model, graph)
+        elif type(module).forward is nn.Sequential.forward:
+            for (_, conv), (name, norm) in pairwise(list(module.named_children())):
+                _fold_pair(module, conv, name, norm)
     for parameter in copy.parameters():
         parameter.requires_grad_(False)
     winograd(copy, fixed=True)
@@ -38,6 +47,37 @@ def quick_to_train(net: nn.Module) -> None:
     """
     winograd(net, fixed=False)
     net.to(memory_format=torch.channels_last)
+
+
+def _fold_along(model: nn.Module, graph: fx.Graph) -> None:
+    """Fold each norm whose input is a convolution's output, where nothing else sees that."""
+    modules = dict(model.named_modules())
+    called = [node for node in graph.nodes if node.op == "call_module"]
+    times = Counter(node.target for node in called)
+    for node in called:
+        before, name = node.args[0], str(node.target)
+        if not isinstance(before, fx.Node) or before.op != "call_module" or len(before.users) > 1:
+            continue
+        if times[before.target] == times[node.target] == 1:
+            parent, _, own = name.rpartition(".")
+            _fold_pair(model.get_submodule(parent), modules[str(before.target)], own, modules[name])
+
+
+def _fold_pair(parent: nn.Module, conv: nn.Module, name: str, norm: nn.Module) -> None:
+    """Let a convolution do what the norm after it does; what else the norm does takes its place in `parent`."""
+    rest = _besides(norm)
+    if rest is not None and type(conv) in (nn.Conv2d, SameConv, Winograd):
+        _fold(conv, norm)
+        setattr(parent, name, rest)
+
+
+def _besides(norm: nn.Module) -> nn.Module | None:
+    """What a batch norm with statistics does besides; None for anything else."""
+    if not isinstance(norm, nn.BatchNorm2d) or norm.running_mean is None:
+        return None
+    if type(norm) is nn.BatchNorm2d:
+        return nn.Identity()
+    return nn.Sequential(norm.drop, norm.act) if type(norm).__name__ == "BatchNormAct2d" else None  # timm's
 
 
 def _fold(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
