@@ -122,12 +122,19 @@ def test_timms_last_blocks_train_on_kept_features_as_on_images(photos: Path, tmp
     def trained(**settings: Any) -> dict[str, torch.Tensor]:
         given = QUICK | {"model": "timm/mobilenetv2_050", "size": 64, "epochs": 1, "weights": str(file)}
         given |= {"mode": "finetune", "train_from": "blocks.6", "augmentation": STILL, "learning": {"head": "random"}}
+        given |= {
+            "optimizer": "sgd"
+        }  # Adam makes a whole step of rounding, where the next norm takes a shift out again
         return load_file(pl.train(photos, **given, **settings, runs=tmp_path / "runs").last)
 
     plain = trained(features={"cache": "off"})
     kept = trained(features={"views": 1, "precision": "float32"})
-    for name, tensor in plain.items():
-        assert torch.allclose(kept[name].double(), tensor.double(), atol=1e-3 * float(tensor.abs().max())), name
+    least = 1e-3 * float((plain["model.conv_head.weight"] - start["model.conv_head.weight"]).abs().max())
+    assert least > 0
+    for name in plain:
+        if name != "model.classifier.weight":  # which starts elsewhere, at random
+            moved, also = ((made[name] - start[name]).double() for made in (plain, kept))
+            assert torch.allclose(also, moved, atol=1e-2 * float(moved.abs().max()) + least), name
 
 
 @pytest.mark.parametrize("end_point", ["conv3", "conv5", "Logits"])
