@@ -47,6 +47,18 @@ def test_a_quick_network_computes_the_same_with_the_norms_after_convolutions_fol
     assert all(torch.equal(value, before[key]) for key, value in net.state_dict().items())  # a copy
 
 
+def test_a_convolution_that_two_norms_follow_is_folded_into_neither() -> None:
+    torch.manual_seed(1)
+    conv, norms = nn.Conv2d(3, 3, 1), [nn.BatchNorm2d(3), nn.BatchNorm2d(3)]
+    net = nn.Sequential(*(nn.Sequential(conv, norm) for norm in norms)).eval()
+    for norm in norms:
+        assert norm.running_var is not None
+        norm.running_var.uniform_(0.5, 2)
+    images = torch.randn(2, 3, 8, 8)
+    with torch.inference_mode():
+        torch.testing.assert_close(quick(net)(images), net(images))
+
+
 def test_batches_take_turns_and_are_told() -> None:
     told: list[tuple[str, int]] = []
     timed = pl.bench(

@@ -24,6 +24,7 @@ KEPT = 2**31 - 1  # bytes, the largest that it takes
 def quick(net: nn.Module) -> nn.Module:
     """A copy of `net` for evaluation alone: the same numbers to rounding, 1.2 to 2 times as fast on a processor."""
     copy = deepcopy(net).eval()
+    places = Counter(id(module) for _, module in copy.named_modules(remove_duplicate=False))
     for module in list(copy.modules()):
         if isinstance(module, fx.GraphModule):
             _fold_along(module, module.graph)
@@ -33,7 +34,8 @@ def quick(net: nn.Module) -> nn.Module:
                 _fold_along(model, graph)
         elif type(module).forward is nn.Sequential.forward:
             for (_, conv), (name, norm) in pairwise(list(module.named_children())):
-                _fold_pair(module, conv, name, norm)
+                if places[id(conv)] == places[id(norm)] == 1:
+                    _fold_pair(module, conv, name, norm)
     for parameter in copy.parameters():
         parameter.requires_grad_(False)
     winograd(copy, fixed=True)
