@@ -2,14 +2,19 @@
 
 import random
 from collections import Counter
+from io import StringIO
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 import pellucid as pl
 from pellucid.errors import UserError
 from pellucid.images.sources import Sample, Samples, Source, read_samples
 from pellucid.images.split import read_manifest, split, write_manifest
+from pellucid.reports.live_table import LiveTable
+from pellucid.training.configure import configure
+from pellucid.training.train import train_events
 from tests.golden import check
 from tests.pictures import make_classes
 from tests.shared import shared
@@ -144,3 +149,15 @@ def test_ready_made_parts_keep_their_images_and_report_twins() -> None:
     twin = Sample(Path(__file__), "x", "validation")
     parts = split(Samples(Path(__file__).parent, "table", (sample, twin), ("x",)))
     assert any("more than one of the parts" in note for note in parts.notes)
+
+
+def test_what_a_split_has_to_say_is_told_in_the_terminal_before_training(photos: Path) -> None:
+    (photos / "a" / "twin.png").write_bytes((photos / "b" / "000.png").read_bytes())
+    console = Console(file=StringIO(), width=100)
+    with LiveTable(console) as table:
+        for event in train_events(configure(photos, model="small", size=32)):
+            if event.event == "started":
+                break
+            table.show(event)
+    assert "! 1 image is an exact copy of another" in console.file.getvalue()  # type: ignore[attr-defined]
+    assert "in two classes at once" in console.file.getvalue()  # type: ignore[attr-defined]

@@ -5,7 +5,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -36,13 +36,17 @@ class Sample:
 
 @dataclass(frozen=True)
 class Samples:
-    """All images of a source. `classes` are in plain string order; `left_out` are files that are not used, and why."""
+    """All images of a source. `classes` are in plain string order; `left_out` are files that are not used, and why.
+
+    `notes` say what was decided while reading, for those who did not ask: the split takes them over.
+    """
 
     root: Path
     kind: str
     samples: tuple[Sample, ...]
     classes: tuple[str, ...]
     left_out: tuple[tuple[Path, str], ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -88,7 +92,7 @@ def read_samples(data: Path | str, source: Source | None = None) -> Samples:
         case _:
             found = _from_classes(root)
     if pattern is not None:
-        found = Samples(found.root, found.kind, _grouped(found, pattern), found.classes, found.left_out)
+        found = replace(found, samples=_grouped(found, pattern))
     return found
 
 

@@ -375,4 +375,4 @@ def _made(
         if (part := chosen.get(index)) is not None
     )
     root = str(samples.root.resolve())
-    return Split(root=root, rule=rule, seed=seed, classes=samples.classes, files=files, notes=tuple(notes))
+    return Split(root=root, rule=rule, seed=seed, classes=samples.classes, files=files, notes=(*samples.notes, *notes))

@@ -24,6 +24,7 @@ from pellucid.runs.events import (
     Epoch,
     Event,
     Failed,
+    Noted,
     PixelsReady,
     Preparing,
     Progress,
@@ -108,6 +109,9 @@ class LiveTable:
                 self.pixels = event if isinstance(event, PixelsReady) else self.pixels
                 self._move(Text(""), now=True)
                 self._print(transfer_words(event))
+            case Noted():
+                self._move(Text(""), now=True)
+                self._print(f"! {event.words}")
             case Saved():
                 pass
 

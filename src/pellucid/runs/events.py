@@ -23,6 +23,14 @@ class Preparing(Record):
     total: int
 
 
+class Noted(Record):
+    """Something that was decided or found, which a person should know now: of the data, the machine, the cache."""
+
+    event: Literal["noted"] = "noted"
+    time: str
+    words: str  # a sentence, without its full stop
+
+
 class Started(Record):
     """Training begins, or goes on after `epoch` full epochs. Counts are images."""
 
@@ -233,6 +241,7 @@ class Failed(Record):
 
 Event = Annotated[
     Preparing
+    | Noted
     | Started
     | Progress
     | Epoch

@@ -1,7 +1,7 @@
 """The images of a training, all read to their end before anything else happens, or refused by name."""
 
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter
 
 from pellucid.errors import UserError, listed
@@ -85,7 +85,7 @@ def _forms(config: Config, preprocessing: Preprocessing, part: str | None) -> tu
 def _with(samples: Samples, kept: tuple[Sample, ...]) -> Samples:
     if lost := sorted(set(samples.classes) - {sample.label for sample in kept}):
         raise UserError(f"no image of {', '.join(lost)} can be read", hint="repair them, or remove the class")
-    return Samples(samples.root, samples.kind, kept, samples.classes, samples.left_out)
+    return replace(samples, samples=kept)
 
 
 def check_one_logit(config: Config, classes: Sequence[str]) -> None:

@@ -24,7 +24,7 @@ from pellucid.networks.build import Network, network
 from pellucid.networks.published import default_preprocessing, published_weights
 from pellucid.networks.quick import keep_memory, native_bfloat16
 from pellucid.networks.weights import check_conventions, load_weights
-from pellucid.runs.events import Event, PixelsReady, Planned, Preparing, Stopped, now
+from pellucid.runs.events import Event, Noted, PixelsReady, Planned, Preparing, Stopped, now
 from pellucid.runs.provenance import gather
 from pellucid.runs.run_folder import RunFolder, create_run, open_run
 from pellucid.training.budget import FINISH, choose, measure, most_epochs, planned, told
@@ -72,6 +72,7 @@ def train_events(config: Config, *, began: float | None = None) -> Iterator[Even
         torch.set_num_threads(config.machine.threads)
     yield Preparing(phase="reading the data", done=0, total=0)
     samples = read_samples(config.data.folder, config.data.source)
+    yield from (Noted(time=now(), words=note) for note in samples.notes)
     check_one_logit(config, samples.classes)
     weights = "" if config.weights == "none" else f", weights from {config.weights}"
     yield Preparing(phase=f"building {config.model}{weights}", done=0, total=0)
@@ -91,6 +92,7 @@ def train_events(config: Config, *, began: float | None = None) -> Iterator[Even
         seed=config.seed,
         hashes=readable.hashes,
     )
+    yield from (Noted(time=now(), words=note) for note in parts.notes if note not in samples.notes)
     check_counts(parts)
     fabric, precision = _machine(config)
     plan = None
