@@ -1,9 +1,14 @@
 """What every test has around it."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+# Before anything imports torch. A process of tests runs on each core, and two threads of each were twice as slow: most
+# networks here are tiny. Tests of threads set a number of their own.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(scope="session", autouse=True)

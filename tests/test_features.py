@@ -116,7 +116,11 @@ def test_timms_networks_are_cut_in_the_graph_of_their_operations(name: str, data
 def test_timms_last_blocks_train_on_kept_features_as_on_images(photos: Path, tmp_path: Path) -> None:
     torch.manual_seed(3)
     file = tmp_path / "start.safetensors"
-    start = pl.network("timm/mobilenetv2_050", 2, size=64).state_dict()
+    net = pl.network("timm/mobilenetv2_050", 2, size=64).train()
+    with torch.no_grad():  # norms must know their inputs: with a new network's, what is learned is mostly rounding
+        for _ in range(20):
+            net(torch.rand(16, 3, 64, 64))
+    start = net.state_dict()
     save_file({name.removeprefix("model."): value.contiguous() for name, value in start.items()}, file)
 
     def trained(**settings: Any) -> dict[str, torch.Tensor]:
@@ -129,12 +133,12 @@ def test_timms_last_blocks_train_on_kept_features_as_on_images(photos: Path, tmp
 
     plain = trained(features={"cache": "off"})
     kept = trained(features={"views": 1, "precision": "float32"})
-    least = 1e-3 * float((plain["model.conv_head.weight"] - start["model.conv_head.weight"]).abs().max())
-    assert least > 0
+    rounding = 1e-6  # of values about one; the mean that bn2 sees is nothing else
+    assert (plain["model.conv_head.weight"] - start["model.conv_head.weight"]).abs().max() > 10 * rounding
     for name in plain:
         if name != "model.classifier.weight":  # which starts elsewhere, at random
             moved, also = ((made[name] - start[name]).double() for made in (plain, kept))
-            assert torch.allclose(also, moved, atol=1e-2 * float(moved.abs().max()) + least), name
+            assert torch.allclose(also, moved, atol=1e-2 * float(moved.abs().max()) + rounding), name
 
 
 @pytest.mark.parametrize("end_point", ["conv3", "conv5", "Logits"])
