@@ -40,11 +40,12 @@ SMALL = Architecture(
 )  # fmt: skip
 
 
-def plain(out: int) -> Conv:
-    return conv(out, 3, bias=True, norm=False)
+def plain(out: int, kernel: int) -> Conv:
+    return conv(out, kernel, pad=0, bias=True, norm=False)
 
 
-# Its linear layers fit one size of image: another `size` is another network.
+# The tutorial's own network to the last weight: convolutions without padding, one of them 4x4, and no dropout. Its
+# linear layers fit one size of image: another `size` is another network.
 SMALL_TUTORIAL = Architecture(
     name="small_tutorial",
     family="small",
@@ -52,19 +53,19 @@ SMALL_TUTORIAL = Architecture(
     size=224,
     rows=(
         # end point    layer                                                                   output at 224 px
-        ("conv1",      plain(15),                                                              "224x224x15"),
-        ("pool1",      HALVE,                                                                  "112x112x15"),
-        ("conv2",      plain(75),                                                              "112x112x75"),
-        ("pool2",      HALVE,                                                                  "56x56x75"),
-        ("conv3",      plain(150),                                                             "56x56x150"),
-        ("pool3",      HALVE,                                                                  "28x28x150"),
-        ("conv4",      plain(300),                                                             "28x28x300"),
-        ("pool4",      HALVE,                                                                  "14x14x300"),
-        ("conv5",      plain(300),                                                             "14x14x300"),
-        ("pool5",      HALVE,                                                                  "7x7x300"),
-        ("fc6",        chain(flatten=Flatten(), linear=Linear(512), relu=Relu()),              "512"),
-        ("fc7",        chain(linear=Linear(128), relu=Relu()),                                 "128"),
-        ("PreLogits",  Dropout(),                                                              "128"),
+        ("conv1",      plain(15, 3),                                                           "222x222x15"),
+        ("pool1",      HALVE,                                                                  "111x111x15"),
+        ("conv2",      plain(75, 4),                                                           "108x108x75"),
+        ("pool2",      HALVE,                                                                  "54x54x75"),
+        ("conv3",      plain(150, 3),                                                          "52x52x150"),
+        ("pool3",      HALVE,                                                                  "26x26x150"),
+        ("conv4",      plain(300, 3),                                                          "24x24x300"),
+        ("pool4",      HALVE,                                                                  "12x12x300"),
+        ("conv5",      plain(300, 3),                                                          "10x10x300"),
+        ("pool5",      HALVE,                                                                  "5x5x300"),
+        ("fc6",        chain(flatten=Flatten(), linear=Linear(400), relu=Relu()),              "400"),
+        ("fc7",        chain(linear=Linear(120), relu=Relu()),                                 "120"),
+        ("PreLogits",  Dropout(),                                                              "120"),
         ("Logits",     Linear("classes"),                                                      "1000"),
         ("Predictions", Probabilities(),                                                       "1000"),
     ),

@@ -373,11 +373,21 @@ def _tf_slim(net: nn.Module) -> None:
         if isinstance(module, nn.Conv2d | nn.Linear):
             head = name.startswith("AuxLogits")
             spread = 0.001 if head and isinstance(module, nn.Linear) else 0.01 if head and "2a" in name else 0.1
-            nn.init.trunc_normal_(module.weight, std=spread, a=-2 * spread, b=2 * spread)
+            _cut_normal(module.weight, spread)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
         elif isinstance(module, nn.BatchNorm2d):
             module.reset_running_stats()
+
+
+@torch.no_grad()
+def _cut_normal(weight: Tensor, spread: float) -> None:
+    """Normal values of that deviation, those beyond two of it drawn again: torch's own draws all of them again."""
+    values = weight.normal_(0, spread).view(-1)
+    far = (values.abs() > 2 * spread).nonzero().squeeze(1)
+    while len(far):
+        values[far] = drawn = torch.randn(len(far), device=values.device) * spread
+        far = far[drawn.abs() > 2 * spread]
 
 
 INITIALISATIONS = {"he": _he, "tf-slim": _tf_slim}
