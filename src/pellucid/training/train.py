@@ -37,7 +37,7 @@ from pellucid.training.loop import fit
 from pellucid.training.probe_at import probed_at
 from pellucid.training.reading import check_counts, check_one_logit, checked, unchanged
 from pellucid.training.state import Position, load_network, read_position
-from pellucid.training.transfer import freeze
+from pellucid.training.transfer import check_frozen, freeze
 
 FEW_CORES = 4  # with more, training outruns what one process can crop
 
@@ -79,6 +79,9 @@ def train_events(config: Config, *, began: float | None = None) -> Iterator[Even
     prepared = _start_network(config, samples.classes)
     if config.train_from:
         prepared.network.divided(config.train_from)  # refuses what is no end point, before anything is done
+    check_frozen(prepared.network, config, prepared.weights.get("left_random", ()))
+    if config.weights == "none" and (config.mode == "probe" or config.train_from):
+        yield Noted(time=now(), words="what is frozen stays at random weights, since the weights are none")
     check_solvable(prepared.network, config)
     pixels = PixelCache(cache_folder(config.features.folder), limit=bytes_of(config.features.size))
     readable = yield from checked(samples, config, prepared.preprocessing, pixels)
@@ -101,6 +104,7 @@ def train_events(config: Config, *, began: float | None = None) -> Iterator[Even
         config, plan = _planned(config, parts, prepared, pixels, readable.told, fabric.device, began)
         if plan.size != prepared.preprocessing.size:
             prepared = _start_network(config, samples.classes)
+        check_frozen(prepared.network, config, prepared.weights.get("left_random", ()))  # the plan may freeze more
     provenance = gather(device=str(fabric.device), precision=precision) | {
         "asked": _asked(config),
         "seed": config.seed,

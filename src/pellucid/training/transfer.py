@@ -1,5 +1,6 @@
 """What is trained and what is frozen. Frozen means frozen: weights, batch-norm statistics, and no dropout there."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,7 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from pellucid.networks.build import Network, units
+from pellucid.errors import UserError, listed
+from pellucid.networks.build import Network, held, units
 from pellucid.training.config import Config
 
 
@@ -29,15 +31,53 @@ class Frozen:
             module.training = module.training and epoch >= begins
 
 
+def _trained(network: Network, config: Config) -> set[int]:
+    """The ids of the units that `config` trains."""
+    if config.mode == "probe":
+        return {id(part) for module in network.head_modules() for part in units(module)}
+    if config.train_from:
+        place = network.divided(config.train_from)
+        return {id(part) for part in (*place.within, *place.after)}
+    return {id(part) for part in units(network)}
+
+
+def check_frozen(network: Network, config: Config, left_random: Collection[str]) -> None:
+    """UserError where something is frozen for good that the weights left random, by our names: it would never learn.
+
+    A norm whose statistics are kept is such a thing too: nothing measured them.
+    """
+    trained = _trained(network, config)
+    still = {id(tensor) for unit in units(network) if id(unit) not in trained for tensor in held(unit)}
+    norms = [unit for unit in units(network) if isinstance(unit, _BatchNorm)] if config.learning.norms == "kept" else []
+    unmeasured = {id(tensor) for norm in norms for tensor in norm.buffers(recurse=False)}
+    ours = dict(network.named_parameters()) | dict(network.named_buffers())
+    frozen = [name for name in left_random if id(ours[name]) in still]
+    kept = [name for name in left_random if id(ours[name]) in unmeasured]
+    if frozen:
+        first = _home(network, ours[frozen[0]])
+        hint = f"--mode finetune --train-from {first} trains them" if first else "--mode finetune trains all"
+    elif kept:
+        hint = "--learning.norms learned measures them"
+    else:
+        return
+    raise UserError(
+        f"{config.weights} leaves parts of {network.name} random that would be frozen, and never learn",
+        listed(frozen or kept, 3),
+        hint=hint,
+    )
+
+
+def _home(network: Network, tensor: Tensor) -> str | None:
+    """The end point that computes with `tensor`; None where it lies between two."""
+    for name in network.end_point_names:
+        if any(tensor is one for unit in network.divided(name).within for one in held(unit)):
+            return name
+    return None
+
+
 def freeze(network: Network, config: Config) -> Frozen:
     """Take the gradients from everything that `config` does not train."""
-    if config.mode == "probe":
-        trained = {id(part) for module in network.head_modules() for part in units(module)}
-    elif config.train_from:
-        place = network.divided(config.train_from)
-        trained = {id(part) for part in (*place.within, *place.after)}
-    else:
-        trained = {id(part) for part in units(network)}
+    trained = _trained(network, config)
     for module in units(network):
         if id(module) not in trained:
             for parameter in module.parameters(recurse=False):
