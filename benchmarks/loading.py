@@ -28,7 +28,7 @@ from torchvision import datasets, transforms
 
 import pellucid as pl
 from pellucid.images.augmentation import Augmentation
-from pellucid.images.loading import Images, epoch_order, loader
+from pellucid.images.loading import Images, Loader, epoch_order
 from pellucid.images.pixels import Form, PixelCache, Wanted
 from pellucid.images.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from pellucid.images.sources import read_samples
@@ -63,7 +63,7 @@ def ours(folder, cache, *, workers, random):
     parts = split(read_samples(folder), train="rest")
     pixels = PixelCache(cache, limit=20 * 10**9)
     images = Images(parts.part("train"), folder, parts.classes, WANTED, augmentation, 0, cache=pixels)
-    batches = loader(images, batch=BATCH, workers=workers)
+    batches = Loader(images, batch=BATCH, workers=workers)
 
     def once(epoch):
         if not pixels.rows:

@@ -1,5 +1,11 @@
 """Loading: the pixels of preprocessing, the same with any number of workers, and unreadable files by name."""
 
+import errno
+import faulthandler
+import multiprocessing
+import os
+import signal
+import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,9 +17,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from pellucid.errors import UserError
 from pellucid.images.augmentation import Augmentation
 from pellucid.images.decode import Unreadable, open_image
-from pellucid.images.loading import Images, epoch_order, loader
+from pellucid.images.loading import Images, Loader, epoch_order
 from pellucid.images.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing, prepare
 from pellucid.images.split import SplitFile
 
@@ -41,7 +48,7 @@ def images(files: Sequence[SplitFile], root: Path, augmentation: Augmentation | 
 
 
 def seen(data: Images, *, workers: int = 0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    return gathered(loader(data, batch=4, workers=workers))
+    return gathered(Loader(data, batch=4, workers=workers))
 
 
 def gathered(batches: Iterable[Any]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -60,7 +67,7 @@ def test_without_augmentation_an_item_is_prepared_as_for_prediction(files, tmp_p
 def test_a_loader_gives_batches_in_the_order_asked_for(files, tmp_path):
     data = images(files, tmp_path)
     data.show(order=[7, 2, 2, 9, 0])
-    batches = list(loader(data, batch=2, workers=0))
+    batches = list(Loader(data, batch=2, workers=0))
     assert [batch[2].tolist() for batch in batches] == [[7, 2], [2, 9], [0]]
     assert [batch[1].tolist() for batch in batches] == [[1, 0], [0, 1], [0]]
     assert batches[0][0].shape == (2, 3, 16, 16)
@@ -117,7 +124,7 @@ def test_no_more_is_kept_than_said(files, tmp_path):
 
 def test_workers_live_on_from_epoch_to_epoch_with_what_they_keep(files, tmp_path):
     data, alone = images(files, tmp_path, Augmentation()), images(files, tmp_path, Augmentation())
-    batches = loader(data, batch=4, workers=1)
+    batches = Loader(data, batch=4, workers=1)
     gathered(batches)
     orders = [[3, 1, 4, 1, 5], [9, 2, 6]]
     expected = []
@@ -141,6 +148,121 @@ def test_an_unreadable_image_arrives_by_name_also_from_a_worker(files, tmp_path,
     assert refused.value.name == str(tmp_path / "6.png")
     assert refused.value.reason == "not an image"
     assert "Traceback" not in str(refused.value)
+
+
+class Slow(Images):
+    """Each image takes a while, so that a process can be met while it reads one."""
+
+    def pixels(self, index: int) -> Any:
+        time.sleep(0.05)
+        return super().pixels(index)
+
+
+def gone(processes: Iterable[Any]) -> bool:
+    """Whether all of them have ended; those that were closed have."""
+    return not [one for one in processes if one._closed is False and one.is_alive()]
+
+
+def test_a_process_that_is_killed_is_told_with_what_it_read_and_the_others_end(files, tmp_path):
+    batches = Loader(Slow(files, tmp_path, CLASSES, CHOSEN, None, 0), batch=2, workers=2)
+    taken = iter(batches)
+    next(taken)
+    processes = multiprocessing.active_children()
+    os.kill(processes[0].pid, signal.SIGKILL)
+    with pytest.raises(UserError, match="was killed, as the system does where memory runs out") as told:
+        list(taken)
+    assert len(told.value.details) == 1 and told.value.details[0].endswith(".png")
+    assert "--workers" in told.value.hint
+    assert gone(processes)
+
+
+def test_a_decoder_that_crashes_is_told_with_the_image(files, tmp_path):
+    class Crashing(Images):
+        def pixels(self, index: int) -> Any:
+            if index == 7:
+                faulthandler.disable()  # pytest's would tell of it at length
+                os.kill(os.getpid(), signal.SIGSEGV)
+            return super().pixels(index)
+
+    with pytest.raises(UserError, match=r"crashed \(SIGSEGV\)") as told:
+        seen(Crashing(files, tmp_path, CLASSES, CHOSEN, None, 0), workers=2)
+    assert told.value.details == (str(tmp_path / "7.png"),)
+
+
+def test_an_image_that_goes_while_workers_read_ends_them(files, tmp_path):
+    data = images(files, tmp_path)
+    (tmp_path / "9.png").unlink()
+    batches = Loader(data, batch=2, workers=2)
+    with pytest.raises(Unreadable, match=r"9\.png"):
+        list(batches)
+    assert not multiprocessing.active_children()
+
+
+def test_processes_end_with_what_they_work_for(files, tmp_path):
+    data = images(files, tmp_path)
+    for end in (Loader.close, lambda _: None):
+        batches = Loader(data, batch=2, workers=2)
+        next(iter(batches))
+        processes = multiprocessing.active_children()
+        assert len(processes) == 2
+        end(batches)
+        del batches  # or forgotten
+        assert gone(processes)
+
+
+def test_a_pass_that_is_given_up_disturbs_no_other(files, tmp_path):
+    data = images(files, tmp_path, Augmentation())
+    batches = Loader(data, batch=1, workers=2)
+    for taken in (0, 1, 3):
+        data.show(epoch=taken)
+        for _, one in zip(range(taken), batches, strict=False):
+            assert len(one[1]) == 1
+    data.show(epoch=7, order=[4, 1, 8])
+    ours, alone = gathered(batches), images(files, tmp_path, Augmentation())
+    alone.show(epoch=7, order=[4, 1, 8])
+    assert all(torch.equal(one, other) for one, other in zip(ours, seen(alone), strict=True))
+
+
+def test_batches_need_no_shared_memory_of_the_system(files, tmp_path):
+    """A container has 64 MB of it, or it is read-only."""
+    batches = Loader(images(files, tmp_path), batch=2, workers=1)
+    next(iter(batches))
+    for process in ("self", multiprocessing.active_children()[0].pid):
+        assert "/dev/shm" not in Path(f"/proc/{process}/maps").read_text()
+
+
+def refuse(*_: object) -> None:
+    raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+
+
+@pytest.mark.parametrize("why", ["no memory to share", pytest.param("spawned", marks=pytest.mark.slow)])
+def test_where_no_memory_is_shared_bytes_come_through_a_pipe(files, tmp_path, monkeypatch, why):
+    data = images(files, tmp_path, Augmentation())
+    alone = seen(data)
+    if why == "spawned":
+        monkeypatch.setattr("pellucid.images.workers.start_method", lambda: "spawn")
+    else:
+        monkeypatch.setattr("mmap.mmap", refuse)
+    assert all(torch.equal(one, other) for one, other in zip(alone, seen(data, workers=2), strict=True))
+
+
+def test_a_process_that_may_have_no_children_makes_batches_itself(files, tmp_path, monkeypatch):
+    monkeypatch.setattr(multiprocessing.current_process(), "_config", {"daemon": True})
+    assert seen(images(files, tmp_path), workers=2)[2].tolist() == list(range(10))
+    assert not multiprocessing.active_children()
+
+
+def test_nobody_waits_for_a_process_that_hangs(files, tmp_path, monkeypatch):
+    class Hanging(Images):
+        def pixels(self, index: int) -> Any:
+            return time.sleep(60) if index == 5 else super().pixels(index)
+
+    monkeypatch.setattr("pellucid.images.workers.TICK", 0.05)
+    monkeypatch.setattr("pellucid.images.workers.PATIENCE", 10)
+    with pytest.raises(UserError, match="no image could be read") as told:
+        seen(Hanging(files, tmp_path, CLASSES, CHOSEN, None, 0), workers=1)
+    assert told.value.details == (str(tmp_path / "5.png"),)
+    assert not multiprocessing.active_children()
 
 
 def test_a_worker_computes_on_one_thread(files, tmp_path):

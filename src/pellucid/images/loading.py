@@ -1,6 +1,5 @@
 """Images on disk become batches of input: the data set and what it keeps in memory, the loader, its workers."""
 
-import signal
 from collections.abc import Iterator, Sequence
 from copy import copy
 from pathlib import Path
@@ -10,21 +9,20 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
 from pellucid.images.augmentation import Augmentation, augment
-from pellucid.images.decode import Unreadable
 from pellucid.images.pixels import Form, PixelCache, decode
 from pellucid.images.preprocessing import Pixels, Preprocessing, normalise
 from pellucid.images.split import SplitFile
+from pellucid.images.workers import Workers
 
 KEEP = 512 << 20  # bytes: 3,500 crops of 224 pixels, or 2,700 photos of 256
 
 Item = tuple[Tensor, int, int]
-Bare = tuple[Pixels, int, int]
+Batch = tuple[Tensor, Tensor, Tensor]
 
 
-class Images(Dataset):
+class Images:
     """Labelled files as input: item -> (float32 tensor (3, size, size), index of the label, index of the item).
 
     With an augmentation, each epoch shows another version of every image, by (seed, epoch, index) alone: any number of
@@ -54,7 +52,7 @@ class Images(Dataset):
         self.seed = seed
         self.numbers: Sequence[int] = range(len(self.paths))  # what versions are drawn by, beside seed and epoch
         self.order: Sequence[int] = range(len(self.paths))
-        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # workers that are running read it too
+        self.epoch = 0
         self.cache = cache
         self.form = Form.of(preprocessing, augmentation)
         self._kept: dict[int, Pixels] = {}
@@ -62,7 +60,7 @@ class Images(Dataset):
 
     def show(self, *, epoch: int = 0, order: Sequence[int] | None = None) -> None:
         """Choose the versions, and the items in their order (None: every item once), that loaders give from now on."""
-        self._epoch.fill_(epoch)
+        self.epoch = epoch
         self.order = range(len(self)) if order is None else order
 
     def versions_by(self, numbers: Sequence[int], augmentation: Augmentation | None) -> "Images":
@@ -70,7 +68,8 @@ class Images(Dataset):
         other = copy(self)
         other.numbers, other.augmentation = numbers, augmentation
         other.form = Form.of(self.preprocessing, augmentation)
-        other._kept, other._epoch = {}, torch.zeros((), dtype=torch.int64).share_memory_()
+        other._kept = {}
+        other.show()
         return other
 
     def __len__(self) -> int:
@@ -80,23 +79,31 @@ class Images(Dataset):
         """Raises Unreadable, with the file's name, where it cannot be decoded."""
         return torch.from_numpy(normalise(self.pixels(index), self.preprocessing)), self.labels[index], index
 
-    def __getitems__(self, indices: Sequence[int]) -> list[Bare] | Unreadable:
-        """A loader's batch before it is normalised, or the error of its first bad image.
-
-        Raised in a worker, that would arrive as a traceback.
-        """
-        try:
-            return [(self.pixels(index), self.labels[index], index) for index in indices]
-        except Unreadable as unreadable:
-            return unreadable
-
     def pixels(self, index: int) -> Pixels:
         """The item before it is normalised: uint8 (size, size, 3)."""
         kept = self.kept(index)
         if self.augmentation is None:
             return kept
-        seed = (self.seed, int(self._epoch), self.numbers[index])
+        seed = (self.seed, self.epoch, self.numbers[index])
         return augment(kept, self.augmentation, self.preprocessing, seed=seed)
+
+    @property
+    def bytes(self) -> int:
+        """Of one item's pixels."""
+        return 3 * (self.preprocessing.size if self.augmentation else self.preprocessing.seen) ** 2
+
+    def named(self, index: int) -> str:
+        """What errors call the item."""
+        return str(self.paths[index])
+
+    def begin_worker(self, workers: int) -> None:
+        """This process is one of so many that share the work, and the room for what is kept."""
+        torch.set_num_threads(1)
+        self.room //= workers
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For another process: it is told its order a batch at a time, and keeps what it decodes itself."""
+        return self.__dict__ | {"order": (), "_kept": {}}
 
     def kept(self, index: int) -> Pixels:
         """What of the item is the same in every epoch."""
@@ -120,55 +127,34 @@ def epoch_order(n: int, *, seed: int, epoch: int, weights: Sequence[float] | Non
     return random.choice(n, size=n, p=share / share.sum())
 
 
-def loader(images: Images, *, batch: int, workers: int) -> DataLoader:
+class Loader:
     """Batches of (images (N, 3, S, S), labels (N,), indices (N,)), each time in the order that `images.show` set last.
 
-    Raises Unreadable for the first image that cannot be decoded, also where a worker process met it.
+    `workers` processes make them, or with 0 this one; they live on from pass to pass, until `close`, an error, or until
+    nothing refers to the loader. Raises Unreadable for the first image that cannot be decoded, wherever it was met, and
+    UserError where a process ends or hangs.
     """
-    return _Loader(
-        images,
-        batch_size=batch,
-        sampler=_Shown(images),
-        num_workers=workers,
-        persistent_workers=workers > 0,
-        worker_init_fn=_start_worker if workers else None,
-        collate_fn=_collate,
-        pin_memory=torch.cuda.is_available(),
-        # Without its own generator, each loader would draw its workers' seeds from everybody's.
-        generator=torch.Generator().manual_seed(images.seed),
-    )
 
+    def __init__(self, images: Images, *, batch: int, workers: int) -> None:
+        self.images, self.batch = images, batch
+        self._workers = Workers(images, workers, size=batch * images.bytes) if workers else None
 
-class _Shown(Sampler[int]):
-    """The order of the images, as it is when an epoch begins."""
+    def __iter__(self) -> Iterator[Batch]:
+        images, order = self.images, list(self.images.order)
+        parts = [order[start : start + self.batch] for start in range(0, len(order), self.batch)]
+        labels = torch.tensor(images.labels)
+        for indices, pixels in zip(parts, self._made(parts), strict=True):
+            chosen = torch.tensor(indices)
+            yield _normalised(torch.from_numpy(pixels), images.preprocessing), labels[chosen], chosen
 
-    def __init__(self, images: Images) -> None:
-        self.images = images
+    def _made(self, parts: list[list[int]]) -> Iterator[Pixels]:
+        if self._workers and self._workers.most:
+            return self._workers.batches(parts, epoch=self.images.epoch)
+        return (np.stack([self.images.pixels(index) for index in part]) for part in parts)
 
-    def __iter__(self) -> Iterator[int]:
-        return iter(self.images.order)
-
-    def __len__(self) -> int:
-        return len(self.images.order)
-
-
-class _Loader(DataLoader):
-    dataset: Images
-
-    def __iter__(self) -> Iterator[Any]:
-        for batch in super().__iter__():
-            if isinstance(batch, Unreadable):
-                raise batch
-            pixels, labels, indices = batch
-            yield _normalised(pixels, self.dataset.preprocessing), labels, indices
-
-
-def _collate(items: list[Bare] | Unreadable) -> Any:
-    """Bytes until a batch has left its worker: they are a quarter of what the network sees."""
-    if isinstance(items, Unreadable):
-        return items
-    pixels, labels, indices = zip(*items, strict=True)
-    return torch.from_numpy(np.stack(pixels)), torch.tensor(labels), torch.tensor(indices)
+    def close(self) -> None:
+        if self._workers:
+            self._workers.close()
 
 
 def _normalised(pixels: Tensor, preprocessing: Preprocessing) -> Tensor:
@@ -178,16 +164,3 @@ def _normalised(pixels: Tensor, preprocessing: Preprocessing) -> Tensor:
     mean, std = (torch.tensor(three).repeat(width) for three in (preprocessing.mean, preprocessing.std))
     rows = pixels.float().view(number * height, width * channels).div_(255).sub_(mean).div_(std)
     return rows.view(pixels.shape).permute(0, 3, 1, 2)
-
-
-def _go_on_once(*_: object) -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-
-def _start_worker(_: int) -> None:
-    torch.set_num_threads(1)
-    # A stop is for the main process, which then ends its workers: Ctrl-C and many job schedulers tell all of a group.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, _go_on_once)
-    worker = get_worker_info()
-    worker.dataset.room //= worker.num_workers

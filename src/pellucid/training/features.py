@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from pellucid.images.augmentation import Augmentation
-from pellucid.images.loading import Images, loader
+from pellucid.images.loading import Images, Loader
 from pellucid.images.preprocessing import Preprocessing, averaged
 from pellucid.images.store import Row, Store
 from pellucid.networks.build import Network
@@ -200,21 +201,21 @@ class Extraction:
             self.computed += len(missing)
             yield done, total
             shown = images.versions_by([int(name[:15], 16) for name in hashes], augmentation)
-            batches = loader(shown, batch=self.batch, workers=self.workers)
-            for start in range(0, len(missing), STRETCH):
-                part = missing[start : start + STRETCH]
-                shown.show(epoch=view, order=part)
-                made = []
-                for pixels, _, _ in batches:
-                    made.append(self.engine(pixels))
-                    done += len(pixels)
-                    yield done, total
+            with closing(Loader(shown, batch=self.batch, workers=self.workers)) as batches:
+                for start in range(0, len(missing), STRETCH):
+                    part = missing[start : start + STRETCH]
+                    shown.show(epoch=view, order=part)
+                    made = []
+                    for pixels, _, _ in batches:
+                        made.append(self.engine(pixels))
+                        done += len(pixels)
+                        yield done, total
+                        if interruption.asked:
+                            break
+                    features = self._kept(np.concatenate(made))
+                    known |= store.add([hashes[index] for index in part[: len(features)]], list(features))
                     if interruption.asked:
-                        break
-                features = self._kept(np.concatenate(made))
-                known |= store.add([hashes[index] for index in part[: len(features)]], list(features))
-                if interruption.asked:
-                    raise Interrupted
+                        raise Interrupted
 
     def features(self, images: Images, hashes: Sequence[str]) -> Features:
         """What the last `run` found and kept, as training data."""

@@ -13,7 +13,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from pellucid.errors import UserError
 from pellucid.images.augmentation import mix
-from pellucid.images.loading import epoch_order, loader
+from pellucid.images.loading import Loader, epoch_order
 from pellucid.images.preprocessing import averaged
 from pellucid.intervals import Measured, wilson
 from pellucid.networks.build import Network
@@ -50,6 +50,8 @@ def fit(job: Job, *, resume: bool = False, start: Start | None = None) -> Iterat
     except Exception as cause:
         yield Failed(time=now(), epoch=trainer.position.epoch, problem=str(cause) or type(cause).__name__)
         raise
+    finally:
+        trainer.close()
 
 
 class _Trainer:
@@ -77,7 +79,7 @@ class _Trainer:
         self.train, self.validation = (
             images.batches(learning.batch)
             if isinstance(images, Features)
-            else job.fabric.setup_dataloaders(loader(images, batch=learning.batch, workers=job.workers))
+            else Loader(images, batch=learning.batch, workers=job.workers)
             for images in (job.train, job.validation)
         )
         self.draw_weights = (1 / counts[job.train_labels]).tolist() if learning.balanced_sampling else None
@@ -85,6 +87,12 @@ class _Trainer:
         self.pace = Pace(job.deadline)
         self.epochs = job.epochs  # fewer or more, as a deadline has it
         self.began = perf_counter()
+
+    def close(self) -> None:
+        """End the processes that decode, however training ended."""
+        for batches in (self.train, self.validation):
+            if isinstance(batches, Loader):
+                batches.close()
 
     def restore(self) -> None:
         self.position = load_checkpoint(
@@ -210,13 +218,14 @@ class _Trainer:
     def step(self, batch: int, images: Tensor, labels: Tensor) -> tuple[float, int]:
         """One batch forward and back, and the optimiser's step where a whole step is full: (loss, images right)."""
         job, learning, position = self.job, self.job.config.learning, self.position
+        images, labels = images.to(job.fabric.device), labels.to(job.fabric.device)
         seed = int(np.random.SeedSequence((job.config.seed, position.epoch, batch)).generate_state(1)[0])
         torch.manual_seed(seed)  # dropout
         mixed, targets = mix(images, labels, job.config.augmentation, classes=len(job.classes), seed=seed)
         window = min(learning.accumulate, self.batches - batch // learning.accumulate * learning.accumulate)
         full = self.at_whole_step(batch)
         with job.fabric.no_backward_sync(self.network, enabled=not full):
-            logits, *heads = self.network.with_heads(_laid_out(mixed.to(job.fabric.device)))
+            logits, *heads = self.network.with_heads(_laid_out(mixed))
             loss = self.objective(logits.float(), targets)
             for head in heads:
                 loss = loss + learning.auxiliary_weight * self.objective(head.float(), targets)
