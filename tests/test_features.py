@@ -237,12 +237,17 @@ def test_the_cache_is_bounded_and_what_is_used_least_goes_first(tmp_path: Path) 
     assert [len(store.rows([f"image{number}"])) for number, store in enumerate(stores)] == [1, 0, 1]
 
 
-def test_a_folder_that_cannot_be_written_to_is_told(photos: Path, weights: Path, tmp_path: Path) -> None:
+def test_where_nothing_can_be_kept_training_goes_on_to_the_same_weights(
+    photos: Path, weights: Path, tmp_path: Path
+) -> None:
     (tmp_path / "file").write_text("in the way")
-    for off, kind in (({"pixels": "off"}, "features"), ({}, "pixels")):
-        features = {"folder": str(tmp_path / "file"), **off}
-        with pytest.raises(UserError, match="file cannot keep what was computed: Not a directory"):
-            pl.train(photos, **QUICK, mode="probe", weights=str(weights), features=features, runs=tmp_path / kind)
+    settings = {"mode": "probe", "weights": str(weights), "runs": tmp_path / "runs"}
+    usual, without = (
+        pl.train(photos, **QUICK, **settings, features={"folder": str(tmp_path / name)}) for name in ("cache", "file")
+    )
+    assert ready(without).refused == f"{tmp_path}/file cannot keep them: it is a file"
+    kept, held = load_file(usual.model), load_file(without.model)
+    assert all(torch.equal(held[name], tensor) for name, tensor in kept.items())
 
 
 def test_what_is_not_asked_for_is_not_read(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from pellucid.errors import UserError
 
+DECODING = 1  # of what comes out of here: to be raised where a file gives other pixels, since pixels are kept on disk
 MAX_PIXELS = 178_956_970  # half a gigabyte in RGB; Pillow's own limit for what must be a decompression bomb
 MAX_BYTES = 8 * MAX_PIXELS  # what so many pixels take uncompressed at 16 bits, with alpha
 LEAST_SIDE = 2  # pixels: nothing can be seen in fewer

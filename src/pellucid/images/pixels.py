@@ -125,21 +125,26 @@ class PixelCache:
     """Decoded pixels by form and content, shared between runs. What is not kept is decoded by whoever asks.
 
     After `fill`: how many images were `decoded` for it and how many of them at a `reduced` scale, and the bytes
-    `needed` for all that was wanted; whether it `fits` into `room`, and so is kept.
+    `needed` for all that was wanted; whether it `fits` into `room`, and so is kept; `refused` says why
+    the disk did not take it.
     """
 
     def __init__(self, folder: Path, *, limit: int) -> None:
         self.folder, self.limit = folder, limit
         self.rows: dict[Form, dict[str, Row]] = {}
         self.decoded = self.reduced = self.needed = 0
-        self.fits = True
+        self.fits, self.refused = True, ""
         self._sampled: dict[Path, dict[Form, Kept]] = {}
 
     @cached_property
     def room(self) -> int:
         """Bytes that one training's pixels may take."""
-        place = next(place for place in (self.folder, *self.folder.absolute().parents) if place.exists())
-        return int(SHARE * min(self.limit, shutil.disk_usage(place).free))
+        try:
+            place = next(place for place in (self.folder, *self.folder.absolute().parents) if place.exists())
+            free = shutil.disk_usage(place).free
+        except OSError:  # nobody may look at it
+            free = 0
+        return int(SHARE * min(self.limit, free))
 
     @property
     def holds_all(self) -> bool:
@@ -208,6 +213,8 @@ class PixelCache:
                     self.reduced += kept.reduced
         for form, stretch in stretches.items():
             self.rows[form] |= stretch.kept
+            if stretch.refused:
+                self.fits, self.refused = False, f"{self.folder} cannot keep them: {stretch.refused}"
 
     def _estimate(self, wanted: Sequence[Wanted], hashes: Sequence[str | Unreadable], pool: ThreadPoolExecutor) -> None:
         """What all of it takes, judged by a few of the images that are not kept yet."""

@@ -1,40 +1,117 @@
 """Arrays on disk, shared between runs: memory-mapped, bounded, and never believed without their key and their hash.
 
-A key has a folder; in it, each stretch of images that was written at once is one file of their values, end to end
-(.values), beside a note (.json) of whose they are and how they are shaped. The note is written last, so what was
-interrupted does not count; two processes that compute the same write two stretches, and one of them is used.
+A cache has a folder of its own, with a tag in it; on a shelf there each key has a folder, and in that each stretch of
+images that was written at once is one file of their values, end to end (.values), beside a note (.json) of whose they
+are and how they are shaped. The note is written last, so what was interrupted does not count; two processes that
+compute the same write two stretches, and one of them is used. Only notes and what they speak of are ever removed.
 """
 
+import errno
 import hashlib
 import json
 import os
+import re
 import secrets
-import shutil
+import stat
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
+import PIL
 
-from pellucid.errors import UserError
+from pellucid.errors import UserError, listed
+from pellucid.images.decode import DECODING
 from pellucid.records import write
 
-FORMAT = 3
+FORMAT = 4
 VALUES = ".values"
+KEY, STEM = re.compile(r"[0-9a-f]{32}"), re.compile(r"[0-9a-f]{16}")  # names of a key's folder and of its stretches
+NOTED = frozenset({"key", "sha256", "dtype", "images", "shapes"})
+
+TAG = "CACHEDIR.TAG"
+SIGNATURE = "Signature: 8a477f597d28d172789f06886806bc55"  # bford.info/cachedir: backups leave such folders out
+OURS = "# pellucid: what is in here is computed again where it is missing"
+SHELVES = frozenset({"features", "pixels"})  # all that a cache held before it had a tag
+NOBODYS = frozenset({".DS_Store", "Thumbs.db", "desktop.ini", "lost+found"})  # what systems put into any folder
 
 
 def cache_folder(chosen: str | None) -> Path:
     """Where features and pixels are kept: `chosen`, else $PELLUCID_CACHE, else the user's cache."""
-    if chosen:
-        return Path(chosen)
-    if place := os.environ.get("PELLUCID_CACHE"):
-        return Path(place)
-    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "pellucid"
+    # An empty or relative XDG_CACHE_HOME counts as none (XDG Base Directory Specification).
+    home = os.environ.get("XDG_CACHE_HOME", "")
+    usual = f"{home if Path(home).is_absolute() else '~/.cache'}/pellucid"
+    try:
+        return Path(chosen or os.environ.get("PELLUCID_CACHE") or usual).expanduser()
+    except RuntimeError:  # nobody knows a home
+        return Path(tempfile.gettempdir()) / "pellucid-cache"
+
+
+def check_folder(folder: Path) -> None:
+    """Raises UserError where `folder` is not the cache's own: where it holds anything that no cache put there."""
+    strangers = sorted(_strangers(folder))
+    if strangers:
+        own = folder / "pellucid-cache"
+        env = folder == cache_folder(None)
+        raise UserError(
+            f"{folder} is no folder of the cache's own, which removes what is used least: it holds other things",
+            listed(strangers, 5),
+            hint=f"name one that is new or empty: {'PELLUCID_CACHE=' if env else '--features.folder '}{own}",
+        )
+
+
+def _strangers(folder: Path) -> Iterator[str]:
+    if _tagged(folder):
+        return
+    for entry in _entries(folder):
+        if entry.name in NOBODYS:
+            continue
+        keys = entry.name in SHELVES and entry.is_dir(follow_symlinks=False)
+        if not keys or not all(_is_key(each) for each in _entries(entry.path)):
+            yield entry.name
+
+
+def _tagged(folder: Path) -> bool:
+    try:
+        lines = (folder / TAG).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return False
+    return lines[:1] == [SIGNATURE] and OURS in lines
+
+
+def _claim(folder: Path) -> None:
+    """Make the folder and its tag. Raises UserError where it holds other things, OSError where it cannot be made."""
+    check_folder(folder)
+    if folder.is_file():
+        raise NotADirectoryError(errno.ENOTDIR, "it is a file")
+    folder.mkdir(parents=True, exist_ok=True)
+    if not _tagged(folder):
+        write(folder / TAG, f"{SIGNATURE}\n{OURS}\n")
+
+
+def memory_left() -> int | None:
+    """Bytes that this machine, or the container we are in, still has; None where nobody says."""
+    left = []
+    with suppress(OSError, ValueError, StopIteration):
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        left.append(next(1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")))
+    with suppress(OSError, ValueError):  # "max" is no number
+        group = Path("/sys/fs/cgroup")
+        left.append(int((group / "memory.max").read_text()) - int((group / "memory.current").read_text()))
+    return min(left, default=None)
+
+
+class Flat(Protocol):
+    """Arrays, end to end."""
+
+    @property
+    def flat(self) -> npt.NDArray[Any]: ...
 
 
 @dataclass
@@ -53,10 +130,17 @@ class Stretch:
 
 
 @dataclass(frozen=True)
+class Held:
+    """Arrays in memory, where the disk does not take them."""
+
+    flat: npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
 class Row:
     """What a stretch holds of one image."""
 
-    stretch: Stretch
+    stretch: Flat
     start: int
     shape: tuple[int, ...]
 
@@ -66,70 +150,85 @@ class Row:
 
 
 class Store:
-    """The arrays of one key: what was computed, from which images, in which way. `kind` names its shelf."""
+    """The arrays of one key: what was computed, from which images, in which way. `kind` names its shelf.
+
+    The versions of Pillow and of our decoding belong to every key: all of it comes from decoded pixels. `refused` says
+    why the last arrays are not kept on disk, and is empty where they are.
+    """
 
     def __init__(self, folder: Path, kind: str, key: Mapping[str, Any], *, limit: int) -> None:
-        self.key = {"format": FORMAT, **key}
+        self.key = {"format": FORMAT, "pillow": PIL.__version__, "decoding": DECODING, **key}
         self.folder, self.limit = folder, limit
-        self.place = folder / kind / hashlib.sha256(_plain(self.key).encode()).hexdigest()[:32]
+        self.place = folder / kind / _name(self.key)
+        self.refused = ""
 
     def rows(self, images: Sequence[str]) -> dict[str, Row]:
         """The arrays of those `images` (content hashes) that are here and whole; damaged stretches are removed.
 
         Stretches that hold none of them, of other data under the same key, are neither read nor counted as used.
+        A folder that cannot be read holds nothing.
         """
         wanted, found = set(images), dict[str, Row]()
-        for note in sorted(self.place.glob("*.json")):
-            held = self._read(note, wanted)
+        for note, noted in _notes(self.place) if self._is_real() else ():
+            held = self._read(note, noted, wanted)
             if held is None:
-                note.unlink(missing_ok=True)
-                note.with_suffix(VALUES).unlink(missing_ok=True)
+                _remove(note)
                 continue
             used = {name: row for name, row in held.items() if name in wanted}
             for name, row in used.items():
                 found.setdefault(name, row)
             if used:
-                note.touch()  # used now: what is used least goes first
+                with suppress(OSError):  # a folder that can only be read
+                    os.utime(note)  # used now: what is used least goes first
         return found
 
     def add(self, images: Sequence[str], arrays: Sequence[npt.NDArray[Any]]) -> dict[str, Row]:
         """Keep an array (all of one dtype, of any shape) for each of `images`.
 
-        Gives them back as kept; the least recently used of other keys make room. Raises UserError where the folder
-        cannot be written to.
+        Gives them back as kept; the least recently used of other keys make room. Where the folder cannot be written to
+        or has no room, they are held in memory, and `refused` says why. Raises UserError for a folder that holds other
+        things.
         """
         with self.writing() as stretch:
             for image, array in zip(images, arrays, strict=True):
                 stretch.append(image, array)
-        return stretch.kept
+        if not stretch.refused:
+            return stretch.kept
+        values = Held(np.concatenate([array.reshape(-1) for array in arrays]))
+        return _rows(values, images, [array.shape for array in arrays])
 
     @contextmanager
     def writing(self) -> Iterator["Writing"]:
         """A stretch to which arrays are appended; kept when the context ends, and gone without a trace if it breaks.
 
-        Raises UserError where the folder cannot be written to.
+        Where the folder cannot be written to or has no room, nothing is kept, and `refused` says why, of the stretch
+        too. Raises UserError for a folder that holds other things.
         """
-        stretch = Writing(self.place / secrets.token_hex(8))
+        stretch = Writing(
+            self.place / secrets.token_hex(8), room=self.limit - sum(size for size, _ in _files(self.place))
+        )
         try:
-            self.place.mkdir(parents=True, exist_ok=True)
-            try:
-                with stretch.partial.open("wb") as stretch.file:
-                    yield stretch
-                if stretch.images:
+            with stretch.trying():
+                _claim(self.folder)
+                if not self._is_real():
+                    raise OSError(f"{self.place} is a link")
+                stretch.open()
+            yield stretch
+            if stretch.images:
+                with stretch.trying():
                     stretch.keep(self.key)
                     self._make_room()
-            finally:
-                stretch.partial.unlink(missing_ok=True)
-        except OSError as cause:
-            raise UserError(
-                f"{self.folder} cannot keep what was computed: {cause.strerror or cause}",
-                hint="name another --features.folder, or go without: --features.cache off --features.pixels off",
-            ) from cause
+        finally:
+            stretch.close()
+            self.refused = stretch.refused and f"{self.folder} cannot keep them: {stretch.refused}"
 
-    def _read(self, note: Path, wanted: set[str]) -> dict[str, Row] | None:
+    def _is_real(self) -> bool:
+        """Whether no link leads out of the cache: of what is elsewhere, nothing is ours to write or to remove."""
+        return not (self.place.is_symlink() or self.place.parent.is_symlink())
+
+    def _read(self, note: Path, noted: Mapping[str, Any], wanted: set[str]) -> dict[str, Row] | None:
         """What a stretch holds, None where it is damaged."""
         try:
-            noted = json.loads(note.read_text(encoding="utf-8"))
             file = note.with_suffix(VALUES)
             if noted["key"] != json.loads(_plain(self.key)):
                 return None
@@ -143,49 +242,94 @@ class Store:
 
     def _make_room(self) -> None:
         """Remove other keys, the least recently used first, until all fit; what this key holds is in use."""
-        keys = [place for place in self.folder.glob("*/*") if place.is_dir()]
+        shelves = [Path(entry.path) for entry in _entries(self.folder) if entry.is_dir(follow_symlinks=False)]
+        keys = [Path(entry.path) for shelf in shelves for entry in _entries(shelf) if _is_key(entry)]
         used = {place: sum(size for size, _ in _files(place)) for place in keys}
         moments = {place: max((moment for _, moment in _files(place)), default=0.0) for place in keys}
         for place in sorted(keys, key=moments.__getitem__):
             if sum(used.values()) <= self.limit:
                 return
             if place != self.place:
-                shutil.rmtree(place, ignore_errors=True)
+                _remove_key(place)
                 used[place] = 0
 
 
 class Writing:
-    """A stretch as it is written, hashed as it goes; `kept` once it is whole."""
+    """A stretch as it is written, hashed as it goes; `kept` once it is whole, or `refused` with the reason."""
 
-    file: IO[bytes]
-
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, room: int) -> None:
         self.path, self.partial = path, path.with_suffix(f".{os.getpid()}.part")
+        self.room = room
+        self.file: IO[bytes] | None = None
         self.images: list[str] = []
         self.shapes: list[tuple[int, ...]] = []
         self.dtype = ""
         self.kept: dict[str, Row] = {}
+        self.refused = ""
         self._hash = hashlib.sha256()
+
+    @contextmanager
+    def trying(self) -> Iterator[None]:
+        """What the disk refuses in it ends the writing, and nothing else."""
+        try:
+            yield
+        except OSError as cause:
+            self.refused = cause.strerror or str(cause)
+            self.kept = {}
+            self.close()
+
+    def open(self) -> None:
+        for last in (False, True):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                self.file = self.partial.open("xb")
+                return
+            except FileNotFoundError:  # another process has just made room
+                if last:
+                    raise
 
     def append(self, image: str, array: npt.NDArray[Any]) -> None:
         """The array (of one dtype with all the others) of `image`, a content hash."""
+        if self.file is None:
+            return
         values = np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
-        self.file.write(values)
-        self._hash.update(values)
-        self.images.append(image)
-        self.shapes.append(array.shape)
-        self.dtype = array.dtype.str
+        self.room -= len(values)
+        with self.trying():
+            if self.room < 0:
+                raise OSError("they are more than the cache may take (--cache-size)")
+            self.file.write(values)
+            self._hash.update(values)
+            self.images.append(image)
+            self.shapes.append(array.shape)
+            self.dtype = array.dtype.str
 
     def keep(self, key: Mapping[str, Any]) -> None:
         """Give the stretch its name, then its note."""
+        if self.file is None:
+            return
+        self.file.close()  # what the disk refuses at last, it refuses here
         file = self.path.with_suffix(VALUES)
         self.partial.replace(file)
-        note = {"key": key, "sha256": self._hash.hexdigest(), "dtype": self.dtype}
+        note: dict[str, Any] = {"key": key, "sha256": self._hash.hexdigest(), "dtype": self.dtype}
+        note |= {"images": self.images, "shapes": self.shapes}
+        try:
+            write(self.path.with_suffix(".json"), json.dumps(note))
+        except BaseException:
+            file.unlink(missing_ok=True)
+            raise
         self.kept = _rows(Stretch(file, self.dtype), self.images, self.shapes)
-        write(self.path.with_suffix(".json"), json.dumps(note | {"images": self.images, "shapes": self.shapes}))
+
+    def close(self) -> None:
+        """Leave nothing behind that is not kept."""
+        if self.file is not None:
+            with suppress(OSError):
+                self.file.close()
+            with suppress(OSError):
+                self.partial.unlink(missing_ok=True)
+        self.file = None
 
 
-def _rows(stretch: Stretch, images: list[str], shapes: Sequence[Any]) -> dict[str, Row]:
+def _rows(stretch: Flat, images: Sequence[str], shapes: Sequence[Any]) -> dict[str, Row]:
     """Opens the stretch, so that it stays open whoever makes room. Raises ValueError where it holds something else."""
     if len(shapes) != len(images) or sum(prod(shape) for shape in shapes) != len(stretch.flat):
         raise ValueError("the note speaks of other arrays")
@@ -196,17 +340,55 @@ def _rows(stretch: Stretch, images: list[str], shapes: Sequence[Any]) -> dict[st
     return found
 
 
-def _files(place: Path) -> Iterator[tuple[int, float]]:
+def _entries(folder: str | Path) -> list["os.DirEntry[str]"]:
+    """What lies in a folder; nothing where it is none, or another process removed it."""
     try:
-        paths = list(place.iterdir())
-    except OSError:  # another process removed it
-        return
-    for path in paths:
-        try:
-            state = path.stat()
-        except OSError:
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except OSError:
+        return []
+
+
+def _is_key(entry: "os.DirEntry[str]") -> bool:
+    return KEY.fullmatch(entry.name) is not None and entry.is_dir(follow_symlinks=False)
+
+
+def _notes(place: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Every file in `place` that is a note by its name and its fields, with what it says; no link is followed."""
+    for entry in sorted(_entries(place), key=lambda entry: entry.name):
+        path = Path(entry.path)
+        if path.suffix != ".json" or not STEM.fullmatch(path.stem) or not entry.is_file(follow_symlinks=False):
             continue
-        yield state.st_size, state.st_mtime
+        with suppress(OSError, ValueError):
+            noted = json.loads(path.read_text(encoding="utf-8"))
+            if isinstance(noted, dict) and noted.keys() == NOTED:
+                yield path, noted
+
+
+def _remove_key(place: Path) -> None:
+    """A key's notes, what they speak of, and the folder if that was all; whatever else lies there stays."""
+    for note, noted in _notes(place):
+        if _name(noted["key"]) == place.name:
+            _remove(note)
+    with suppress(OSError):
+        place.rmdir()
+
+
+def _remove(note: Path) -> None:
+    with suppress(OSError):  # a folder that can only be read, or another process was quicker
+        values = note.with_suffix(VALUES)
+        if values.exists() and stat.S_ISREG(values.lstat().st_mode):
+            values.unlink()
+        note.unlink()
+
+
+def _files(place: Path) -> Iterator[tuple[int, float]]:
+    """The size and the last use of all that lies in a key's folder."""
+    for entry in _entries(place):
+        with suppress(OSError):
+            if entry.is_file(follow_symlinks=False):
+                state = entry.stat(follow_symlinks=False)
+                yield state.st_size, state.st_mtime
 
 
 def _hash(path: Path) -> str:
@@ -214,5 +396,10 @@ def _hash(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _plain(key: Mapping[str, Any]) -> str:
+def _name(key: Any) -> str:
+    """Of the folder that a key has."""
+    return hashlib.sha256(_plain(key).encode()).hexdigest()[:32]
+
+
+def _plain(key: Any) -> str:
     return json.dumps(key, sort_keys=True, separators=(",", ":"))

@@ -28,9 +28,12 @@ def transfer_words(event: Transfer) -> str:
 
 def _pixels(event: PixelsReady) -> str:
     what = f"pixels of {counted(event.images, 'image')}"
+    if event.refused:
+        return f"{what} are decoded anew each epoch: {event.refused}"
     if not event.kept:
         sizes = f"{short_number(event.needed)}B where {short_number(event.room)}B may be taken"
-        return f"{what} are decoded anew each epoch: to keep them would take {sizes} (--cache-size)"
+        half = "half of --cache-size, or of what is free on the disk"
+        return f"{what} are decoded anew each epoch: to keep them would take {sizes} ({half})"
     if not event.needed:
         return f"{what} are decoded as they are asked for"
     if not event.decoded:
@@ -60,9 +63,10 @@ def _features(event: FeaturesReady) -> str:
     if not event.computed:
         return f"{what}: all were kept"
     pace = event.computed / max(event.seconds, 1e-9)
+    kept = f"held in memory as {event.kept}: {event.refused}" if event.refused else f"kept as {event.kept}"
     return (
         f"{what}: {event.computed:,} computed in {duration(event.seconds)} ({pace:,.0f} images/s, {event.precision}), "
-        f"kept as {event.kept}"
+        f"{kept}"
     )
 
 

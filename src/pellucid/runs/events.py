@@ -106,6 +106,7 @@ class PixelsReady(Record):
 
     `decoded` counts images whose pixels were not kept before, `reduced` those of them at a reduced scale. `needed` and
     `room` are bytes: of all pixels, and what they may take; `kept`: whether they are, or are decoded in each epoch.
+    `refused`: why the disk did not take them.
     """
 
     event: Literal["pixels_ready"] = "pixels_ready"
@@ -116,6 +117,7 @@ class PixelsReady(Record):
     needed: int
     room: int
     kept: bool
+    refused: str = ""
     seconds: float
 
 
@@ -124,6 +126,7 @@ class FeaturesReady(Record):
 
     `computed` counts images and views that were not there yet. `precision` is what they were computed with, and
     `difference` how far that was from the plain network on a few images, as a share of the features' spread.
+    `refused`: why the disk did not take them, so that they are held in memory, for this run alone.
     """
 
     event: Literal["features_ready"] = "features_ready"
@@ -135,6 +138,7 @@ class FeaturesReady(Record):
     precision: str
     difference: float
     kept: str  # "float16" or "float32"
+    refused: str = ""
     seconds: float
 
 

@@ -13,10 +13,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from pellucid.errors import UserError
 from pellucid.images.augmentation import Augmentation
 from pellucid.images.loading import Images, Loader
 from pellucid.images.preprocessing import Preprocessing, averaged
-from pellucid.images.store import Row, Store
+from pellucid.images.store import Row, Store, memory_left
 from pellucid.networks.build import Network
 from pellucid.networks.halves import Halves
 from pellucid.networks.quick import keep_memory, native_bfloat16, quick
@@ -146,7 +147,8 @@ def _gathered(rows: Sequence[Row]) -> npt.NDArray[np.float32]:
 @dataclass
 class Extraction:
     """Everything that turns images into features. Of the last run, `found` has
-    the features of each view, and `computed` counts those that were not kept before.
+    the features of each view, and `computed` counts those that were not kept before. `refused` says why the disk did
+    not take them: then they are held in memory.
     """
 
     network: Network
@@ -159,6 +161,7 @@ class Extraction:
     workers: int
     seed: int
     computed: int = 0
+    refused: str = ""
     found: list[dict[str, Row]] = field(default_factory=list)
 
     @cached_property
@@ -214,8 +217,21 @@ class Extraction:
                             break
                     features = self._kept(np.concatenate(made))
                     known |= store.add([hashes[index] for index in part[: len(features)]], list(features))
+                    if store.refused:
+                        self.refused = store.refused
+                        self._check_memory(len(missing) - start + (first + views - 1 - view) * len(images), features)
                     if interruption.asked:
                         raise Interrupted
+
+    def _check_memory(self, images: int, features: npt.NDArray[Any]) -> None:
+        """Raises UserError where memory will not hold features like these of as many `images`."""
+        takes, left = images * features[:1].nbytes, memory_left()
+        if left is not None and takes > left / 2:
+            raise UserError(
+                f"{self.refused}; and they take {takes / 1e9:,.1f} GB, more than half of the memory that is left",
+                hint="PELLUCID_CACHE=FOLDER names a place with more room; --features.cache off computes them anew "
+                "in each epoch (of a probe with --optimizer adamw)",
+            )
 
     def features(self, images: Images, hashes: Sequence[str]) -> Features:
         """What the last `run` found and kept, as training data."""

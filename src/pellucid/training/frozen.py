@@ -140,7 +140,7 @@ def features_of(
     """
     config = job.config
     images = {part: each for part, each in (("train", job.train), ("validation", job.validation)) if part in which}
-    began, computed, made = perf_counter(), 0, []
+    began, computed, made, refused = perf_counter(), 0, list[Features](), ""
     assert isinstance(job.train, Images)
     device = job.fabric.device
     job.network.eval().to(device)
@@ -174,6 +174,7 @@ def features_of(
                 yield Preparing(phase=phase, done=done, total=total)
             made.append(extraction.features(each, hashes))
             computed += extraction.computed
+            refused = refused or extraction.refused
     yield FeaturesReady(
         time=now(),
         end_point=cut.place,
@@ -183,6 +184,7 @@ def features_of(
         precision=extraction.engine.precision,
         difference=extraction.engine.difference,
         kept=config.features.precision,
+        refused=refused,
         seconds=perf_counter() - began,
     )
     return made

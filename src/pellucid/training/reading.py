@@ -62,6 +62,7 @@ def _decoded(
         needed=pixels.needed,
         room=pixels.room,
         kept=pixels.fits,
+        refused=pixels.refused,
         seconds=perf_counter() - began,
     )
     return found, told

@@ -19,7 +19,7 @@ from pellucid.images.pixels import PixelCache
 from pellucid.images.preprocessing import Preprocessing
 from pellucid.images.sources import read_samples
 from pellucid.images.split import Split, split
-from pellucid.images.store import cache_folder
+from pellucid.images.store import cache_folder, check_folder
 from pellucid.networks.build import Network, network
 from pellucid.networks.published import default_preprocessing, published_weights
 from pellucid.networks.quick import keep_memory, native_bfloat16
@@ -70,6 +70,7 @@ def train_events(config: Config, *, began: float | None = None) -> Iterator[Even
     began = perf_counter() if began is None else began
     if config.machine.threads:
         torch.set_num_threads(config.machine.threads)
+    pixels = _pixel_cache(config)
     yield Preparing(phase="reading the data", done=0, total=0)
     samples = read_samples(config.data.folder, config.data.source)
     yield from (Noted(time=now(), words=note) for note in samples.notes)
@@ -83,7 +84,6 @@ def train_events(config: Config, *, began: float | None = None) -> Iterator[Even
     if config.weights == "none" and (config.mode == "probe" or config.train_from):
         yield Noted(time=now(), words="what is frozen stays at random weights, since the weights are none")
     check_solvable(prepared.network, config)
-    pixels = PixelCache(cache_folder(config.features.folder), limit=bytes_of(config.features.size))
     readable = yield from checked(samples, config, prepared.preprocessing, pixels)
     yield Preparing(phase="splitting", done=0, total=0)
     parts = split(
@@ -147,12 +147,20 @@ def resume_events(run: str | Path) -> Iterator[Event]:
     else:
         load_network(folder, net)  # what is frozen is needed before training goes on
         prepared = Prepared(net, preprocessing, provenance["chosen"]["weights"])
-    pixels = PixelCache(cache_folder(config.features.folder), limit=bytes_of(config.features.size))
+    pixels = _pixel_cache(config)
     told = yield from unchanged(parts, config, preprocessing, pixels)
     job = _job(config, folder, parts, prepared, fabric, precision, provenance, pixels)
     for plan in (event for event in folder.events() if isinstance(event, Planned)):
         job = _limited(job, plan, began=perf_counter() - (position.seconds if position else 0.0))
     yield from _kept(folder, _trained(job, parts, position, [told]))
+
+
+def _pixel_cache(config: Config) -> PixelCache:
+    """Raises UserError where the cache's folder holds other things and anything is to be kept in it."""
+    folder = cache_folder(config.features.folder)
+    if "auto" in (config.features.pixels, config.features.cache):
+        check_folder(folder)
+    return PixelCache(folder, limit=bytes_of(config.features.size))
 
 
 def _trained(job: Job, parts: Split, position: Position | None, told: Sequence[Event]) -> Iterator[Event]:
