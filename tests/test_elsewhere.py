@@ -16,8 +16,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 import pellucid as pl
 from pellucid.errors import UserError
@@ -156,23 +154,6 @@ def test_arrays_of_every_kind_come_out_of_a_pickle_as_pickle_has_them(tmp_path: 
         assert found[name].tolist() == array.tolist(), name
 
 
-@settings(max_examples=60, deadline=None)
-@given(st.sampled_from(["small_2.pdparams", "small_4.pdparams", "small.keras", "small.weights.h5"]), st.data())
-def test_a_damaged_file_is_read_or_refused_and_nothing_else(
-    tmp_path_factory: pytest.TempPathFactory, name: str, data: st.DataObject
-) -> None:
-    content = bytearray((HERE / name).read_bytes())
-    for _ in range(data.draw(st.integers(1, 4))):
-        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
-    content = content[: data.draw(st.integers(0, len(content)) | st.just(len(content)))]
-    file = tmp_path_factory.mktemp("damaged") / name
-    file.write_bytes(content)
-    try:
-        assert all(isinstance(tensor, torch.Tensor) for tensor in read_tensors(file).values())
-    except UserError as error:
-        assert str(file) in str(error)
-
-
 def test_a_keras_file_of_another_network_is_refused_by_name() -> None:
     net = pl.network("resnet50", 7, size=32, conventions="tensorflow")
     with pytest.raises(UserError, match=r"conv1_conv/kernel is 4x3x3x3, and conv1\.conv\.weight is 64x3x7x7") as caught:
@@ -183,7 +164,7 @@ def test_a_keras_file_of_another_network_is_refused_by_name() -> None:
 def test_a_zip_that_is_no_keras_file_is_refused(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "other.keras", "w") as archive:
         archive.writestr("readme.txt", "no model")
-    with pytest.raises(UserError, match=r"is not a \.keras file"):
+    with pytest.raises(UserError, match=r"a zip archive of other things \(readme\.txt\)"):
         read_tensors(tmp_path / "other.keras")
 
 

@@ -1,192 +1,267 @@
-"""Files of weights, whatever framework wrote them, as tensors by the names that they have there."""
+"""Files of weights, whatever framework wrote them, as tensors by the names that they have there.
 
-import json
+What a file is, its content tells (kinds); where in it the tensors are, its structure (states). Nothing is unpickled.
+"""
+
 import pickle
-from collections.abc import Callable, Iterator, Mapping
-from io import BytesIO
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
-from zipfile import BadZipFile, ZipFile
+from typing import Any
+from zipfile import ZipFile
 
 import torch
-from numpy import load, ndarray
-from safetensors import SafetensorError
+from numpy import ndarray
+from numpy.lib import format as npy
 from safetensors.torch import load_file
 from torch import Tensor
 
-from pellucid.errors import UserError
+from pellucid.errors import UserError, listed
+from pellucid.networks.kinds import AGAIN, FORMATS, SUFFIXES, check_growth, parts_of, recognise
 from pellucid.networks.pickled import NotPlain, arrays_of
+from pellucid.networks.states import State, same, states_in, without
 
-FORMATS = ".safetensors, .pth, .npz, .h5, .keras, .pdparams or a TensorFlow checkpoint"
-# What a layer of Keras keeps, in its order; a norm may lack its scale.
-KERAS_TENSORS = ("kernel", "bias")
-KERAS_NORM = ("gamma", "beta", "moving_mean", "moving_variance")
+IN_FOLDERS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin.index.json")
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a file of weights holds: its dictionaries of tensors, the likeliest first, and the `files` that were read.
+
+    `notes` are sentences about what was decided while reading.
+    """
+
+    path: Path
+    files: tuple[Path, ...]
+    states: tuple[State, ...]
+    notes: tuple[str, ...] = ()
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
     """The tensors in a file, by its own names and with its own order of axes; nothing is ever unpickled.
 
-    Formats: .safetensors; .pth, .pt and .th, read weights-only; .npz; Keras' .h5 and .keras; Paddle's .pdparams; and,
-    where tensorflow is installed, its checkpoints. Raises UserError where the file is none of them, or is damaged.
+    Formats: .safetensors; .pth, .pt, .ckpt and .th, read weights-only; .npz; Keras' .h5 and .keras; Paddle's
+    .pdparams; and, where tensorflow is installed, its checkpoints; known by content, whatever the suffix. Raises
+    UserError where the file is none of them, is damaged, or holds the weights of several models.
     """
+    first, *others = read_weights(path).states
+    rivals = [state for state in others if (state.averaged, len(state.tensors)) == (first.averaged, len(first.tensors))]
+    if any(not same(first.tensors, state.tensors) for state in rivals):
+        raise several(str(path), [state.where for state in (first, *rivals)])
+    tensors = first.tensors
+    while all(name.startswith("module.") for name in tensors):  # saved out of torch's DataParallel
+        tensors = without("module.", tensors)
+    return dict(tensors)
+
+
+def read_weights(path: Path) -> Found:
+    """Everything in a file, or a folder, that may be a model's weights; at least one dictionary of tensors.
+
+    A folder (a run's, or one that a model was published as) stands for the model.safetensors in it. Raises UserError
+    as read_tensors.
+    """
+    chosen = weights_file(path)
+    if chosen != path:
+        found = read_weights(chosen)
+        return Found(found.path, found.files, found.states, (f"the weights are {chosen}", *found.notes))
     checkpoint = _checkpoint(path)
     if checkpoint is not None:
-        return _from_tensorflow(checkpoint)
-    if not path.is_file():
-        raise UserError(f"{path} is not there", hint=f"--weights takes {FORMATS}, or imagenet")
-    found = as_tensors(READERS.get(path.suffix.lower(), _from_torch)(path))
-    if not found:
+        return _found(path, sorted(path.parent.glob(f"{checkpoint.name}.[id]*")), _from_tensorflow(checkpoint))
+    named = recognise(path)
+    if named.kind == "parts":
+        return _from_parts(path)
+    notes: list[str] = []
+    try:
+        content = READERS[named.kind](path, notes)
+    except UserError:
+        raise
+    except MemoryError as cause:
+        raise UserError(f"{path} says that it holds more than the memory does", hint=AGAIN) from cause
+    except Exception as cause:  # what is damaged ends each library's reader in errors of its own, of many kinds
+        said = (str(cause).splitlines() or [type(cause).__name__])[0]
+        raise UserError(f"{path} looks like {named.words}, and is damaged or cut short", [said], hint=AGAIN) from cause
+    return _found(path, [path], content, notes)
+
+
+def _found(path: Path, files: Iterable[Path], content: object, notes: Iterable[str] = ()) -> Found:
+    try:
+        states = states_in(content) if isinstance(content, Mapping) else ()
+    except UserError as error:
+        raise UserError(f"{path} cannot be used: {error.problem}", error.details, error.hint) from error
+    if not states:
         raise UserError(f"{path} holds no tensors by name", hint="save a model's weights, not something else of it")
-    return found
+    if path.is_file():
+        check_growth(path, sum(tensor.nbytes for state in states for tensor in state.tensors.values()))
+    return Found(path, tuple(files), states, tuple(notes))
 
 
-def as_tensors(values: Mapping[str, Any]) -> dict[str, Tensor]:
-    """The tensors and arrays among `values`; a checkpoint often holds an epoch, a name or nothing beside them."""
-    numbers = {name: value for name, value in values.items() if isinstance(value, Tensor) or _of_numbers(value)}
-    found = {str(name): torch.as_tensor(_native(value)) for name, value in numbers.items()}
-    parallel = all(name.startswith("module.") for name in found)  # saved out of torch's DataParallel
-    return {name.removeprefix("module.") if parallel else name: value for name, value in found.items()}
+def several(where: str, places: Iterable[str]) -> UserError:
+    """The error for weights of several models in one file, none of which is the average of another."""
+    return UserError(
+        f"{where} holds the weights of several models that fit, and they differ",
+        listed([place or "the outermost names" for place in places]),
+        hint="save the one that you want alone: torch.save(torch.load(FILE)[NAME], 'weights.pth')",
+    )
 
 
-def _of_numbers(value: object) -> bool:
-    return isinstance(value, ndarray) and value.dtype.kind in "biuf"
-
-
-def _native(value: Tensor | ndarray) -> Tensor | ndarray:
-    """Torch knows one order of bytes, the machine's."""
-    return value if isinstance(value, Tensor) else value.astype(value.dtype.newbyteorder("="), copy=False)
-
-
-def _from_safetensors(path: Path) -> dict[str, Tensor]:
+def weights_file(path: Path) -> Path:
+    """The file that a folder stands for; `path` itself for anything else. UserError where nothing is there."""
     try:
-        return load_file(path)
-    except (SafetensorError, OSError) as cause:
-        raise UserError(f"{path} is not a .safetensors file, or it is damaged", [str(cause)]) from cause
-
-
-def _from_torch(path: Path) -> Mapping[str, Any]:
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as cause:
+        if path.is_file() or _checkpoint(path) is not None:
+            return path
+        inside = sorted(path.iterdir()) if path.is_dir() else None
+        there = path.exists()
+    except OSError as cause:
         raise UserError(
-            f"{path} holds more than weights, and running a pickle can run anything",
-            [str(cause).splitlines()[0]],
-            hint="save its state_dict alone, best as .safetensors",
+            f"{str(path)[:80]} cannot be read: {cause.strerror}", hint=f"--weights takes {FORMATS}"
         ) from cause
-    except (RuntimeError, EOFError, ValueError, OSError, KeyError) as cause:
-        raise UserError(f"{path} holds no weights, or it is damaged", [str(cause).splitlines()[0]]) from cause
-    while isinstance(content, Mapping) and not any(isinstance(value, Tensor) for value in content.values()):
-        inside = [content[name] for name in ("state_dict", "model", "model_state_dict") if name in content]
-        if not inside:
-            break
-        content = inside[0]
+    if inside is None:
+        what = "is no file" if there else "is not there"
+        raise UserError(f"{path} {what}", hint=f"--weights takes {FORMATS}, or imagenet")
+    if known := next((path / name for name in IN_FOLDERS if path / name in inside), None):
+        return known
+    if (path / "config.toml") in inside:
+        raise UserError(
+            f"{path} is a run without a model yet", hint=f"`pellucid resume {path}` goes on with its training"
+        )
+    if (path / "saved_model.pb") in inside:
+        hint = "in Keras: model.save_weights('model.weights.h5')"
+        raise UserError(f"{path} is a SavedModel of TensorFlow, which has no names of layers", hint=hint)
+    of_weights = [file.name for file in inside if file.suffix.lower() in (*SUFFIXES, ".index")]
+    raise UserError(
+        f"{path} is a folder",
+        [f"in it: {', '.join(listed(of_weights, 5))}"] if of_weights else ["nothing in it is known to be weights"],
+        hint=f"--weights {path / of_weights[0]}" if of_weights else f"--weights takes {FORMATS}, or a run's folder",
+    )
+
+
+def _from_parts(path: Path) -> Found:
+    """A model in several files beside a list of them, as large ones are published; a part is a name, and no path."""
+    held = parts_of(path)
+    files = sorted(set(held.values()))
+    if strange := [part for part in files if not re.fullmatch(r"[\w.-]+", part) or part.startswith(".")]:
+        raise UserError(f"{path} names a part that is no file beside it: {strange[0]!r}", hint=AGAIN)
+    if missing := [part for part in files if not (path.parent / part).is_file()]:
+        raise UserError(f"{path} lists parts that are not beside it", listed(missing), hint="get all of its parts")
+    parts = {part: read_tensors(path.parent / part) for part in files}
+    if lost := [name for name, part in held.items() if name not in parts[part]]:
+        raise UserError(f"{path} says that {held[lost[0]]} holds {lost[0]}, and it does not", hint=AGAIN)
+    content = {name: parts[part][name] for name, part in held.items()}
+    return Found(path, (path, *(path.parent / part for part in files)), states_in(content))
+
+
+def _from_safetensors(path: Path, notes: list[str]) -> Mapping[str, Any]:  # noqa: ARG001 - as all readers
+    return load_file(path)
+
+
+class _Unread:
+    """Stands for whatever a pickle would have imported and called besides tensors: nothing is done, or kept."""
+
+    def __new__(cls, *_: object, **__: object) -> "_Unread":
+        return super().__new__(cls)
+
+    def __init__(self, *_: object, **__: object) -> None:
+        pass
+
+    def __setstate__(self, state: object) -> None:
+        pass
+
+
+def _from_torch(path: Path, notes: list[str]) -> Mapping[str, Any]:
+    """Tensors, and the plain values beside them, by torch's own restricted reader.
+
+    A checkpoint often holds something else as well (its settings, a number of NumPy): of that nothing is imported or
+    called, a stand-in takes its place. A whole model that was pickled has no dictionary of tensors, and is refused.
+    """
+    with path.open("rb") as file:  # by a name that ends with .safetensors, torch would read that
+        try:
+            content, others = torch.load(file, map_location="cpu", weights_only=True), []
+        except pickle.UnpicklingError as cause:
+            try:
+                file.seek(0)
+                others = sorted(torch.serialization.get_unsafe_globals_in_checkpoint(file))
+                with torch.serialization.safe_globals([(_Unread, name) for name in others]):  # type: ignore[list-item]
+                    file.seek(0)
+                    content = torch.load(file, map_location="cpu", weights_only=True)
+            except (
+                pickle.UnpicklingError,
+                ValueError,
+                RuntimeError,
+            ):  # or an old file, whose names torch does not list
+                raise _more_than_weights(path, str(cause).splitlines()[0]) from cause
+    if others and not (isinstance(content, Mapping) and states_in(content)):
+        raise _more_than_weights(path, f"it is made of {', '.join(listed(others, 3))}")
+    if others:
+        notes.append(f"{path.name} also holds {', '.join(listed(others, 3))}, which was not read")
     return content if isinstance(content, Mapping) else {}
 
 
-def _from_numpy(path: Path) -> dict[str, ndarray]:
-    try:
-        with load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file}
-    except (OSError, ValueError, BadZipFile) as cause:
-        raise UserError(f"{path} is not an .npz of plain arrays, or it is damaged", [str(cause)]) from cause
+def _more_than_weights(path: Path, why: str) -> UserError:
+    return UserError(
+        f"{path} holds more than weights, and running a pickle can run anything",
+        [why],
+        hint="save its weights alone, where the model is: torch.save(model.state_dict(), 'weights.pth')",
+    )
 
 
-def _from_paddle(path: Path) -> dict[str, Any]:
+def _from_numpy(path: Path, notes: list[str]) -> dict[str, ndarray]:  # noqa: ARG001 - as all readers
+    """The arrays of an .npz, each as long as its header says. NumPy would make the room first, and read then."""
+    found = {}
+    with ZipFile(path) as archive:
+        for member in (member for member in archive.infolist() if member.filename.endswith(".npy")):
+            name = member.filename.removesuffix(".npy")
+            with archive.open(member) as file:
+                version = npy.read_magic(file)  # type: ignore[no-untyped-call]
+                header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+                shape, _, dtype = header(file)  # type: ignore[no-untyped-call]
+                if dtype.hasobject:
+                    hint = "save plain arrays: numpy.savez(FILE, **{name: array})"
+                    raise UserError(f"{path} holds {name} as a pickled object, which is not run", hint=hint)
+                size = dtype.itemsize
+                for side in shape:
+                    size *= side
+                if min(shape, default=0) < 0 or size != member.file_size - file.tell():
+                    raise ValueError(f"{name} is not as long as it says")
+            with archive.open(member) as file:
+                found[name] = npy.read_array(file, allow_pickle=False)  # type: ignore[no-untyped-call]
+    return found
+
+
+def _from_pickle(path: Path, notes: list[str]) -> dict[str, Any]:  # noqa: ARG001 - as all readers
     """Paddle pickles dictionaries of arrays; some of its versions write each as a pair of its inner name and itself."""
     try:
         content = arrays_of(path)
     except NotPlain as cause:
-        hint = "save the model's state_dict alone: paddle.save(model.state_dict(), 'file.pdparams')"
-        raise UserError(f"{path} holds more than weights: {cause}", hint=hint) from cause
-    except ValueError as cause:
-        raise UserError(f"{path} holds no weights of Paddle, or it is damaged", [str(cause)]) from cause
+        raise _more_than_weights(path, str(cause)) from cause
     items = content.items() if isinstance(content, dict) else ()
-    return {name: value[1] if isinstance(value, tuple) and len(value) == 2 else value for name, value in items}
-
-
-def _from_h5(path: Path) -> dict[str, ndarray]:
-    with path.open("rb") as file:
-        return _keras_layers(file, path, layers=None)
-
-
-def _from_keras(path: Path) -> dict[str, ndarray]:
-    """A .keras file is a zip: the weights, and in config.json the layers in their order."""
-    try:
-        with ZipFile(path) as archive:
-            config = json.loads(archive.read("config.json"))
-            weights = BytesIO(archive.read("model.weights.h5"))
-    except (BadZipFile, KeyError, ValueError, OSError) as cause:
-        raise UserError(f"{path} is not a .keras file, or it is damaged", [str(cause)]) from cause
-    layers = [(layer["class_name"], layer["config"]["name"]) for layer in config["config"].get("layers", [])]
-    return _keras_layers(weights, path, layers=layers)
-
-
-def _keras_layers(file: BinaryIO, path: Path, *, layers: list[tuple[str, str]] | None) -> dict[str, ndarray]:
-    """`layer/kernel` and the like, out of the three ways in which Keras has written HDF5."""
-    import h5py
-
-    try:
-        with h5py.File(file, "r") as content:
-            found = dict(_named_arrays(content))
-            found |= dict(_numbered_arrays(content, _names_by_group(layers)))
-            return found
-    except (OSError, KeyError, RuntimeError, ValueError) as cause:
-        raise UserError(f"{path} is not an HDF5 file of Keras, or it is damaged", [str(cause)]) from cause
-
-
-def _named_arrays(content: Any) -> Iterator[tuple[str, ndarray]]:
-    """Up to Keras 2, and .h5 since: every layer's group lists the names of its arrays, such as conv1/kernel:0."""
-    for group in _groups(content):
-        for name in group.attrs.get("weight_names", ()):
-            full = name.decode() if isinstance(name, bytes) else str(name)
-            layer, _, tensor = full.removesuffix(":0").rpartition("/")
-            yield f"{layer.rpartition('/')[2]}/{tensor}", group[full][()]
-
-
-def _numbered_arrays(content: Any, names: Mapping[str, str]) -> Iterator[tuple[str, ndarray]]:
-    """Keras 3: a layer's arrays are numbered in a group `vars`, which knows the layer's name since 3.7 or so."""
-    for group in _groups(content):
-        held = group.get("vars")
-        if held is None or not len(held) or group.name.startswith("/optimizer"):
-            continue
-        layer = held.attrs.get("name") or names.get(group.name.rpartition("/")[2]) or group.name.rpartition("/")[2]
-        arrays = [held[number][()] for number in sorted(held, key=int)]
-        tensors = KERAS_TENSORS if arrays[0].ndim > 1 else KERAS_NORM[4 - len(arrays) :]
-        for tensor, array in zip(tensors, arrays, strict=False):
-            yield f"{layer}/{tensor}", array
-
-
-def _groups(content: Any) -> Iterator[Any]:
-    yield content
-    for child in content.values():
-        if hasattr(child, "values"):
-            yield from _groups(child)
-
-
-def _names_by_group(layers: list[tuple[str, str]] | None) -> dict[str, str]:
-    """Groups without a name are called after their class and counted: conv2d, conv2d_1, in the order of the config."""
-    counts: dict[str, int] = {}
-    found = {}
-    for kind, name in layers or []:
-        snake = KERAS_GROUPS.get(kind, kind.lower())
-        number = counts.get(snake, 0)
-        counts[snake] = number + 1
-        found[f"{snake}_{number}" if number else snake] = name
+    found = {name: value[1] if isinstance(value, tuple) and len(value) == 2 else value for name, value in items}
+    if any(
+        isinstance(name, str) and re.search(r"_(beta[12]_pow_acc|moment[12]|velocity)_\d+$", name) for name in found
+    ):
+        raise UserError(f"{path} is an optimizer's state of Paddle", hint="the weights are in the .pdparams beside it")
     return found
 
 
-KERAS_GROUPS = {"BatchNormalization": "batch_normalization"}
+def _from_h5(path: Path, notes: list[str]) -> dict[str, ndarray]:  # noqa: ARG001 - as all readers
+    from pellucid.networks.keras_files import from_h5  # brings h5py
+
+    return from_h5(path)
+
+
+def _from_keras(path: Path, notes: list[str]) -> dict[str, ndarray]:  # noqa: ARG001 - as all readers
+    from pellucid.networks.keras_files import from_keras  # brings h5py
+
+    return from_keras(path)
 
 
 def _checkpoint(path: Path) -> Path | None:
-    """The name that TensorFlow knows a checkpoint by; None where `path` is none."""
+    """The name that TensorFlow knows a checkpoint by, as its index tells; None where `path` is none."""
     whole = path.with_suffix("") if path.suffix == ".index" or ".data-" in path.suffix else path
-    if Path(f"{whole}.index").is_file():
-        return whole
-    return path if path.suffix == ".ckpt" and path.is_file() else None  # before TensorFlow 0.12: one file
+    return whole if whole.name and Path(f"{whole}.index").is_file() else None
 
 
-def _from_tensorflow(path: Path) -> dict[str, Tensor]:
+def _from_tensorflow(path: Path, notes: object = None) -> dict[str, Any]:  # noqa: ARG001 - as all readers
     try:
         from tensorflow import train
         from tensorflow.errors import OpError
@@ -198,16 +273,17 @@ def _from_tensorflow(path: Path) -> dict[str, Tensor]:
     try:
         checkpoint = train.load_checkpoint(str(path))
         names = checkpoint.get_variable_to_shape_map()
-        return as_tensors({name: checkpoint.get_tensor(name) for name in sorted(names)})
+        return {name: checkpoint.get_tensor(name) for name in sorted(names)}
     except (OpError, ValueError, RuntimeError) as cause:
         raise UserError(f"{path} is not a TensorFlow checkpoint, or it is damaged", [str(cause)[:200]]) from cause
 
 
-READERS: dict[str, Callable[[Path], Mapping[str, Any]]] = {
-    ".safetensors": _from_safetensors,
-    ".npz": _from_numpy,
-    ".pdparams": _from_paddle,
-    ".h5": _from_h5,
-    ".hdf5": _from_h5,
-    ".keras": _from_keras,
+READERS: dict[str, Callable[[Path, list[str]], Mapping[str, Any]]] = {
+    "safetensors": _from_safetensors,
+    "torch": _from_torch,
+    "npz": _from_numpy,
+    "pickle": _from_pickle,
+    "hdf5": _from_h5,
+    "keras": _from_keras,
+    "tensorflow": _from_tensorflow,
 }

@@ -144,9 +144,14 @@ class _Machine:
 
 
 def _filled(value: Any) -> Any:
-    """The array itself for one that was announced; tuples may hold some (a name and an array)."""
-    if isinstance(value, _Array):
-        if value.content is None:
-            raise ValueError("the pickle is damaged: an array without content")
-        return value.content
-    return tuple(map(_filled, value)) if isinstance(value, tuple) else value
+    """The array itself for one that was announced; a tuple may hold some (a name and an array).
+
+    No deeper: a tuple of itself, of itself, and so on has more ends than anybody can visit.
+    """
+    return tuple(map(_array_of, value)) if isinstance(value, tuple) else _array_of(value)
+
+
+def _array_of(value: Any) -> Any:
+    if isinstance(value, _Array) and value.content is None:
+        raise ValueError("the pickle is damaged: an array without content")
+    return value.content if isinstance(value, _Array) else value

@@ -25,6 +25,35 @@ BASIC = {
 }
 
 
+class Twice(ValueError):
+    """Two tensors of a file want one name; `tensors` are those that had theirs first."""
+
+    def __init__(self, first: str, second: str, tensors: Mapping[str, Tensor]) -> None:
+        super().__init__(f"{first} and {second} want to be the same tensor")
+        self.tensors = tensors
+
+
+class Renamed(dict[str, Tensor]):
+    """Tensors by the names that a source's readers give them, and never two by one: `put` remembers what had it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._was: dict[str, str] = {}
+        self._twice: tuple[str, str] | None = None
+
+    def put(self, name: str, tensor: Tensor, *, was: str) -> None:
+        if name in self:
+            self._twice = self._twice or (self._was[name], was)
+            return
+        self[name], self._was[name] = tensor, was
+
+    def settled(self) -> "Renamed":
+        """Itself; raises Twice where two wanted one name."""
+        if self._twice:
+            raise Twice(*self._twice, self)
+        return self
+
+
 def split(name: str, tensors: Mapping[str, str]) -> tuple[str, str]:
     """The place and the tensor of one of our names: what the table of tensors knows, the longer the better."""
     for words in (2, 1):
@@ -70,9 +99,14 @@ def steps_of(ours: Shapes) -> dict[str, Step]:
     return found
 
 
+def computable(one: Tensor, other: Tensor) -> bool:
+    """Whether two tensors can be computed with: what cannot is left as it is, and refused by name when it is wanted."""
+    return one.is_floating_point() and other.is_floating_point() and one.shape == other.shape
+
+
 def with_torch_axes(tensor: Tensor, *, depthwise: bool = False) -> Tensor:
     """(height, width, in, out) as (out, in, height, width), and (in, out) as (out, in)."""
-    if depthwise:  # (height, width, channels, maps of each)
+    if depthwise and tensor.ndim == 4:  # (height, width, channels, maps of each)
         return tensor.permute(2, 3, 0, 1).flatten(0, 1).unsqueeze(1)
     if tensor.ndim == 4:
         return tensor.permute(3, 2, 0, 1)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from pellucid.networks.sources.common import Pairs, Shapes, split, with_torch_axes
+from pellucid.networks.sources.common import Pairs, Renamed, Shapes, computable, split, with_torch_axes
 
 COUNTED = re.compile(r"(conv2d|batch_normalization)(?:_v\d)?(?:_(\d+))?")
 VGG_CELLS = 7  # along each side of the map that VGG's first linear layer sees
@@ -65,22 +65,26 @@ def counted(ours: Shapes) -> Pairs:
 
 
 def arranged(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """`layer/kernel` and the like. Keras counts nameless layers through a whole session: here they begin at 0."""
+    """`layer/kernel` and the like. Keras counts nameless layers through a whole session: here they begin at 0.
+
+    Raises Twice where two layers have one name, as those of an optimizer's moments or of a second model have.
+    """
     layers = {name.split("/")[-2] for name in tensors if "/" in name}
     renamed: dict[str, str] = {}
     for kind in ("conv2d", "batch_normalization"):
         numbers = {layer: int(at[2] or 0) for layer in layers if (at := COUNTED.fullmatch(layer)) and at[1] == kind}
         for index, layer in enumerate(sorted(numbers, key=numbers.__getitem__)):
             renamed[layer] = f"{kind}_{index}"
-    found = {}
+    found = Renamed()
     for name, tensor in tensors.items():
         *_, layer, kind = ["", *name.removesuffix(":0").split("/")]
-        if layer == "fc1" and kind == "kernel" and len(tensor) % VGG_CELLS**2 == 0:
+        if f"{layer}/{kind}" == "fc1/kernel" and tensor.ndim == 2 and len(tensor) % VGG_CELLS**2 == 0:
             maps = tensor.reshape(VGG_CELLS, VGG_CELLS, -1, tensor.shape[1])  # channels last, before flattening
             tensor = maps.permute(2, 0, 1, 3).flatten(0, 2)
-        found[f"{renamed.get(layer, layer)}/{kind}"] = with_torch_axes(tensor)
+        found.put(f"{renamed.get(layer, layer)}/{kind}", with_torch_axes(tensor), was=name)
+    found.settled()
     for name in [name for name in found if name.endswith("_conv/bias")]:
         mean = name.replace("_conv/bias", "_bn/moving_mean")
-        if mean in found:
+        if mean in found and computable(found[mean], found[name]):
             found[mean] = found[mean] - found.pop(name)
     return found

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from pellucid.architectures.catalog import architecture
 from pellucid.networks.sources import torch_libraries
-from pellucid.networks.sources.common import BASIC, Pairs, Shapes, split
+from pellucid.networks.sources.common import BASIC, Pairs, Renamed, Shapes, computable, split
 
 STATISTICS = {"_mean": "running_mean", "_variance": "running_var"}
 EPSILON = 1e-5
@@ -52,19 +52,23 @@ def inception_v1(ours: Shapes) -> Pairs:
 
 
 def arranged(tensors: Mapping[str, Tensor], family: str) -> dict[str, Tensor]:
-    found = {}
+    found = Renamed()
     for name, tensor in tensors.items():
         place, _, kind = name.rpartition(".")
         if tensor.dtype == torch.uint16:
             tensor = tensor.view(torch.bfloat16)  # NumPy has no such numbers
         if tensor.ndim == 2:
-            tensor = tensor.T * SHRUNK.get(family, {}).get(name, 1)
-        found[f"{place}.{STATISTICS.get(kind, kind)}"] = tensor
+            tensor = tensor.T
+        if (share := SHRUNK.get(family, {}).get(name)) and tensor.is_floating_point():
+            tensor = tensor * share
+        found.put(f"{place}.{STATISTICS.get(kind, kind)}", tensor, was=name)
+    found.settled()
     if family == "inception_v3":
         epsilon = architecture("inception_v3").torch.epsilon
         for name in [name for name in found if name.endswith(".running_var")]:
-            gamma, variance = name.replace(".running_var", ".weight"), found[name].double()
-            if gamma in found:
+            gamma, variance = name.replace(".running_var", ".weight"), found[name]
+            if gamma in found and computable(found[gamma], variance):
+                variance = variance.double()
                 ratio = ((variance + epsilon) / (variance + EPSILON)).sqrt()
                 found[gamma] = (found[gamma].double() * ratio).float()
     return found

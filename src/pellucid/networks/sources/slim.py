@@ -5,10 +5,9 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from pellucid.networks.sources.common import Pairs, Shapes, split, with_torch_axes
+from pellucid.networks.sources.common import Pairs, Renamed, Shapes, split, with_torch_axes
 
 SCOPE = re.compile(r"Inception(V\d|ResnetV2)/.*")  # a model or a user may write something before it
-SLOTS = ("/Adam", "/Adam_1", "/RMSProp", "/RMSProp_1", "/Momentum", "/ExponentialMovingAverage", "/local_step")
 TENSORS = {
     "conv.weight": "weights",
     "conv.bias": "biases",
@@ -23,6 +22,7 @@ TENSORS = {
     "weight": "weights",
     "bias": "biases",
 }
+ENDS = tuple(f"/{variable}" for variable in TENSORS.values())
 LOGITS = {
     "InceptionV1": "Logits/Conv2d_0c_1x1",
     "InceptionV2": "Logits/Conv2d_1c_1x1",
@@ -68,10 +68,15 @@ def names(ours: Shapes, scope: str) -> Pairs:
 
 
 def arranged(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The variables of the network itself, with torch's axes, by their names from its scope on."""
-    found = {}
+    """The variables of the network itself, with torch's axes, by their names from its scope on.
+
+    What an optimizer keeps of one lies under the variable's own name (weights/Adam, weights/Momentum), and so does its
+    moving average (weights/ExponentialMovingAverage): the variable is taken. Raises Twice where two have one name.
+    """
+    found = Renamed()
     for name, tensor in tensors.items():
         scoped = SCOPE.search(name)
-        if scoped and not name.endswith(SLOTS):
-            found[scoped[0].removesuffix(":0")] = with_torch_axes(tensor, depthwise=name.endswith("depthwise_weights"))
-    return found
+        own = scoped[0].removesuffix(":0") if scoped else ""
+        if own.endswith(ENDS):
+            found.put(own, with_torch_axes(tensor, depthwise=own.endswith("depthwise_weights")), was=name)
+    return found.settled()

@@ -1,0 +1,517 @@
+"""Files of weights as people have them: known by content, found wherever they lie inside, or refused by what they are.
+
+What each format's reader computes is in test_elsewhere; here is what reaches it.
+"""
+
+import io
+import json
+import pickle
+import struct
+import tarfile
+import zipfile
+from argparse import Namespace
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from safetensors.torch import save, save_file
+from torch import Tensor, nn
+
+import pellucid as pl
+from pellucid.errors import UserError
+from pellucid.networks.files import read_tensors
+from pellucid.networks.weights import names_elsewhere
+from tests.references.seeded import HERE
+from tests.shared import shared
+
+TINY: dict[str, Any] = {"width": 0.0625}
+
+
+def tiny(**options: Any) -> Any:
+    return pl.network("resnet18", 2, **(TINY | options))
+
+
+@pytest.fixture(scope="module")
+def theirs() -> dict[str, Tensor]:
+    """A small ResNet-18's weights by torchvision's names, none like those that a new network starts with."""
+    net = tiny()
+    names = names_elsewhere(net, "torchvision")
+    torch.manual_seed(5)
+    return {names[ours]: torch.randn_like(value.float()).to(value.dtype) for ours, value in net.state_dict().items()}
+
+
+def loaded(source: Path | dict[str, Any], theirs: dict[str, Tensor], **settings: Any) -> Any:
+    """The report, once every tensor of a new network is known to be what `theirs` says."""
+    net = tiny()
+    report = pl.load_weights(net, source, **settings)
+    names = names_elsewhere(net, "torchvision")
+    for ours, value in net.state_dict().items():
+        assert torch.equal(value, theirs[names[ours]].to(value.dtype)), ours
+    return report
+
+
+def named(prefix: str, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {f"{prefix}{name}": value for name, value in state.items()}
+
+
+def other(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value + 1 for name, value in state.items()}
+
+
+ADAM = {"state": {0: {"step": torch.tensor(3.0), "exp_avg": torch.ones(4)}}, "param_groups": [{"lr": 0.1}]}
+LAID_OUT: dict[str, Callable[[dict[str, Tensor]], dict[str, Any]]] = {
+    "torch's ImageNet example": lambda s: {
+        "epoch": 3,
+        "arch": "resnet18",
+        "state_dict": named("module.", s),
+        "best_acc1": torch.tensor(71.0),
+        "optimizer": ADAM,
+    },
+    "torchvision's references": lambda s: {"model": s, "optimizer": ADAM, "lr_scheduler": {}, "epoch": 3},
+    "AveragedModel": lambda s: {"n_averaged": torch.tensor(3), **named("module.", s)},
+    "compiled": lambda s: named("_orig_mod.", s),
+    "compiled within": lambda s: named("model._orig_mod.", s),
+    "parallel twice": lambda s: named("module.module.", s),
+    "Lightning": lambda s: {
+        "state_dict": named("model.", s) | {"criterion.weight": torch.ones(2), "acc.total": torch.tensor(4)},
+        "optimizer_states": [ADAM],
+        "pytorch-lightning_version": "2.4",
+    },
+    "under net": lambda s: {"net": s},
+    "under network, deeply": lambda s: {"a": {"b": {"network": s}}, "step": 1},
+    "under weights": lambda s: {"weights": s},
+    "under a name of one's own": lambda s: {"my_weights_7": s},
+    "the average alone": lambda s: {"state_dict_ema": s},
+    "beside its average": lambda s: {"state_dict": s, "state_dict_ema": other(s)},
+    "after its average": lambda s: {"model_ema": named("module.", other(s)), "model": s},
+    "average among the names": lambda s: {"state_dict": named("model.", s) | named("ema_model.", other(s))},
+    "the same twice": lambda s: {"model": s, "state_dict": dict(s)},
+    "optimizer by name": lambda s: {"model": s, "optim": {"state": {n: {"exp_avg": v * 0} for n, v in s.items()}}},
+    "a scalar beside": lambda s: {**s, "epoch": torch.tensor(7), "lr": torch.tensor(0.1)},
+}
+
+
+@pytest.mark.parametrize("name", LAID_OUT)
+def test_the_weights_are_found_wherever_a_checkpoint_keeps_them(
+    name: str, theirs: dict[str, Tensor], tmp_path: Path
+) -> None:
+    torch.save(LAID_OUT[name](theirs), tmp_path / "some.ckpt")
+    report = loaded(tmp_path / "some.ckpt", theirs)
+    assert report.layout == "torchvision" and not report.left_random
+
+
+def test_what_was_decided_is_said(theirs: dict[str, Tensor]) -> None:
+    report = loaded({"state_dict": theirs, "state_dict_ema": other(theirs)}, theirs)
+    assert (
+        report.place == "state_dict."
+        and "of state_dict, state_dict_ema the weights under state_dict" in report.notes[0]
+    )
+    report = loaded(named("model.", theirs) | {"criterion.weight": torch.ones(3)}, theirs)
+    assert report.place == "model." and report.left_out == ("criterion.weight",)
+    assert any("criterion.weight" in note for note in report.notes)
+    assert not loaded(theirs, theirs).notes
+
+
+@pytest.mark.parametrize(
+    "two",
+    [
+        lambda s: {"generator": s, "discriminator": other(s)},
+        lambda s: named("student.", s) | named("teacher.", other(s)),
+        lambda s: {"model_ema": s, "ema": other(s)},
+    ],
+)
+def test_two_models_in_one_file_are_asked_about(
+    two: Callable[[dict[str, Tensor]], dict[str, Any]], theirs: dict[str, Tensor]
+) -> None:
+    net = tiny()
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    with pytest.raises(UserError, match="weights of several models"):
+        pl.load_weights(net, two(theirs))
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+
+
+def test_two_tensors_that_want_one_name_are_never_the_last_of_both(theirs: dict[str, Tensor]) -> None:
+    net = tiny()
+    with pytest.raises(UserError, match=r"want to be called conv1\.weight"):
+        pl.load_weights(net, {"_orig_mod.conv1.weight": torch.ones(4, 3, 7, 7), **theirs})
+    twice = {"model/conv1_conv/kernel": torch.ones(7, 7, 3, 4), "Adam/v/conv1_conv/kernel": torch.zeros(7, 7, 3, 4)}
+    with pytest.raises(UserError, match="does not fit resnet50") as caught:
+        pl.load_weights(pl.network("resnet50", 2, width=0.0625), twice, layout="keras")
+    assert "model/conv1_conv/kernel and Adam/v/conv1_conv/kernel want to be the same tensor" in str(caught.value)
+
+
+def written(form: str, state: dict[str, Tensor]) -> bytes:
+    arrays = {name: value.numpy() for name, value in state.items()}
+    file = io.BytesIO()
+    match form:
+        case "safetensors":
+            return save(state)
+        case "npz":
+            np.savez(file, **arrays)
+        case "pickle":
+            return pickle.dumps(arrays)
+        case "torch":
+            torch.save(state, file)
+        case "old torch":
+            torch.save(state, file, _use_new_zipfile_serialization=False)
+    return file.getvalue()
+
+
+FORMS = ["safetensors", "npz", "pickle", "torch", "old torch"]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_file_is_known_by_its_content_whatever_it_is_called(
+    form: str, theirs: dict[str, Tensor], tmp_path: Path
+) -> None:
+    for suffix in (".pth", ".safetensors", ".npz", ".h5", ".ckpt", ".onnx", ""):
+        file = tmp_path / f"weights{suffix}"
+        file.write_bytes(written(form, theirs))
+        assert loaded(file, theirs).layout == "torchvision"
+
+
+def test_a_pickled_checkpoint_of_1_0_is_read() -> None:
+    assert len(read_tensors(shared("data/weights/resnet20-12fca82f.th"))) > 50
+
+
+def test_what_a_checkpoint_holds_besides_is_not_run(theirs: dict[str, Tensor], tmp_path: Path) -> None:
+    file = tmp_path / "timm.pth.tar"
+    torch.save({"state_dict": theirs, "args": Namespace(lr=0.1), "metric": np.float64(71.5)}, file)
+    report = loaded(file, theirs)
+    assert "argparse.Namespace" in report.notes[0] and "was not read" in report.notes[0]
+
+
+def test_a_whole_model_that_was_pickled_is_refused(tmp_path: Path) -> None:
+    torch.save(nn.Sequential(nn.Conv2d(3, 4, 1)), tmp_path / "whole.pth")
+    with pytest.raises(UserError, match="holds more than weights") as caught:
+        read_tensors(tmp_path / "whole.pth")
+    assert "torch.nn.modules.conv.Conv2d" in str(caught.value) and "state_dict()" in caught.value.hint
+
+
+def zipped(**members: bytes) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return file.getvalue()
+
+
+def tarred() -> bytes:
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w") as archive:
+        archive.addfile(tarfile.TarInfo("a.pth"))
+    return file.getvalue()
+
+
+OTHERS = {
+    "is empty": b"",
+    "a pointer of Git LFS": b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 3\n",
+    "a web page": b"\n <!DOCTYPE html><html>404</html>",
+    "It says: {": b'{"error": "Repository not found"}',
+    "a text that begins with 'Access denied": b"Access denied.\n",
+    "a TorchScript program": zipped(**{"net/data.pkl": b"", "net/code/net.py": b"", "net/data/0": b""}),
+    "a zip archive of other things (a.txt)": zipped(**{"a.txt": b"x"}),
+    "was cut short": zipped(a=b"x" * 90)[:60],
+    "a tar archive": tarred(),
+    "compressed by gzip": b"\x1f\x8b\x08\x00",
+    "an ONNX model": b"\x08\x08\x12\x07pytorch\x1a\x052.3.0",
+    "a TensorFlow Lite model": b"\x1c\0\0\0TFL3\x14\0",
+    "a photograph": b"\xff\xd8\xff\xe0",
+    "a single NumPy array": b"\x93NUMPY\x01\x00",
+    "none of the formats that are known": b"\x00\x01\x02\x03",
+}
+
+
+@pytest.mark.parametrize("words", OTHERS)
+def test_what_is_no_file_of_weights_is_told_by_what_it_is(words: str, tmp_path: Path) -> None:
+    for suffix in (".pth", ".npz", ".h5", ".safetensors"):
+        file = tmp_path / f"file{suffix}"
+        file.write_bytes(OTHERS[words])
+        with pytest.raises(UserError) as caught:
+            read_tensors(file)
+        assert words in str(caught.value) and str(file) in str(caught.value) and caught.value.hint
+
+
+def test_a_folder_stands_for_the_model_in_it_or_says_what_is_in_it(theirs: dict[str, Tensor], tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    with pytest.raises(UserError, match="run is a folder"):
+        read_tensors(run)
+    (run / "config.toml").touch()
+    with pytest.raises(UserError, match="a run without a model yet") as caught:
+        read_tensors(run)
+    assert f"pellucid resume {run}" in caught.value.hint
+    save_file(theirs, run / "model.safetensors")
+    assert f"the weights are {run / 'model.safetensors'}" in loaded(run, theirs).notes
+    with pytest.raises(UserError, match="is not there"):
+        read_tensors(tmp_path / "missing.pth")
+    with pytest.raises(UserError, match="cannot be read: File name too long"):
+        read_tensors(tmp_path / ("a" * 300))
+
+
+def test_a_model_in_parts_is_read_from_the_list_of_them(theirs: dict[str, Tensor], tmp_path: Path) -> None:
+    names = list(theirs)
+    files = {name: f"part-{at % 2}.safetensors" for at, name in enumerate(names)}
+    for part in set(files.values()):
+        save_file({name: theirs[name] for name in names if files[name] == part}, tmp_path / part)
+    index = tmp_path / "model.safetensors.index.json"
+    index.write_text(json.dumps({"metadata": {}, "weight_map": files}))
+    loaded(index, theirs)
+    loaded(tmp_path, theirs)
+    index.write_text(json.dumps({"weight_map": files | {"fc.bias": "../part-0.safetensors"}}))
+    with pytest.raises(UserError, match="no file beside it"):
+        read_tensors(index)
+    index.write_text(json.dumps({"weight_map": files | {"fc.bias": "part-2.safetensors"}}))
+    with pytest.raises(UserError, match="parts that are not beside it"):
+        read_tensors(index)
+
+
+ODD: dict[str, Callable[[Tensor], Tensor]] = {
+    "NaN or infinite": lambda w: torch.where(w == w.max(), torch.tensor(float("nan")), w),
+    "infinite": lambda w: w.double() * 1e300,
+    "as bool": lambda w: w > 0,
+    "as int64": lambda w: w.long(),
+    "as uint8": lambda w: w.abs().byte(),
+    "as complex64": lambda w: w.to(torch.complex64),
+    "of float8_e4m3fn": lambda w: w.to(torch.float8_e4m3fn),
+    "sparse": lambda w: w.to_sparse(),
+    "without content": lambda w: w.to("meta"),
+    "quantised": lambda w: torch.quantize_per_tensor(w, 0.1, 0, torch.qint8),
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("words", ODD)
+@pytest.mark.parametrize("wanted", ["conv1.weight", "fc.weight", "bn1.running_var"])
+def test_what_cannot_be_a_weight_is_refused_by_name(
+    words: str, wanted: str, theirs: dict[str, Tensor], tmp_path: Path
+) -> None:
+    file = tmp_path / "odd.pth"
+    torch.save({**theirs, wanted: ODD[words](theirs[wanted])}, file)
+    net = tiny()
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    with pytest.raises(UserError) as caught:
+        pl.load_weights(net, file)
+    assert wanted in str(caught.value) and words in str(caught.value)
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float64])
+def test_other_floating_point_is_converted(kind: torch.dtype, theirs: dict[str, Tensor]) -> None:
+    given = {name: value.to(kind) if value.is_floating_point() else value for name, value in theirs.items()}
+    loaded(given, {name: value.float() if value.is_floating_point() else value for name, value in given.items()})
+
+
+# ---- Keras
+
+
+def test_an_optimizers_moments_are_no_weights(tmp_path: Path) -> None:
+    """As Keras 2 saves a compiled model, as Keras 3 does, and a compiled model inside another."""
+    wanted = {"conv1_conv/kernel": np.full((3, 3, 3, 4), 2.0), "conv1_conv/bias": np.full(4, 3.0)}
+    with h5py.File(tmp_path / "old.h5", "w") as file:
+        for place, factor in (("optimizer_weights", 9), ("model_weights", 1)):
+            group = file.create_group(place)
+            names = [f"{'Adam/v/' if factor == 9 else ''}{name}:0" for name in wanted]
+            for name, array in zip(names, wanted.values(), strict=True):
+                group[name] = array * factor
+            group.attrs["weight_names"] = names
+    for path, inside in (("new.weights.h5", ""), ("nested.weights.h5", "layers/functional/")):
+        with h5py.File(tmp_path / path, "w") as file:
+            for place in ("optimizer/vars", "metrics/mean/vars", f"{inside}optimizer/momentum/vars"):
+                for number, array in enumerate(wanted.values()):
+                    file.require_group(place)[str(number)] = array * 9
+            for number, array in enumerate(wanted.values()):
+                file.require_group(f"{inside}layers/conv2d/vars")[str(number)] = array
+            file[f"{inside}layers/conv2d/vars"].attrs["name"] = "conv1_conv"
+    for path in ("old.h5", "new.weights.h5", "nested.weights.h5"):
+        found = read_tensors(tmp_path / path)
+        assert found.keys() == wanted.keys(), path
+        assert all(np.array_equal(found[name], wanted[name]) for name in wanted), path
+
+
+def test_a_list_of_names_that_is_too_long_for_hdf5_goes_on_elsewhere(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "w.h5", "w") as file:
+        group = file.create_group("resnet50")
+        for at, name in enumerate(("a/kernel:0", "b/kernel:0")):
+            group[name] = np.ones((1, 1)) * at
+            group.attrs[f"weight_names{at}"] = [name]
+    assert read_tensors(tmp_path / "w.h5").keys() == {"a/kernel", "b/kernel"}
+
+
+def test_two_layers_of_one_name_are_refused(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "w.h5", "w") as file:
+        for model in ("one", "two"):
+            file[f"{model}/conv1_conv/kernel:0"] = np.ones((1, 1))
+            file[model].attrs["weight_names"] = ["conv1_conv/kernel:0"]
+    with pytest.raises(UserError, match="two layers called conv1_conv"):
+        read_tensors(tmp_path / "w.h5")
+
+
+@pytest.mark.parametrize("how", ["link", "storage", "virtual"])
+def test_a_file_of_keras_that_would_read_another_is_refused(how: str, tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "secret.h5", "w") as file:
+        file["kernel"] = np.ones((2, 2))
+    with h5py.File(tmp_path / "w.h5", "w") as file:
+        layer = file.create_group("layers/dense/vars")
+        if how == "link":
+            layer["0"] = h5py.ExternalLink("secret.h5", "/kernel")
+        elif how == "storage":
+            layer.create_dataset("0", (2, 2), "f4", external=[(str(tmp_path / "secret.h5"), 0, 16)])
+        else:
+            virtual = h5py.VirtualLayout((2, 2), "f4")
+            virtual[:] = h5py.VirtualSource(str(tmp_path / "secret.h5"), "kernel", (2, 2))
+            layer.create_virtual_dataset("0", virtual)
+    with pytest.raises(UserError, match="would read other files"):
+        read_tensors(tmp_path / "w.h5")
+
+
+def test_groups_that_hold_each_other_end(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "w.h5", "w") as file:
+        layer = file.create_group("a/b")
+        layer["up"], layer["again"], file["a/self"] = file["a"], file["a"], file["a"]
+        file["a/c/vars/0"] = np.ones((2, 2))
+    assert "c/kernel" in read_tensors(tmp_path / "w.h5")
+
+
+# ---- what TensorFlow and Paddle keep beside
+
+
+def test_slots_and_averages_of_tensorflow_are_no_weights() -> None:
+    net = pl.network("inception_v1", 2, width=0.0625, size=64, conventions="tensorflow")
+    names = names_elsewhere(net, "tf-slim")
+    shaped = {ours: value for ours, value in net.state_dict().items() if not ours.endswith("num_batches_tracked")}
+
+    def as_theirs(value: Tensor) -> Tensor:
+        return value.permute(2, 3, 1, 0) if value.ndim == 4 else value.T if value.ndim == 2 else value
+
+    plain = {names[ours]: as_theirs(value) for ours, value in shaped.items()}
+    slots = {
+        f"{before}{name}/{slot}": value * 0 + 9
+        for name, value in plain.items()
+        for before, slot in (
+            ("", "Momentum"),
+            ("OptimizeLoss/", "Adam_1"),
+            ("", "Adagrad"),
+            ("", "ExponentialMovingAverage"),
+        )
+    }
+    fresh = pl.network("inception_v1", 2, width=0.0625, size=64, conventions="tensorflow")
+    assert pl.load_weights(fresh, slots | plain | {"global_step": torch.tensor(7)}).layout == "tf-slim"
+    for ours, value in net.state_dict().items():
+        assert torch.equal(fresh.state_dict()[ours], value), ours
+    with pytest.raises(UserError, match="does not fit inception_v1") as caught:
+        pl.load_weights(fresh, plain | {f"tower_1/{name}": value for name, value in plain.items()}, layout="tf-slim")
+    assert "want to be the same tensor" in str(caught.value)
+
+
+def test_objects_of_tensorflow_2_have_no_names_of_layers() -> None:
+    names = (
+        "layer_with_weights-0/kernel/",
+        "layer_with_weights-0/kernel/.OPTIMIZER_SLOT/optimizer/m/",
+        "save_counter/",
+    )
+    given = {f"{name}.ATTRIBUTES/VARIABLE_VALUE": torch.ones(2, 2) for name in names}
+    with pytest.raises(UserError, match="no names of layers") as caught:
+        pl.load_weights(tiny(), given)
+    assert "save_weights" in caught.value.hint
+
+
+def test_a_state_of_paddles_optimizer_is_told(tmp_path: Path) -> None:
+    (tmp_path / "net.pdopt").write_bytes(pickle.dumps({"linear_0.w_0_moment1_0": np.ones((2, 2)), "LR_Scheduler": {}}))
+    with pytest.raises(UserError, match="an optimizer's state of Paddle"):
+        read_tensors(tmp_path / "net.pdopt")
+
+
+# ---- damaged, or made to do harm
+
+
+def test_a_file_that_says_it_holds_far_more_than_it_has_is_refused(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "bomb.npz", "w") as archive:
+        archive.writestr("a.npy", bytes(1000))
+        archive.infolist()[0].file_size = 2**31  # what the directory of the archive will say
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "<f4", "fortran_order": False, "shape": (10**7, 10**6)})
+    (tmp_path / "huge.npz").write_bytes(zipped(**{"a.npy": header.getvalue()}))
+    with h5py.File(tmp_path / "huge.h5", "w") as file:
+        file.create_dataset("layers/dense/vars/0", (10**6, 10**6), "f4", chunks=(1000, 1000))
+    torch.save({"weight": torch.zeros(1).expand(10**6, 10**6)}, tmp_path / "huge.pth")
+    text = json.dumps({"a": {"dtype": "F32", "shape": [10**6, 10**6], "data_offsets": [0, 4 * 10**12]}}).encode()
+    (tmp_path / "huge.safetensors").write_bytes(struct.pack("<Q", len(text)) + text)
+    for name in ("bomb.npz", "huge.npz", "huge.h5", "huge.pth", "huge.safetensors"):
+        with pytest.raises(UserError, match=name):
+            read_tensors(tmp_path / name)
+
+
+def test_pickled_objects_in_an_npz_are_not_run(tmp_path: Path) -> None:
+    np.savez(tmp_path / "w.npz", a=np.ones(3), b=np.array([{}, None], dtype=object))
+    with pytest.raises(UserError, match="holds b as a pickled object"):
+        read_tensors(tmp_path / "w.npz")
+
+
+def test_a_pickle_that_doubles_itself_ends(tmp_path: Path) -> None:
+    doubled = b"\x80\x02}X\x01\x00\x00\x00aK\x01" + b"q\x00h\x00\x86" * 64 + b"s."
+    (tmp_path / "w.pdparams").write_bytes(doubled)
+    with pytest.raises(UserError, match="no tensors by name"):
+        read_tensors(tmp_path / "w.pdparams")
+
+
+WHOLE = {
+    "small.keras": HERE / "small.keras",
+    "small.weights.h5": HERE / "small.weights.h5",
+    "small.h5": HERE / "small.h5",
+    "small_4.pdparams": HERE / "small_4.pdparams",
+}
+
+
+@pytest.fixture(scope="module")
+def whole() -> dict[str, bytes]:
+    state = {
+        "conv.weight": torch.ones(2, 3, 3, 3),
+        "conv.bias": torch.zeros(2),
+        "bn.num_batches_tracked": torch.tensor(3),
+    }
+    return {form: written(form, state) for form in FORMS} | {name: path.read_bytes() for name, path in WHOLE.items()}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("form", [*FORMS, *WHOLE])
+def test_a_file_that_was_cut_short_is_told(form: str, whole: dict[str, bytes], tmp_path: Path) -> None:
+    content = whole[form]
+    for length in (0, 1, 7, 60, len(content) // 2, len(content) - 1):
+        for suffix in (".pth", ".npz"):
+            file = tmp_path / f"cut{suffix}"
+            file.write_bytes(content[:length])
+            try:
+                found = read_tensors(file)
+            except UserError as error:
+                assert str(file) in str(error) and error.hint
+            else:  # what follows the last tensor of some formats says nothing
+                assert length == len(content) - 1 and len(found) == len(read_tensors_of(content, tmp_path))
+
+
+def read_tensors_of(content: bytes, folder: Path) -> dict[str, Tensor]:
+    (folder / "whole").write_bytes(content)
+    return read_tensors(folder / "whole")
+
+
+@pytest.mark.filterwarnings("ignore")
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(form=st.sampled_from([*FORMS, *WHOLE]), data=st.data())
+def test_a_file_with_other_bits_is_read_or_refused(
+    form: str, data: st.DataObject, whole: dict[str, bytes], tmp_path: Path
+) -> None:
+    content = bytearray(whole[form])
+    for _ in range(data.draw(st.integers(1, 4))):
+        content[data.draw(st.integers(0, len(content) - 1))] ^= 1 << data.draw(st.integers(0, 7))
+    file = tmp_path / "flipped"
+    file.write_bytes(content)
+    try:
+        assert all(isinstance(tensor, Tensor) for tensor in read_tensors(file).values())
+    except UserError as error:
+        assert str(file) in str(error)
