@@ -3,18 +3,24 @@
 import json
 import os
 import secrets
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from types import NoneType
+from typing import Any, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from pellucid.errors import UserError, listed, nearest
 
 
 class Record(BaseModel):
-    """Frozen data with named fields; a field that is not known is refused by name, never dropped."""
+    """Frozen data with named fields; a field that is not known is refused by name, never dropped.
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    Numbers are finite: JSON has no word for others, so that a file of them could not be read again. What may be
+    undefined is None.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False)
 
     @classmethod
     def from_json(cls, text: str | bytes, where: str) -> Self:
@@ -37,9 +43,25 @@ class Record(BaseModel):
 
 
 class Described(Record):
-    """A record whose fields are flags too: the line under a field is its help."""
+    """A record whose fields are flags too: the line under a field is its help. `none` takes back what a recipe says."""
 
     model_config = ConfigDict(use_attribute_docstrings=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _taken_back(cls, values: Any) -> Any:
+        """`none` for None, where the field has that and no such word of its own."""
+        if not isinstance(values, Mapping):
+            return values
+        return {
+            name: None if value == "none" and NoneType in _choices(cls, name) else value
+            for name, value in values.items()
+        }
+
+
+def _choices(record: type[BaseModel], name: str) -> tuple[Any, ...]:
+    field = record.model_fields.get(name)
+    return get_args(field.annotation) if field else ()
 
 
 def refusal(record: type[BaseModel], cause: ValidationError, where: str) -> UserError:

@@ -10,7 +10,7 @@ from cyclopts import Group, Parameter
 from pellucid.errors import DONE, USER_FAULT
 from pellucid.images.augmentation import Augmentation
 from pellucid.runs.run_folder import RunFolder
-from pellucid.training.config import Input, Learning, Machine, Option
+from pellucid.training.config import FeatureSettings, Input, Learning, Machine, Option
 from pellucid.training.configure import configure
 
 
@@ -42,7 +42,8 @@ def train(*arguments: Any, **settings: Any) -> int:
 
 def _shown_as(verb: Callable[..., int], function: Callable[..., Any]) -> None:
     """Give `verb` the flags and the help of `function`; where that takes a mapping, a flag for each of its fields."""
-    records = {"input": Input, "augmentation": Augmentation, "learning": Learning, "machine": Machine}
+    records = {"input": Input, "augmentation": Augmentation, "learning": Learning}
+    records |= {"features": FeatureSettings, "machine": Machine}
     fields: dict[str, Any] = {"options": dict[str, Option] | None}
     fields |= {
         # No defaults are shown: what is not said comes from the recipe.

@@ -4,9 +4,10 @@ Torch-free, so that `pellucid train --help` answers at once.
 """
 
 import re
-from typing import Literal, Self
+from collections.abc import Iterable
+from typing import Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from pellucid.images.augmentation import Augmentation
 from pellucid.images.preprocessing import Interpolation, Triple
@@ -36,7 +37,7 @@ class Input(Described):
     size: int | None = Field(default=None, ge=8)
     """Pixels a side that the network sees."""
     resize: int | tuple[int, int] | Literal["native"] | None = None
-    """The short side before the crop, or height and width; native: no resizing, crops at full resolution."""
+    """The short side before the crop, or height and width (240x320); native: no resizing, crops at full resolution."""
     crops: int | None = Field(default=None, ge=1)
     """So many crops a side of each image are looked at, evenly spread, and what the network says is averaged."""
     region: int | None = Field(default=None, ge=8)
@@ -49,6 +50,13 @@ class Input(Described):
     """Subtracted from each channel, on the scale of 0 to 1."""
     std: Triple | None = None
     """What each channel is divided by after that."""
+
+    @field_validator("resize", mode="before")
+    @classmethod
+    def _pair(cls, given: Any) -> Any:
+        """A flag is one word: 240x320."""
+        found = re.fullmatch(r"\s*(\d+)\s*[x×]\s*(\d+)\s*", given) if isinstance(given, str) else None
+        return (int(found[1]), int(found[2])) if found else given
 
 
 class Learning(Described):
@@ -161,14 +169,22 @@ class Machine(Described):
 
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """As --device."""
-    devices: int = Field(default=1, ge=1)
-    """How many GPUs."""
+    devices: int = 1
+    """One: training on several devices is refused until it is right."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """What is computed with; auto: bfloat16 where the device gains by it."""
     workers: int | None = Field(default=None, ge=0)
     """As --workers."""
     threads: int | None = Field(default=None, ge=1)
     """Threads that torch computes with; default: its own choice."""
+
+    @field_validator("devices")
+    @classmethod
+    def _one(cls, devices: int) -> int:
+        # Each process made a run folder, counted its own steps and validated on a share of the images.
+        if devices != 1:
+            raise ValueError("one device trains, and several are not supported: leave it out")
+        return devices
 
 
 class Config(Record):
@@ -191,13 +207,28 @@ class Config(Record):
     learning: Learning = Learning()
     features: FeatureSettings = FeatureSettings()
     machine: Machine = Machine()
+    _asked: tuple[str, ...] = PrivateAttr(default=())
+
+    @property
+    def asked(self) -> tuple[str, ...]:
+        """The settings that somebody gave, by flag or recipe, as dotted names; not written into config.toml."""
+        return self._asked
+
+    def noting(self, asked: Iterable[str]) -> Self:
+        """The same configuration, with what somebody asked for."""
+        noted = self.model_copy()
+        noted._asked = tuple(asked)
+        return noted
 
     @property
     def solvable(self) -> bool:
         """Whether a head can be solved: on kept features, and nothing but the loss comes from the images."""
-        mixed = self.augmentation.mixup or self.augmentation.cutmix
-        several = self.machine.devices > 1 or self.options.get("auxiliary")
-        return self.features.cache == "auto" and not mixed and not several
+        return self.features.cache == "auto" and not self.mixed and not self.options.get("auxiliary")
+
+    @property
+    def mixed(self) -> bool:
+        """Whether training images are mixed with each other."""
+        return bool(self.augmentation.mixup or self.augmentation.cutmix)
 
     @field_validator("budget")
     @classmethod
@@ -215,12 +246,20 @@ class Config(Record):
             raise ValueError("the optimizer solve is for mode probe with its features kept: choose adamw or sgd")
         if self.learning.optimizer == "solve" and not self.solvable:
             raise ValueError(
-                "the optimizer solve works on kept features; mixup, cutmix, several devices and auxiliary heads need "
-                "the images: choose adamw"
+                "the optimizer solve works on kept features; mixup, cutmix and auxiliary heads need the images: "
+                "choose adamw"
             )
         slowly = self.learning.unfreeze or self.learning.norms == "kept"
         if slowly and self.mode != "finetune":
             raise ValueError("learning.unfreeze and learning.norms are for mode finetune: there is nothing to be kept")
         if self.until and self.weights in ("none", "imagenet"):
             raise ValueError("until says where a weights file ends: it goes with a file as weights")
+        learning = self.learning
+        if learning.class_weights and learning.balanced_sampling:
+            raise ValueError(
+                "class_weights and balanced_sampling each make all classes count alike, and together they would count "
+                "rare ones twice: leave one of them out"
+            )
+        if learning.optimizer == "sgd" and learning.nesterov and not learning.momentum:
+            raise ValueError("learning.nesterov looks ahead by the momentum, which is 0: leave one of them out")
         return self

@@ -4,15 +4,21 @@ Torch-free, so that `pellucid train --help` answers at once.
 """
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import ValidationError
+
 from pellucid.errors import UserError, nearest
 from pellucid.images.augmentation import Augmentation
-from pellucid.records import Record, read_text
-from pellucid.training.config import Config, FeatureSettings, Input, Learning, Machine, Mode, Option
+from pellucid.records import Record, read_text, refusal
+from pellucid.training.config import Config, Data, FeatureSettings, Input, Learning, Machine, Mode, Option
+from pellucid.training.effects import idle
+
+WORDS = ("model", "mode", "weights", "recipe")
+TABLES = ("options", "data", "input", "augmentation", "learning", "features", "machine")
 
 
 def configure(
@@ -24,23 +30,23 @@ def configure(
     train_from: str | None = None,
     probe_at: str | None = None,
     weights: str | None = None,
-    layout: str = "auto",
+    layout: str | None = None,
     until: str | None = None,
     recipe: str | None = None,
     train: str | float | None = None,
     validation: str | float | None = None,
     test: str | float | None = None,
-    per_class: bool = False,
-    source: str = "auto",
+    per_class: bool | None = None,
+    source: str | None = None,
     label_from: str | None = None,
     map: str | dict[str, str] | None = None,
     labels: str | Path | None = None,
     group_from: str | None = None,
-    path_column: str = "path",
-    label_column: str = "label",
-    split_column: str = "split",
-    group_column: str = "group",
-    skip_unreadable: bool = False,
+    path_column: str | None = None,
+    label_column: str | None = None,
+    split_column: str | None = None,
+    group_column: str | None = None,
+    skip_unreadable: bool | None = None,
     size: int | None = None,
     budget: str | None = None,
     epochs: int | None = None,
@@ -52,10 +58,10 @@ def configure(
     one_logit: bool | None = None,
     class_weights: bool | None = None,
     balanced_sampling: bool | None = None,
-    seed: int = 0,
+    seed: int | None = None,
     device: Literal["auto", "cpu", "cuda", "mps"] | None = None,
     workers: int | None = None,
-    runs: str | Path = "runs",
+    runs: str | Path | None = None,
     options: Mapping[str, Option] | None = None,
     input: Input | Mapping[str, Any] | None = None,
     augmentation: Augmentation | Mapping[str, Any] | None = None,
@@ -65,8 +71,9 @@ def configure(
 ) -> Config:
     """Train a classifier on DATA.
 
-    What is not said comes from the recipe, and what the recipe does not say from the defaults; all of it is written
-    into the run's config.toml.
+    What is not said comes from the recipe; what that does not say, from the mode's own recipe or the one that it names
+    (recipe = "he-2015"); the rest from the defaults. `none` takes back what a recipe says. All of it is written into
+    the run's config.toml.
 
     Parameters
     ----------
@@ -85,11 +92,12 @@ def configure(
         imagenet, none, or a file (.safetensors, .pth, .npz, .h5, .keras, .pdparams). Default: imagenet, unless from
         scratch.
     layout
-        Whose names the tensors in the weights file have: pellucid, torchvision, timm, tf-slim, keras, paddle, or auto.
+        Whose names the tensors in the weights file have: pellucid, torchvision, timm, tf-slim, keras, paddle. Default:
+        auto.
     until
         The weights file ends at this end point; what comes after stays random.
     recipe
-        A recipe by name, or a TOML file of settings.
+        A recipe by name, or a TOML file of settings; a run's config.toml is one.
     train
         How many images to train on: 500, 0.8, 80%, or rest.
     validation
@@ -103,19 +111,19 @@ def configure(
     label_from
         A pattern on the file name that captures the label: '^(?P<label>[HNP])'.
     map
-        What captured labels mean: P=pm,H=nonpm,N=nonpm.
+        What captured labels mean: P=pm,H=nonpm,N=nonpm; in the place of a recipe's map as a whole.
     labels
         A table of labels beside a flat folder.
     group_from
         A pattern on the path that captures the group; a group is never divided.
     path_column
-        The table's column of paths.
+        The table's column of paths. Default: path.
     label_column
-        The table's column of labels.
+        The table's column of labels. Default: label.
     split_column
-        The table's column of ready-made parts.
+        The table's column of ready-made parts. Default: split.
     group_column
-        The table's column of groups.
+        The table's column of groups. Default: group.
     skip_unreadable
         Leave unreadable images out and record them, instead of stopping.
     size
@@ -142,13 +150,13 @@ def configure(
     balanced_sampling
         Draw every class equally often.
     seed
-        Decides the split, the first weights, the order and the augmentation.
+        Decides the split, the first weights, the order and the augmentation. Default: 0.
     device
         auto, cpu, cuda or mps.
     workers
         Processes that decode images.
     runs
-        The folder in which the run's own folder is made.
+        The folder in which the run's own folder is made. Default: runs.
     options
         The network's own settings: --options.width 0.5, --options.auxiliary true.
     input
@@ -162,58 +170,64 @@ def configure(
     machine
         Where it runs: --machine.threads 2.
     """
-    if budget and epochs:
-        raise UserError("--budget chooses the epochs, and --epochs says them", hint="leave one of them out")
-    base = _recipe(recipe) if recipe else {}
-    model = model or base.get("model", "resnet18")
-    chosen_weights = weights or base.get("weights")
-    chosen_mode = mode or base.get("mode") or ("scratch" if chosen_weights == "none" else _default_mode(model))
-    if chosen_weights is None:
-        chosen_weights = "none" if chosen_mode == "scratch" else "imagenet"
-    if not recipe:
-        base = _recipe(chosen_mode)
-    if optimizer is None and (epochs or rate) and base.get("learning", {}).get("optimizer") == "solve":
-        optimizer = "adamw"  # whoever says how many epochs or how fast asks for steps
-    common = {"epochs": epochs, "batch": batch, "rate": rate, "optimizer": optimizer, "one_logit": one_logit}
-    common |= {"class_weights": class_weights, "balanced_sampling": balanced_sampling}
+    steps = {"epochs": epochs, "batch": batch, "rate": rate, "optimizer": optimizer, "one_logit": one_logit}
+    columns = {"path_column": path_column, "label_column": label_column}
+    columns |= {"split_column": split_column, "group_column": group_column, "kind": source}
+    columns |= {"labels": _word(labels), "label_from": label_from, "group_from": group_from}
+    counts: dict[str, Any] = {"train": _word(train), "validation": _word(validation), "test": _word(test)}
+    counts |= {"per_class": per_class, "skip_unreadable": skip_unreadable}
+    words = {"model": model, "mode": mode, "weights": weights, "layout": layout, "seed": seed, "runs": _word(runs)}
+    places = _given({"until": until, "train_from": train_from, "probe_at": probe_at, "budget": budget})
     said = {
-        "model": model,
-        "mode": chosen_mode,
-        "weights": chosen_weights,
-        "layout": layout,
-        "until": until,
-        "train_from": train_from,
-        "probe_at": probe_at,
+        **_given(words),
+        **{name: None if word == "none" else word for name, word in places.items()},
         "options": dict(options or {}),
-        "seed": seed,
-        "budget": budget,
-        "runs": str(runs),
-        "data": {
-            "folder": str(data),
-            "source": {
-                "kind": source,
-                "path_column": path_column,
-                "label_column": label_column,
-                "split_column": split_column,
-                "group_column": group_column,
-                "labels": None if labels is None else str(labels),
-                "label_from": label_from,
-                "map": parse_map(map),
-                "group_from": group_from,
-            },
-            "train": _amount(train),
-            "validation": _amount(validation),
-            "test": _amount(test),
-            "per_class": per_class,
-            "skip_unreadable": skip_unreadable,
-        },
-        "input": _set(input) | _given({"size": size}),
-        "augmentation": _set(augmentation),
-        "learning": _set(learning) | _given(common),
-        "features": _set(features) | _given({"views": views, "size": cache_size}),
-        "machine": _set(machine) | _given({"device": device, "workers": workers}),
+        "data": _given(counts)
+        | {"folder": str(data)}
+        | {"source": _given(columns | {"map": None if map is None else parse_map(map)})},
+        "input": _joined("input", input, {"size": size}),
+        "augmentation": _joined("augmentation", augmentation, {}),
+        "learning": _joined(
+            "learning", learning, steps | {"class_weights": class_weights, "balanced_sampling": balanced_sampling}
+        ),
+        "features": _joined("features", features, {"views": views, "size": cache_size}),
+        "machine": _joined("machine", machine, {"device": device, "workers": workers}),
     }
-    return Config.from_fields(_overlay(base, said), f"recipe {recipe}" if recipe else "this configuration")
+    return _configured(said, recipe)
+
+
+def _configured(said: Mapping[str, Any], recipe: str | None) -> Config:
+    """Flags over a file, over the recipe that it names (or the mode's own), over the defaults: decided here alone."""
+    file, named = _layers(recipe)
+    if "epochs" in said["learning"] and not said.get("budget"):
+        file.pop("budget", None)  # epochs that are said, against time that the file allows
+    by_hand = _overlay(file, said)
+    once = said if said.get("budget") else by_hand
+    if once.get("budget") and "epochs" in once["learning"]:
+        hint = "leave one of them out" if once is said or recipe is None else "a flag, --epochs or --budget, decides"
+        raise UserError("--budget chooses the epochs, and --epochs says them", hint=hint)
+    values = _overlay(named or {}, by_hand)
+    model, weights = values.setdefault("model", "resnet18"), values.get("weights")
+    mode = values.setdefault("mode", _default_mode(model, weights))
+    values.setdefault("weights", "none" if mode == "scratch" else "imagenet")
+    usual = _built_in(mode) if named is None and mode in recipes() else named or {}
+    values = _overlay(usual, values)
+    learning = by_hand["learning"]
+    solves = values["learning"].get("optimizer") == "solve" and "optimizer" not in learning
+    if solves and (learning.keys() & {"epochs", "rate"}):
+        values["learning"]["optimizer"] = "adamw"  # whoever says how many epochs or how fast asks for steps
+    try:
+        config = Config.model_validate(values)
+    except ValidationError as cause:
+        ours = recipe is None or all(_says(said, error["loc"]) for error in cause.errors())
+        raise refusal(Config, cause, "this configuration" if ours else f"recipe {recipe}") from cause
+    flags, others = dict(_flat(said)), dict(_flat(_overlay(_defaults(), usual)))
+    wishes = [name for name, value in _flat(file) if _plain(value) != _plain(others.get(name))]
+    if problems := list(idle(config, flags=flags, recipe=wishes)):
+        raise UserError(
+            "what is asked for here would have no effect", problems, hint="leave it out, or change the other"
+        )
+    return config.noting(sorted({*flags, *dict(_flat(_overlay(named or {}, file)))}))
 
 
 def parse_map(text: str | Mapping[str, str] | None) -> dict[str, str]:
@@ -234,50 +248,115 @@ def recipes() -> list[str]:
     return sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))
 
 
-def _recipe(name: str) -> dict[str, Any]:
-    if name in recipes():
-        text = (resources.files("pellucid.training") / "recipes" / f"{name}.toml").read_text(encoding="utf-8")
-    elif name.endswith(".toml") or Path(name).is_file():
-        text = read_text(Path(name))
-    else:
-        right = nearest(name, recipes())
-        raise UserError(
-            f"there is no recipe {name!r}",
-            [f"known are {', '.join(recipes())}, or a .toml file"],
-            hint=f"did you mean {right}?" if right else "",
-        )
+def _layers(recipe: str | None) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """What a file says, and the built-in recipe below it; None where that is to be the mode's own."""
+    if recipe is None:
+        return {}, None
+    if recipe in recipes():
+        return {}, _built_in(recipe)
+    if not (recipe.endswith(".toml") or Path(recipe).is_file()):
+        raise _no_recipe(recipe, ", or a .toml file")
+    file = _read(read_text(Path(recipe)), recipe)
+    below = file.pop("recipe", None)
+    if below is not None and below not in recipes():
+        raise _no_recipe(str(below), f"; {recipe} builds on it")
+    return file, None if below is None else _built_in(below)
+
+
+def _built_in(name: str) -> dict[str, Any]:
+    path = resources.files("pellucid.training") / "recipes" / f"{name}.toml"
+    return _read(path.read_text(encoding="utf-8"), name)
+
+
+def _read(text: str, name: str) -> dict[str, Any]:
     try:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as cause:
         raise UserError(f"{name} is not valid TOML: {cause}") from cause
     values.pop("about", None)
+    problems = [f"{word}: a word is wanted, not {values[word]!r}" for word in WORDS if not _is(values, word, str)]
+    problems += [
+        f"{table}: a table of settings is wanted: [{table}]" for table in TABLES if not _is(values, table, dict)
+    ]
+    if not problems and not _is(values.get("data", {}), "source", dict):
+        problems = ["data.source: a table of settings is wanted: [data.source]"]
+    if problems:
+        raise UserError(f"recipe {name} cannot be used", problems)
     return values
 
 
-def _default_mode(model: str) -> Mode:
-    return "scratch" if model.startswith("small") else "finetune"
+def _is(values: Mapping[str, Any], name: str, kind: type) -> bool:
+    return name not in values or isinstance(values[name], kind)
 
 
-def _amount(value: str | float | None) -> str | None:
+def _no_recipe(name: str, besides: str) -> UserError:
+    right = nearest(name, recipes())
+    return UserError(
+        f"there is no recipe {name!r}",
+        [f"known are {', '.join(recipes())}{besides}"],
+        hint=f"did you mean {right}?" if right else "",
+    )
+
+
+def _default_mode(model: str, weights: str | None) -> Mode:
+    if weights is None:
+        return "scratch" if model.startswith("small") else "finetune"
+    return "scratch" if weights == "none" else "finetune"
+
+
+def _word(value: str | float | Path | None) -> str | None:
     return None if value is None else str(value)
 
 
-def _set(values: Record | Mapping[str, Any] | None) -> dict[str, Any]:
-    """What was said explicitly; a record's defaults are left to the recipe."""
-    return values.model_dump(exclude_unset=True) if isinstance(values, Record) else dict(values or {})
+def _joined(place: str, record: Record | Mapping[str, Any] | None, flags: Mapping[str, Any]) -> dict[str, Any]:
+    """What was said explicitly, in a record and by the short flags of its fields; defaults are left to the recipe."""
+    said = record.model_dump(exclude_unset=True) if isinstance(record, Record) else dict(record or {})
+    short = _given(flags)
+    if twice := [name for name in short if name in said and said[name] != short[name]]:
+        values = [f"{place}.{name}: {short[name]} and {said[name]}" for name in twice]
+        raise UserError("one setting is given two values", values, hint="leave one of them out")
+    return said | short
 
 
-def _given(values: dict[str, Any]) -> dict[str, Any]:
+def _given(values: Mapping[str, Any]) -> dict[str, Any]:
+    """What is None was not said."""
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _overlay(base: Mapping[str, Any], said: Mapping[str, Any]) -> dict[str, Any]:
-    """`said` over `base`, record by record. A None in `said` says nothing where `base` has a word."""
-    joined = dict(base)
+def _overlay(base: Mapping[str, Any], said: Mapping[str, Any], place: str = "") -> dict[str, Any]:
+    """`said` over `base`, table by table; labels are mapped by one of them alone. None is a word too: back to none."""
+    joined = {name: dict(value) if isinstance(value, Mapping) else value for name, value in base.items()}
     for name, value in said.items():
-        below = base.get(name)
-        if isinstance(value, Mapping) and isinstance(below, Mapping):
-            joined[name] = _overlay(below, value)
-        elif value is not None or name not in base:
+        if isinstance(value, Mapping) and f"{place}{name}" != "data.source.map":
+            joined[name] = _overlay(joined.get(name, {}), value, f"{place}{name}.")
+        else:
             joined[name] = value
     return joined
+
+
+def _flat(values: Mapping[str, Any], place: str = "") -> Iterator[tuple[str, Any]]:
+    """Settings by dotted name."""
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{place}{name}.")
+        else:
+            yield place + name, value
+
+
+def _plain(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _says(said: Any, place: Sequence[int | str]) -> bool:
+    """Whether flags gave what is found at that place, or what is above it; a rule about several settings is theirs."""
+    for part in place:
+        if not isinstance(said, Mapping):
+            return True
+        if part not in said:
+            return False
+        said = said[part]
+    return True
+
+
+def _defaults() -> dict[str, Any]:
+    return Config(model="small", mode="scratch", weights="none", data=Data(folder=".")).model_dump()

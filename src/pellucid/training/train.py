@@ -68,6 +68,7 @@ def train_events(config: Config, *, began: float | None = None) -> Iterator[Even
     settings that cannot be used, before anything is written.
     """
     began = perf_counter() if began is None else began
+    asked = list(config.asked)  # a plan changes what is done, and not what was asked
     if config.machine.threads:
         torch.set_num_threads(config.machine.threads)
     pixels = _pixel_cache(config)
@@ -106,7 +107,7 @@ def train_events(config: Config, *, began: float | None = None) -> Iterator[Even
             prepared = _start_network(config, samples.classes)
         check_frozen(prepared.network, config, prepared.weights.get("left_random", ()))  # the plan may freeze more
     provenance = gather(device=str(fabric.device), precision=precision) | {
-        "asked": _asked(config),
+        "asked": asked,
         "seed": config.seed,
         "data": {"fingerprint": parts.fingerprint(), "root": parts.root, "rule": parts.rule, "notes": parts.notes},
         "left_out": [{"path": path, "reason": reason} for path, reason in readable.left_out],
@@ -206,20 +207,6 @@ def _planned(
 def _limited(job: Job, plan: Planned, *, began: float) -> Job:
     """`job` with the moment at which training ends, so that the rest of the command ends with the budget."""
     return replace(job, deadline=began + plan.budget - plan.ahead, most_epochs=most_epochs(plan.mode))
-
-
-def _asked(config: Config) -> list[str]:
-    """The settings that somebody chose, by dotted name: what the report shows first."""
-    usual = configure(config.data.folder, model=config.model, mode=config.mode).model_dump()
-    return [name for name, value in _flat(config.model_dump()) if value != dict(_flat(usual)).get(name)]
-
-
-def _flat(values: dict[str, Any], place: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in values.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{place}{name}.")
-        else:
-            yield place + name, value
 
 
 def _kept(run: RunFolder, events: Iterator[Event]) -> Iterator[Event]:
