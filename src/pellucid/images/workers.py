@@ -154,8 +154,8 @@ class Workers:
             member.doing.append(task)
             try:
                 member.connection.send(task)
-            except OSError as cause:
-                raise self._ended(member) from cause
+            except OSError:
+                raise self._ended(member) from None
 
     def _collect(self, ready: dict[int, tuple[int, Bytes]]) -> None:
         """Wait until somebody has made something."""
@@ -175,8 +175,8 @@ class Workers:
         for member in (member for member in busy if member.connection in heard):
             try:
                 made, member.answered = member.connection.recv(), True
-            except (OSError, EOFError) as cause:
-                raise self._ended(member) from cause
+            except (OSError, EOFError):
+                raise self._ended(member) from None
             task = member.doing.popleft()
             if task.forgotten:
                 self._free.append(task.slot)
@@ -295,6 +295,12 @@ class _Shared:
 
     def batch(self, slot: int, shape: tuple[int, ...]) -> Bytes:
         return self.slots[slot, : prod(shape)].reshape(shape)
+
+
+def check_not_starting() -> None:
+    """Raises UserError in a process that is not forked and reads the main script anew, as every one does first."""
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        raise UserError("this script was started again by a process that is to decode its images", hint=MAIN_GUARD)
 
 
 def may_start() -> bool:

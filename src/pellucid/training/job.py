@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from lightning_fabric import Fabric
 from torch import Tensor
 
 from pellucid.images.loading import Images
@@ -17,6 +16,7 @@ from pellucid.runs.events import Event, Started, now
 from pellucid.runs.run_folder import RunFolder
 from pellucid.training.config import Config
 from pellucid.training.features import Features
+from pellucid.training.machine import Fabric
 from pellucid.training.solve import Solved, solve_head
 from pellucid.training.transfer import Frozen
 

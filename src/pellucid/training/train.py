@@ -1,6 +1,5 @@
 """`train` and `resume`: a configuration and a folder of images become a run folder."""
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import wraps
@@ -10,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 
 from pellucid.errors import UserError
 from pellucid.images.augmentation import Augmentation
@@ -22,7 +20,6 @@ from pellucid.images.split import Split, split
 from pellucid.images.store import cache_folder, check_folder
 from pellucid.networks.build import Network, network
 from pellucid.networks.published import default_preprocessing, published_weights
-from pellucid.networks.quick import keep_memory, native_bfloat16
 from pellucid.networks.weights import check_conventions, load_weights
 from pellucid.runs.events import Event, Noted, PixelsReady, Planned, Preparing, Stopped, now
 from pellucid.runs.provenance import gather
@@ -34,12 +31,11 @@ from pellucid.training.frozen import check_solvable, solved_start, with_features
 from pellucid.training.interruption import Interrupted
 from pellucid.training.job import Job, started
 from pellucid.training.loop import fit
+from pellucid.training.machine import Fabric, check_machine, fabric_for, workers_for
 from pellucid.training.probe_at import probed_at
 from pellucid.training.reading import check_counts, check_one_logit, checked, unchanged
 from pellucid.training.state import Position, load_network, read_position
 from pellucid.training.transfer import check_frozen, freeze
-
-FEW_CORES = 4  # with more, training outruns what one process can crop
 
 
 @wraps(configure)
@@ -69,8 +65,8 @@ def train_events(config: Config, *, began: float | None = None) -> Iterator[Even
     """
     began = perf_counter() if began is None else began
     asked = list(config.asked)  # a plan changes what is done, and not what was asked
-    if config.machine.threads:
-        torch.set_num_threads(config.machine.threads)
+    check_machine(config.machine)
+    fabric, precision = fabric_for(config)
     pixels = _pixel_cache(config)
     yield Preparing(phase="reading the data", done=0, total=0)
     samples = read_samples(config.data.folder, config.data.source)
@@ -98,7 +94,6 @@ def train_events(config: Config, *, began: float | None = None) -> Iterator[Even
     )
     yield from (Noted(time=now(), words=note) for note in parts.notes if note not in samples.notes)
     check_counts(parts)
-    fabric, precision = _machine(config)
     plan = None
     if config.budget:
         yield Preparing(phase=f"measuring this machine, to plan for {config.budget}", done=0, total=0)
@@ -114,7 +109,7 @@ def train_events(config: Config, *, began: float | None = None) -> Iterator[Even
         "chosen": {
             "preprocessing": prepared.preprocessing.model_dump(),
             "weights": prepared.weights,
-            "workers": _workers(config, pixels, fabric.device),
+            "workers": workers_for(config, decoded=pixels.holds_all, device=fabric.device),
             "threads": torch.get_num_threads(),
             "precision": precision,
         },
@@ -136,10 +131,9 @@ def resume_events(run: str | Path) -> Iterator[Event]:
     position = read_position(folder)
     if folder.state() in ("finished", "early", "budget") or (position and position.ended):
         raise UserError(f"{folder.path} has been trained to its end", hint=f"`pellucid evaluate {folder.path}`")
-    if config.machine.threads:
-        torch.set_num_threads(config.machine.threads)
+    check_machine(config.machine)
+    fabric, precision = fabric_for(config)
     parts = folder.split()
-    fabric, precision = _machine(config)
     provenance = folder.provenance()
     net = _network(config, parts.classes)
     preprocessing = Preprocessing.from_fields(provenance["chosen"]["preprocessing"], f"{folder.path}/provenance.json")
@@ -260,44 +254,6 @@ def _preprocessing(config: Config, wanted: Preprocessing) -> Preprocessing:
     return Preprocessing.from_fields(wanted.model_dump() | said, "input")
 
 
-def _machine(config: Config) -> tuple[Fabric, str]:
-    """The device and precision; "auto" takes bfloat16 where the device multiplies it itself, and float32 elsewhere."""
-    device = config.machine.device
-    if device == "cuda" and not torch.cuda.is_available():
-        raise UserError("there is no CUDA device here", hint="--device cpu, or leave --device out")
-    if device == "mps" and not torch.backends.mps.is_available():
-        raise UserError("there is no MPS device here", hint="--device cpu, or leave --device out")
-    on_gpu = device == "cuda" or (device == "auto" and torch.cuda.is_available())
-    on_cpu = device == "cpu" or (device == "auto" and not on_gpu and not torch.backends.mps.is_available())
-    precision = config.machine.precision
-    if precision == "auto":
-        kind = torch.device("cuda" if on_gpu else "cpu" if on_cpu else "mps")
-        precision = "bfloat16" if native_bfloat16(kind) else "float32"
-    if on_cpu:
-        keep_memory()
-    fabric = Fabric(
-        accelerator=device,
-        devices=config.machine.devices,
-        precision="bf16-mixed" if precision == "bfloat16" else "32-true",
-    )
-    fabric.launch()
-    return fabric, precision
-
-
-def _workers(config: Config, pixels: PixelCache, device: torch.device) -> int:
-    """Processes that decode: all cores we may use but one, at most 8, since one process collects the batches.
-
-    None where a few cores also train and nothing is decoded: a crop takes half of a millisecond, and forking the
-    process made the first epoch and the first validation take two and five times as long (2 cores).
-    """
-    if config.machine.workers is not None:
-        return config.machine.workers
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if device.type == "cpu" and cores <= FEW_CORES and pixels.holds_all:
-        return 0
-    return min(8, cores - 1)
-
-
 def _job(
     config: Config,
     run: RunFolder,
@@ -333,7 +289,7 @@ def _job(
         train_labels=np.array([number[file.label] for file in parts.part("train")]),
         fabric=fabric,
         precision=precision,
-        workers=_workers(config, pixels, fabric.device),
+        workers=workers_for(config, decoded=pixels.holds_all, device=fabric.device),
         provenance={
             "run": run.path.name,
             "versions": provenance["versions"],

@@ -1,0 +1,162 @@
+"""The machine that a training runs on: schedulers, start methods, numbers that no machine bears, stops."""
+
+import multiprocessing
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import pellucid as pl
+from pellucid.errors import UserError
+from pellucid.training.config import Machine
+from pellucid.training.configure import configure
+from pellucid.training.machine import check_machine, device_for, fabric_for, workers_for
+from tests.pictures import make_classes
+
+QUICK: dict[str, Any] = {"model": "small", "size": 32, "batch": 8, "epochs": 1, "device": "cpu"}
+SCHEDULERS: dict[str, dict[str, str]] = {
+    "SLURM": {
+        **{"SLURM_JOB_ID": "1", "SLURM_JOB_NAME": "job", "SLURM_NTASKS": "4", "SLURM_NTASKS_PER_NODE": "4"},
+        **{"SLURM_PROCID": "2", "SLURM_LOCALID": "2", "SLURM_NNODES": "2", "SLURM_NODEID": "1"},
+        **{"SLURM_NODELIST": "node[1-2]", "SLURM_CPUS_PER_TASK": "1"},
+    },
+    "SLURM, interactive": {"SLURM_JOB_NAME": "bash", "SLURM_NTASKS": "8", "SLURM_PROCID": ""},
+    "torchrun": {
+        **{"RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "3", "LOCAL_WORLD_SIZE": "4", "GROUP_RANK": "0"},
+        **{"MASTER_ADDR": "no.such.host", "MASTER_PORT": "no number", "TORCHELASTIC_RUN_ID": "none"},
+    },
+    "LSF": {
+        **{"LSB_JOBID": "1", "LSB_DJOB_RANKFILE": "/no/such/file", "LSB_HOSTS": "a b"},
+        **{"JSM_NAMESPACE_RANK": "1", "JSM_NAMESPACE_LOCAL_RANK": "1", "JSM_NAMESPACE_SIZE": "4"},
+    },
+    "PBS": {"PBS_JOBID": "1", "PBS_NODEFILE": "/no/such/file", "PBS_NUM_NODES": "2", "NCPUS": "1"},
+    "Open MPI": {"OMPI_COMM_WORLD_SIZE": "4", "OMPI_COMM_WORLD_RANK": "1", "OMPI_COMM_WORLD_LOCAL_RANK": "1"},
+    "Intel MPI": {"PMI_RANK": "1", "PMI_SIZE": "4", "MPI_LOCALRANKID": "1"},
+    "Kubeflow": {
+        **{"KUBERNETES_PORT": "tcp://127.0.0.1:443", "MASTER_ADDR": "no.such.host", "MASTER_PORT": "1"},
+        **{"WORLD_SIZE": "2", "RANK": "1"},
+    },
+    "TPU": {"TPU_WORKER_ID": "1", "TPU_WORKER_HOSTNAMES": "a,b", "XRT_TPU_CONFIG": "x", "PJRT_DEVICE": "TPU"},
+    "no GPU": {"CUDA_VISIBLE_DEVICES": "NoDevFiles", "ROCR_VISIBLE_DEVICES": "", "NVIDIA_VISIBLE_DEVICES": "void"},
+    "threads": {"OMP_NUM_THREADS": "abc", "MKL_NUM_THREADS": "0", "OPENBLAS_NUM_THREADS": "", "PYTHONHASHSEED": "7"},
+    "empty": {"RANK": "", "LOCAL_RANK": "", "WORLD_SIZE": "", "SLURM_NTASKS": "", "CUDA_VISIBLE_DEVICES": ""},
+}
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_classes(tmp_path_factory.mktemp("data") / "photos")
+
+
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
+def test_one_process_trains_whatever_a_scheduler_says(scheduler: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in SCHEDULERS[scheduler].items():
+        monkeypatch.setenv(name, value)
+    fabric, _ = fabric_for(configure("photos", device="cpu"))
+    assert (fabric.world_size, fabric.global_rank, fabric.device) == (1, 0, torch.device("cpu"))
+    assert fabric.is_global_zero
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
+def test_the_command_trains_whatever_a_scheduler_says(scheduler: str, photos: Path, tmp_path: Path) -> None:
+    flags = ["--model", "small", "--size", "32", "--epochs", "1", "--device", "cpu", "--workers", "1"]
+    told(["train", str(photos), *flags, "--runs", str(tmp_path)], SCHEDULERS[scheduler])
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.slow
+def test_every_verb_works_whatever_schedulers_say(photos: Path, tmp_path: Path) -> None:
+    every = {name: value for scheduler in SCHEDULERS.values() for name, value in scheduler.items()}
+    model = str(pl.train(photos, **QUICK, runs=tmp_path).path)
+    image = str(next(photos.rglob("*.png")))
+    for arguments in (
+        *(["evaluate", model], ["predict", model, image], ["verify", model], ["report", model], ["models"]),
+        *(
+            ["structure", "small"],
+            ["split", str(photos), "--out", str(tmp_path / "parts")],
+            ["runs", str(tmp_path)],
+            ["bench", "small", "--steps", "2"],
+        ),
+    ):
+        told(arguments, every)
+
+
+def told(arguments: list[str], environment: dict[str, str]) -> None:
+    """The command ends well."""
+    command = [sys.executable, "-m", "pellucid", *arguments]
+    ended = subprocess.run(command, env=os.environ | environment, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+
+
+def test_a_script_that_is_read_anew_by_its_own_process_trains_nothing(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where processes are spawned, and the script has no main guard."""
+    monkeypatch.setattr(multiprocessing.current_process(), "_inheriting", True, raising=False)
+    with pytest.raises(UserError, match="this script was started again by a process") as refused:
+        pl.train(photos, **QUICK, runs=tmp_path / "runs")
+    assert 'if __name__ == "__main__":' in refused.value.hint
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.slow
+def test_a_spawning_script_without_a_main_guard_is_told_so(photos: Path, tmp_path: Path) -> None:
+    script = tmp_path / "plain.py"
+    script.write_text(
+        "import multiprocessing\n"
+        "if multiprocessing.current_process().name == 'MainProcess': multiprocessing.set_start_method('spawn')\n"
+        "import pellucid as pl\n"
+        f"pl.train({str(photos)!r}, model='small', size=32, epochs=1, workers=2, device='cpu')\n"
+    )
+    ended = subprocess.run([sys.executable, script], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ended.returncode == 1
+    *_, problem, hint = ended.stderr.strip().splitlines()
+    assert problem.endswith("a process that was to decode images ended before it began")
+    assert 'if __name__ == "__main__":' in hint
+    assert len(list((tmp_path / "runs").iterdir())) == 1
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"threads": 0}, "machine.threads"),
+        ({"threads": -1}, "machine.threads"),
+        ({"workers": -1}, "machine.workers"),
+        ({"workers": 10_000}, "10,000 processes that decode are more than"),
+        ({"threads": 10_000}, "10,000 threads are more than can be had"),
+    ],
+)
+def test_numbers_that_no_machine_bears_are_refused_by_name(asked: dict[str, int], said: str) -> None:
+    with pytest.raises(UserError) as refused:
+        check_machine(configure("photos", machine=asked).machine)
+    assert said in str(refused.value)
+
+
+def test_a_device_that_is_not_there_is_refused_before_anything_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UserError, match="there is no CUDA device here"):
+        pl.train(tmp_path / "not there", model="small", device="cuda")
+    assert device_for("cpu") == torch.device("cpu")
+
+
+def test_a_worker_of_somebodys_pool_decodes_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = configure("photos", workers=3)
+    assert workers_for(config, decoded=True, device=torch.device("cpu")) == 3
+    monkeypatch.setattr(multiprocessing.current_process(), "_config", {"daemon": True})
+    assert workers_for(config, decoded=True, device=torch.device("cpu")) == 0
+
+
+def test_threads_that_are_asked_for_are_taken() -> None:
+    before = torch.get_num_threads()
+    try:
+        check_machine(Machine(threads=2))
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
