@@ -193,7 +193,7 @@ def test_skipped_images_are_recorded(judge):
     result = evaluate(judge, data, skip_unreadable=True)
     assert result.n == 5
     assert result.left_out == (
-        LeftOut(path="dark/notes.txt", reason="not an image by its suffix"),
+        LeftOut(path="dark/notes.txt", reason=".txt is no image"),
         LeftOut(path="dark/bad.jpg", reason="not an image"),
     )
 

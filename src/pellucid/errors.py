@@ -48,3 +48,9 @@ def listed(names: Sequence[str], most: int = 10) -> list[str]:
     """`names` as details of an error, cut after `most` with a count of the rest."""
     shown = list(names[:most])
     return [*shown, f"... and {len(names) - most} more"] if len(names) > most else shown
+
+
+def named(names: Sequence[str], most: int = 8) -> str:
+    """`a`, `a and b`, `a, b and c` in a sentence; of more than `most` the first, and how many more there are."""
+    shown = [*names[:most], f"{len(names) - most:,} more"] if len(names) > most else list(names)
+    return " and ".join(filter(None, (", ".join(shown[:-1]), shown[-1]))) if shown else "nothing"

@@ -22,10 +22,10 @@ def split(
     map: str | None = None,
     labels: Path | None = None,
     group_from: str | None = None,
-    path_column: str = "path",
-    label_column: str = "label",
-    split_column: str = "split",
-    group_column: str = "group",
+    path_column: str | None = None,
+    label_column: str | None = None,
+    split_column: str | None = None,
+    group_column: str | None = None,
 ) -> None:
     """Divide DATA into train, validation and test; twins and groups stay together.
 
@@ -58,18 +58,18 @@ def split(
     group_from
         A pattern on the path that captures the group; a group is never divided.
     path_column
-        The table's column of paths.
+        The table's column of paths. Default: path.
     label_column
-        The table's column of labels.
+        The table's column of labels. Default: label.
     split_column
-        The table's column of ready-made parts.
+        The table's column of ready-made parts. Default: split, where the table has it; '' for none.
     group_column
-        The table's column of groups.
+        The table's column of groups. Default: group, where the table has it; '' for none.
     """
     from rich.text import Text
 
     from pellucid.cli.show import say
-    from pellucid.images.sources import read_samples
+    from pellucid.images.sources import check_classes, read_samples
     from pellucid.images.split import place, write_manifest
     from pellucid.images.split import split as divide
     from pellucid.reports.text import split_text
@@ -87,6 +87,7 @@ def split(
         group_column=group_column,
     )
     samples = read_samples(data, asked.data.source)
+    check_classes(samples.classes, str(data))
     parts = divide(samples, train=train, validation=validation, test=test, per_class=per_class, seed=seed)
     if how == "manifest":
         write_manifest(parts, out)

@@ -36,7 +36,7 @@ VERBS = {
     "runs": ("runs", "List what has been trained, a line a run."),
     "adopt": ("models", "Make a model of weights that others trained: published ones, or a file."),
     "evaluate": ("models", "Measure MODEL on DATA: accuracy and more, each with n and a 95 % interval."),
-    "predict": ("models", "Classify IMAGES: files, folders, globs, a CSV of paths, or - for standard input."),
+    "predict": ("models", "Classify IMAGES: files, folders, globs, a table of paths, or - for standard input."),
     "report": ("runs", "Write the run's report.html again, from what its folder holds now."),
     "verify": ("models", "Replay MODEL's probe and show its card."),
 }

@@ -344,9 +344,9 @@ def evaluate(
     label_from: str | None = None,
     map: str | None = None,
     labels: Path | None = None,
-    path_column: str = "path",
-    label_column: str = "label",
-    split_column: str = "split",
+    path_column: str | None = None,
+    label_column: str | None = None,
+    split_column: str | None = None,
 ) -> int:
     """Measure MODEL on DATA: accuracy and more, each with n and a 95 % interval.
 
@@ -377,11 +377,11 @@ def evaluate(
     labels
         A table of labels beside a flat folder.
     path_column
-        The table's column of paths.
+        The table's column of paths. Default: path.
     label_column
-        The table's column of labels.
+        The table's column of labels. Default: label.
     split_column
-        The table's column of ready-made parts.
+        The table's column of ready-made parts. Default: split, where the table has it; '' for none.
     """
     from pellucid.cli.show import aside, counting, out
     from pellucid.reports.html import write_report
@@ -436,7 +436,7 @@ def predict(
     batch: int = 32,
     path_column: str = "path",
 ) -> int:
-    """Classify IMAGES: files, folders, globs, a CSV of paths, or - for standard input.
+    """Classify IMAGES: files, folders, globs, a table of paths, or - for standard input.
 
     Parameters
     ----------
@@ -449,8 +449,11 @@ def predict(
     batch
         Images at once.
     path_column
-        The CSV's column of paths.
+        The table's column of paths.
     """
+    from rich.text import Text
+
+    from pellucid.cli.show import aside
     from pellucid.reports.text import prediction_header, prediction_line
     from pellucid.uses.inputs import expand_inputs
     from pellucid.uses.predict import Failure, load, predict_stream
@@ -463,7 +466,12 @@ def predict(
     if header := prediction_header(format):
         print(header)
     failed = False
-    paths = expand_inputs(images, standard_input=_lines(), path_column=path_column)
+    paths = expand_inputs(
+        images,
+        standard_input=_lines(),
+        path_column=path_column,
+        note=lambda words: aside().print(Text(f"! {words}")),
+    )
     for predicted in predict_stream(classifier, paths, batch=batch):
         print(prediction_line(predicted, format), flush=True)
         failed |= isinstance(predicted, Failure)

@@ -44,6 +44,12 @@ KINDS = {
     "WebP": rb"RIFF....WEBP",
     "HEIF": rb"....ftyp(avi|hei|hev|mif|msf)",  # AVIF too
 }
+# How those begin that are taken for images whatever their name says.
+BEGINNINGS = re.compile(
+    rb"|".join((*(KINDS[kind] for kind in ("JPEG", "PNG", "GIF", "TIFF", "WebP")), rb"BM....\0\0\0\0"))
+    + rb"|....ftypavi[fs]|\0\0\0\x0cjP  \r\n\x87\n|\xff\x4f\xff\x51",
+    re.DOTALL,
+)
 PHOTOMETRIC, WHITE_IS_ZERO, BITS_PER_SAMPLE = 262, 0, 258  # TIFF 6.0, section 8
 END_OF_CODESTREAM = b"\xff\xd9"  # JPEG 2000 (ISO 15444-1, A.4.4); occurs nowhere else in a codestream
 
@@ -134,6 +140,11 @@ def _open(
         raise Unreadable(name, "too large for this machine's memory") from cause
     except DAMAGE as cause:
         raise Unreadable(name, "truncated or damaged") from cause
+
+
+def told_by_content(start: bytes) -> bool:
+    """Whether a file that starts with these bytes is an image that can be read, as far as they tell; 32 are enough."""
+    return BEGINNINGS.match(start) is not None
 
 
 def check_readable(paths: Sequence[Path], *, progress: Callable[[int, int], None] | None = None) -> list[Unreadable]:

@@ -1,375 +1,433 @@
-"""Where labelled images come from: class folders, ready splits, a table, file names, or a split manifest."""
+"""Where labelled images come from: class folders, ready splits, a table, file names, or a split manifest.
 
-import csv
+`read_samples` is the door. What a tree of folders means is layout.py's business, how a table is written tables.py's,
+and which labels are one labels.py's.
+"""
+
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
 
-from pydantic import Field
+from pellucid.errors import UserError, counted, listed, named
+from pellucid.images.folders import Folder, find_images, left_out_words, look_through
+from pellucid.images.labels import check_classes, clean, settle
+from pellucid.images.layout import PARTS, class_folders, quoted, recognised, split_folders, understand
+from pellucid.images.samples import Kind, Sample, Samples, Source
+from pellucid.images.tables import (
+    FORMATS,
+    TABLES,
+    Column,
+    identity,
+    is_comment,
+    is_file,
+    located,
+    read_rows,
+    why_missing,
+)
 
-from pellucid.errors import UserError, counted, listed, nearest
-from pellucid.records import Record
+__all__ = ["PARTS", "Sample", "Samples", "Source", "check_classes", "find_images", "read_samples"]
 
-# What Pillow reads and people keep photographs in. A file with another suffix is no image unless a table names it.
-PHOTOS = ".jpg .jpeg .jpe .jfif .png .apng .bmp .dib .gif .tif .tiff .webp .avif .jp2 .j2k .ppm .pgm .pbm .pnm .tga"
-SUFFIXES = frozenset(PHOTOS.split())
-TABLES = frozenset({".csv", ".tsv", ".parquet", ".xlsx"})
-PARTS = {"train": "train", "val": "validation", "valid": "validation", "validation": "validation", "test": "test"}
-
-Kind = Literal["auto", "class-folders", "split-folders", "table", "file-names", "manifest"]
-Row = Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """A labelled image. `part` is "train", "validation" or "test" where the data comes divided."""
-
-    path: Path
-    label: str
-    part: str | None = None
-    group: str | None = None
-
-
-@dataclass(frozen=True)
-class Samples:
-    """All images of a source. `classes` are in plain string order; `left_out` are files that are not used, and why.
-
-    `notes` say what was decided while reading, for those who did not ask: the split takes them over.
-    """
-
-    root: Path
-    kind: str
-    samples: tuple[Sample, ...]
-    classes: tuple[str, ...]
-    left_out: tuple[tuple[Path, str], ...] = ()
-    notes: tuple[str, ...] = ()
-
-    def __len__(self) -> int:
-        return len(self.samples)
-
-    def __iter__(self) -> Iterator[Sample]:
-        return iter(self.samples)
-
-    def counts(self) -> dict[str, int]:
-        """Images a class, in the order of the classes."""
-        found = Counter(sample.label for sample in self.samples)
-        return {name: found[name] for name in self.classes}
+COLUMNS = {"path": "path_column", "label": "label_column", "split": "split_column", "group": "group_column"}
+# Which fields of a Source have a meaning for which kind of data.
+MEANT_FOR: Mapping[Kind, frozenset[str]] = {
+    "class-folders": frozenset({"map", "group_from"}),
+    "split-folders": frozenset({"map", "group_from"}),
+    "table": frozenset({"map", "group_from", *COLUMNS.values()}),
+    "file-names": frozenset({"map", "group_from", "label_from"}),
+    "manifest": frozenset({"map", "group_from"}),
+}
 
 
-class Source(Record):
-    """How data is to be read, where looking at it is not enough."""
+@dataclass
+class _Read:
+    """What is read so far; the labels as they are written."""
 
-    kind: Kind = "auto"
-    path_column: str = "path"
-    label_column: str = "label"
-    split_column: str = "split"
-    group_column: str = "group"
-    labels: str | None = None  # a table of labels beside a flat folder
-    label_from: str | None = None  # a pattern on the file name with a group named label
-    map: dict[str, str] = Field(default_factory=dict)  # what captured labels mean
-    group_from: str | None = None  # a pattern on the path below the root, with a group named group
+    samples: list[Sample]
+    left_out: list[tuple[Path, str]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 def read_samples(data: Path | str, source: Source | None = None) -> Samples:
     """Every labelled image of `data`. Raises UserError for data that is missing, empty or cannot be understood."""
     root, source = Path(data), source or Source()
-    if not root.exists():
-        raise UserError(f"{root} is not there", hint="name a folder of images, or a table of paths and labels")
+    _check_there(root)
     pattern = None if source.group_from is None else _pattern(source.group_from, "group", "--group-from")
-    match _kind(root, source):
+    kind = _kind(root, source)
+    _check_meant(source, kind)
+    place = root.parent if kind == "table" else root
+    match kind:
         case "manifest":
-            found = _from_manifest(root)
+            place, read = _from_manifest(root)
         case "table":
-            found = _from_table(root, source)
+            read = _from_table(root, source, place)
         case "file-names":
-            found = _from_labels(root, source) if source.labels else _from_names(root, source)
-        case "split-folders":
-            found = _from_parts(root)
+            read = _from_labels(root, source) if source.labels else _from_names(root, source)
         case _:
-            found = _from_classes(root)
+            kind, read = _from_folders(root, kind)
+    return _finished(root, kind, place, read, source, pattern)
+
+
+def _finished(
+    root: Path, kind: Kind, place: Path, read: _Read, source: Source, pattern: re.Pattern[str] | None
+) -> Samples:
+    """What is the same for every kind: labels settled, groups found, all in order."""
+    if not read.samples:
+        raise UserError(f"{root} holds no images", hint="name a folder that has a folder of images for each class")
+    _check_names(sample.path for sample in read.samples)
+    samples, notes = settle(read.samples, source.map, str(root))
     if pattern is not None:
-        found = replace(found, samples=_grouped(found, pattern))
-    return found
+        if any(sample.group for sample in samples):
+            notes.append("the groups that the data came with are not used, since --group-from says others")
+        samples = _grouped(samples, place, pattern)
+    if words := left_out_words(read.left_out):
+        notes.append(words)
+    return Samples(
+        root=place,
+        kind=kind,
+        samples=tuple(sorted(samples, key=lambda sample: sample.path.as_posix())),
+        classes=tuple(sorted({sample.label for sample in samples})),
+        left_out=tuple(sorted(read.left_out)),
+        notes=(*read.notes, *notes),
+    )
 
 
-def find_images(folder: Path) -> list[Path]:
-    """Every image beneath `folder`, told by its suffix, in string order; hidden files and folders are left out."""
-    return [path for path in _files(folder) if path.suffix.lower() in SUFFIXES]
+def _check_there(root: Path) -> None:
+    hint = "name a folder of images, or a table of paths and labels"
+    try:
+        there = root.exists()
+    except (OSError, ValueError) as cause:
+        why = getattr(cause, "strerror", None) or cause
+        raise UserError(f"{str(root)[:80]!r} cannot be a folder or a file: {why}", hint=hint) from cause
+    if not there:
+        raise UserError(f"{root} is not there", hint=hint)
 
 
-def _files(folder: Path) -> list[Path]:
-    seen: set[tuple[int, int]] = set()
-    found: list[Path] = []
-    for place, folders, names in os.walk(folder, followlinks=True):
-        status = Path(place).stat()
-        identity = (status.st_dev, status.st_ino)
-        if identity in seen:  # a link that leads back up
-            folders.clear()
-            continue
-        seen.add(identity)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        found += [Path(place, name) for name in names if not name.startswith(".")]
-    return sorted(found, key=lambda path: path.as_posix())
+def _check_names(paths: Iterable[Path]) -> None:
+    """What is trained on is written down, which takes names that can be written."""
+    bad = []
+    for path in paths:
+        try:
+            str(path).encode()
+        except UnicodeEncodeError:
+            bad.append(repr(os.fsencode(path)))
+    if bad:
+        raise UserError(
+            f"{counted(len(bad), 'path', verb=('is', 'are'))} not UTF-8, and could not be written down",
+            listed(bad),
+            hint="rename them; `convmv` does so for whole folders",
+        )
 
 
 def _kind(root: Path, source: Source) -> Kind:
     """What the source is: as it says, or as it looks."""
     if source.kind != "auto":
         return source.kind
-    if root.is_file():
-        if root.suffix.lower() == ".json":
-            return "manifest"
-        if root.suffix.lower() in TABLES:
-            return "table"
-        raise UserError(f"{root} is neither a folder nor a table", hint="tables are .csv, .tsv, .parquet or .xlsx")
-    if source.label_from or source.labels:
-        return "file-names"
-    folders = _folders(root)
-    if any(folder.name.lower() in PARTS and _folders(folder) for folder in folders):
-        return "split-folders"
-    if folders:
-        return "class-folders"
-    tables = sorted(path.name for path in root.iterdir() if path.suffix.lower() in TABLES)
-    if find_images(root):
-        hint = "--label-from '^(?P<label>[a-z]+)' takes the label from the file name"
-        raise UserError(
-            f"{root} holds images, but no folder for each class",
-            [f"{name} lies there: --labels {root / name}" for name in tables],
-            hint=hint,
-        )
+    if root.is_dir():
+        return "file-names" if source.label_from or source.labels else "auto"
+    if root.suffix.lower() == ".json":
+        return "manifest"
+    if root.suffix.lower() in TABLES:
+        return "table"
+    packed = root.suffix.lower() in (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar", ".bz2", ".xz")
     raise UserError(
+        f"{root} is neither a folder nor a table", hint="unpack it, and name the folder" if packed else FORMATS
+    )
+
+
+def _check_meant(source: Source, kind: Kind) -> None:
+    """A field that has no meaning for this kind of data is refused, not passed over."""
+    meant = MEANT_FOR.get(kind, MEANT_FOR["class-folders"]) | {"kind"}
+    if kind == "file-names":
+        meant |= {"labels", *COLUMNS.values()} if source.labels else set()
+        if source.labels and source.label_from:
+            raise UserError("--labels and --label-from both say the labels", hint="leave one of them out")
+    usual = Source()
+    for name in sorted(Source.model_fields.keys() - meant):
+        if getattr(source, name) != getattr(usual, name):
+            of = "for tables" if name in COLUMNS.values() else "for a flat folder of images"
+            what = "folders" if kind == "auto" else f"a {kind}" if kind in ("table", "manifest") else kind
+            raise UserError(f"--{name.replace('_', '-')} is {of}, and the data is read as {what}", hint="leave it out")
+    if source.group_column and source.group_from:
+        raise UserError("--group-column and --group-from both say the groups", hint="leave one of them out")
+
+
+# Folders
+
+
+def _from_folders(root: Path, kind: Kind) -> tuple[Kind, _Read]:
+    top = _looked(root)
+    if not top.folders:
+        raise _nothing_to_read(root, top)
+    layout = {"class-folders": class_folders, "split-folders": split_folders}.get(kind, understand)(top)
+    samples, left_out = [], [(path, "not in a class folder") for path in top.images] + top.left_out
+    used = set()
+    for part, folders in layout.folders.items():
+        for folder in folders:
+            label = folder.path.parent.name if layout.divided else folder.name
+            samples += [Sample(path, label, part) for path in folder.all_images()]
+            left_out += folder.all_left_out()
+            used |= {id(each) for each in folder.beneath()}
+    for folder in top.beneath():  # between the top and the classes: in the folder of a part
+        if folder is not top and id(folder) not in used:
+            left_out += [*((path, "not in a class folder") for path in folder.images), *folder.left_out]
+    found: Kind = "split-folders" if layout.kind == "split-folders" else "class-folders"
+    return found, _Read(samples, left_out, list(layout.notes))
+
+
+def _looked(root: Path) -> Folder:
+    if not root.is_dir():
+        raise UserError(f"{root} is not a folder", hint="--source table reads a table")
+    top = look_through(root)
+    if top.is_run:
+        raise UserError(f"{root} is a run of pellucid, not data", hint=f"`pellucid evaluate {quoted(root)}`")
+    return top
+
+
+def _nothing_to_read(root: Path, top: Folder) -> UserError:
+    tables = sorted(path.name for path in root.iterdir() if path.suffix.lower() in TABLES and not _hidden(path))
+    if top.images:
+        return UserError(
+            f"{root} holds images, but no folder for each class",
+            [f"{name} lies there: --labels {quoted(root / name)}" for name in tables],
+            hint="--label-from '^(?P<label>[a-z]+)' takes the label from the file name",
+        )
+    words = left_out_words((path, why) for path, why in top.left_out if path.name not in tables)
+    return UserError(
         f"{root} holds no images",
-        [f"{name} lies there: name it instead of the folder" for name in tables],
+        [*([words] if words else []), *(f"{name} lies there: name it instead of the folder" for name in tables)],
         hint="name a folder that has a folder of images for each class",
     )
 
 
-def _folders(root: Path) -> list[Path]:
-    return sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
+def _hidden(path: Path) -> bool:
+    return path.name.startswith((".", "~$"))
 
 
-def _from_classes(root: Path, part: str | None = None) -> Samples:
-    if not root.is_dir():
-        raise UserError(f"{root} is not a folder", hint="--source table reads a table")
-    samples: list[Sample] = []
-    left_out = [(path, "not in a class folder") for path in root.iterdir() if path.is_file() and _visible(path)]
-    names = []
-    for folder in _folders(root):
-        names.append(folder.name)
-        files = _files(folder)
-        images = [path for path in files if path.suffix.lower() in SUFFIXES]
-        left_out += [(path, "not an image by its suffix") for path in files if path.suffix.lower() not in SUFFIXES]
-        if not images:
-            raise UserError(f"{folder} holds no images", hint="put images into it, or remove the folder")
-        samples += [Sample(path, folder.name, part) for path in images]
-    return _samples(root, "class-folders", samples, left_out)
+# File names
 
 
-def _from_parts(root: Path) -> Samples:
-    by_part: dict[str, Path] = {}
-    for folder in _folders(root):
-        part = PARTS.get(folder.name.lower())
-        if part is None:
-            raise UserError(
-                f"{folder} is no part of a split",
-                hint=f"parts are {', '.join(PARTS)}; --source class-folders takes every folder for a class",
-            )
-        if part in by_part:
-            raise UserError(f"{root} has two folders for {part}: {by_part[part].name} and {folder.name}")
-        by_part[part] = folder
-    if not by_part:
-        raise UserError(f"{root} holds no parts of a split", hint=f"parts are {', '.join(PARTS)}")
-    read = [_from_classes(folder, part) for part, folder in by_part.items()]
-    samples = [sample for part in read for sample in part]
-    return _samples(root, "split-folders", samples, [lost for part in read for lost in part.left_out])
-
-
-def _from_names(root: Path, source: Source) -> Samples:
+def _from_names(root: Path, source: Source) -> _Read:
     if not source.label_from:
         raise UserError(
             "file names carry the label, but --label-from does not say where",
             hint="write --label-from '^(?P<label>[a-z]+)'",
         )
     pattern = _pattern(source.label_from, "label", "--label-from")
-    samples, unmatched, unknown = [], [], Counter[str]()
-    for path in find_images(root):
+    top = _looked(root)
+    part_of, notes = _parts_of_folders(top)
+    samples, unmatched = [], []
+    for path in top.all_images():
         found = pattern.search(path.name)
-        if not found or found["label"] is None:
+        if not found or not clean(found["label"] or ""):
             unmatched.append(path.name)
             continue
-        label = found["label"]
-        if source.map and label not in source.map:
-            unknown[label] += 1
-        samples.append(Sample(path, source.map.get(label, label)))
+        samples.append(Sample(path, found["label"], part_of(path)))
     if unmatched:
         raise UserError(
             f"{counted(len(unmatched), 'file name', verb=('does', 'do'))} not match --label-from {source.label_from!r}",
             listed(unmatched),
             hint="change the pattern, or move those files away",
         )
-    if unknown:
+    return _Read(samples, top.all_left_out(), notes)
+
+
+def _parts_of_folders(top: Folder) -> tuple[Callable[[Path], str | None], list[str]]:
+    """Parts, where all images lie in folders that are called so, as train/ and test/."""
+    holding = [folder for folder in top.folders if folder.total]
+    parts = recognised(folder.name for folder in holding)
+    if top.images or not parts or len(parts) < len(holding) or len(set(parts.values())) < 2:
+        return lambda _: None, []
+    if len(set(parts.values())) < len(parts):
         raise UserError(
-            f"--map does not say what {counted(len(unknown), 'label', verb=('means', 'mean'))}",
-            listed([f"{label} ({counted(count, 'image')})" for label, count in sorted(unknown.items())]),
-            hint=f"it knows {', '.join(sorted(source.map))}",
+            f"{top.path} has two folders for one part: {named([f'{name} for {part}' for name, part in parts.items()])}",
+            hint="put them together, or move one away",
         )
-    return _samples(root, "file-names", samples, [])
+    depth = len(top.path.parts)
+    taken = ", ".join(f"{name} for {part}" for name, part in parts.items())
+    return lambda path: parts[path.parts[depth]], [f"folders are taken for parts: {taken}"]
 
 
-def _from_labels(root: Path, source: Source) -> Samples:
+# Tables
+
+
+def _from_labels(root: Path, source: Source) -> _Read:
     """A flat folder and a table that names its files."""
-    table = _from_table(Path(source.labels or ""), source, folder=root)
-    named = {sample.path for sample in table}
-    rest = [(path, "not in the table of labels") for path in find_images(root) if path not in named]
-    return Samples(root, "file-names", table.samples, table.classes, tuple(rest))
+    top = _looked(root)
+    table = Path(source.labels or "")
+    read = _from_table(table, source, root)
+    taken = {identity(sample.path) for sample in read.samples}
+    rest = [(path, "not in the table of labels") for path in top.all_images() if not _is_of(path, taken)]
+    lost = [(path, why) for path, why in top.all_left_out() if not (path == table or _is_of(path, taken))]
+    return replace(read, left_out=[*read.left_out, *rest, *lost])
 
 
-def _from_table(table: Path, source: Source, folder: Path | None = None) -> Samples:
-    root = folder or table.parent
-    samples: list[Sample] = []
-    missing, unlabelled, unknown_parts = [], [], Counter[str]()
-    first: dict[Path, str] = {}
-    for number, row in enumerate(_rows(table, source), start=2):
-        path, label = root / _cell(row, source.path_column), _cell(row, source.label_column)
-        label = source.map.get(label, label)
-        if not label:
-            unlabelled.append(f"line {number}")
-            continue
-        if path in first:
-            if first[path] != label:
-                raise UserError(f"{table} gives {path} two labels: {first[path]} and {label}")
-            continue
-        if not path.is_file():
-            missing.append(str(path))
-            continue
-        said = _cell(row, source.split_column).lower()
-        if said and said not in PARTS:
-            unknown_parts[said] += 1
-        first[path] = label
-        samples.append(Sample(path, label, PARTS.get(said), _cell(row, source.group_column) or None))
-    if missing:
-        raise UserError(
-            f"{table} names {counted(len(missing), 'file')} not to be found",
-            listed(missing),
-            hint="paths are taken from the table's folder",
-        )
-    if unlabelled:
-        raise UserError(f"{table} has {counted(len(unlabelled), 'row')} without a label", listed(unlabelled))
-    if unknown_parts:
-        raise UserError(
-            f"{table} has unknown parts in column {source.split_column!r}",
-            listed([f"{name} ({counted(count, 'row')})" for name, count in sorted(unknown_parts.items())]),
-            hint=f"parts are {', '.join(PARTS)}",
-        )
-    if not samples:
+def _is_of(path: Path, taken: set[tuple[int, int]]) -> bool:
+    try:
+        return identity(path) in taken
+    except OSError:
+        return False
+
+
+@dataclass
+class _Problems:
+    """What is wrong with the rows of a table, all of it told at once by kind."""
+
+    missing: list[tuple[str, Path]] = field(default_factory=list)  # as it is written, and where that would be
+    hollow: list[str] = field(default_factory=list)
+    unlabelled: list[str] = field(default_factory=list)
+    words: Counter[str] = field(default_factory=Counter)
+
+
+def _from_table(table: Path, source: Source, place: Path) -> _Read:
+    """The rows of a table, whose paths are below `place`."""
+    columns = _columns(source)
+    problems, notes = _Problems(), list[str]()
+    rows: list[tuple[int, Path, str, str, str | None]] = []
+    comments = 0
+    for row in read_rows(table, [column for column in columns.values() if column.name], notes):
+        said, label = row[columns["path"].name], row[columns["label"].name]
+        path = located(place, said)
+        if not clean(said):
+            problems.hollow.append(f"line {row.line}")
+        elif not is_file(path):
+            if is_comment(said, path):
+                comments += 1
+                continue
+            problems.missing.append((said, path))
+        elif not clean(label):
+            problems.unlabelled.append(f"line {row.line}")
+        else:
+            part = clean(row[columns["split"].name])
+            problems.words[part] += 1
+            rows.append((row.line, path, label, part, clean(row[columns["group"].name]) or None))
+    _check_problems(table, problems, place)
+    if comments:
+        notes.append(f"{counted(comments, 'row')} of {table} that begin with # are comments")
+    parts = _parts_of_words(table, problems.words, columns["split"])
+    if not rows:
         raise UserError(f"{table} has no rows", hint="write a row for each image, with its path and label")
-    return _samples(root, "table", samples, [])
+    named_rows = [(line, Sample(path, label, parts.get(part), group)) for line, path, label, part, group in rows]
+    samples, again = _once(table, named_rows, source)
+    if again:
+        notes.append(f"{counted(again, 'row')} of {table} name an image again, and say the same of it")
+    return _Read(samples, [], notes)
 
 
-def _rows(table: Path, source: Source) -> Iterator[Row]:
-    if not table.is_file():
-        raise UserError(f"{table} is not there", hint="name a .csv, .tsv, .parquet or .xlsx file")
-    suffix = table.suffix.lower()
-    if suffix in (".csv", ".tsv"):
-        with table.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, delimiter="\t" if suffix == ".tsv" else ",")
-            try:
-                _check_columns(table, list(reader.fieldnames or []), source)
-                yield from reader
-            except (UnicodeDecodeError, csv.Error) as cause:
-                raise UserError(f"{table} cannot be read: {cause}", hint="save it as UTF-8 text") from cause
-        return
-    if suffix not in TABLES:
-        raise UserError(f"{table} is not a table", hint="tables are .csv, .tsv, .parquet or .xlsx")
-    try:
-        import pandas
-    except ImportError as cause:
-        raise UserError(f"{table} needs pandas to be read", hint="pip install 'pellucid[tables]'") from cause
-    try:
-        frame = pandas.read_parquet(table) if suffix == ".parquet" else pandas.read_excel(table)
-    except ImportError as cause:
-        raise UserError(f"{table} needs more to be read: {cause}", hint="pip install 'pellucid[tables]'") from cause
-    except Exception as cause:  # each reader has its own errors for damaged files
-        form = "a Parquet file" if suffix == ".parquet" else "an Excel workbook"
+def _columns(source: Source) -> dict[str, Column]:
+    """What was named has to be there; split and group need not be where nobody named them."""
+    said = {usual: None if (name := getattr(source, of)) is None else clean(name) for usual, of in COLUMNS.items()}
+    columns = {}
+    for usual, of in COLUMNS.items():
+        flag, name = f"--{of.replace('_', '-')}", said[usual]
+        optional = usual in ("split", "group")
+        if name == "" and not optional:
+            raise UserError(f"{flag} names no column", hint=f"a table needs one; leave {flag} out for {usual!r}")
+        if name is None:
+            name = "" if optional and usual in said.values() else usual  # a column of that name was said to be another
+            columns[usual] = Column(flag, name, optional=optional)
+        else:
+            columns[usual] = Column(flag, name)
+    return columns
+
+
+def _check_problems(table: Path, problems: _Problems, place: Path) -> None:
+    if problems.missing:
         raise UserError(
-            f"{table} cannot be read as {form}", hint="open it and save it again, or save it as .csv"
-        ) from cause
-    _check_columns(table, [str(name) for name in frame.columns], source)
-    yield from frame.astype(object).where(frame.notna(), None).to_dict(orient="records")
-
-
-def _check_columns(table: Path, columns: list[str], source: Source) -> None:
-    if not columns:
-        raise UserError(
-            f"{table} is empty", hint=f"its first line names {source.path_column} and {source.label_column}"
+            f"{table} names {counted(len(problems.missing), 'file')} not to be found",
+            listed([str(path) if "//" in str(path) or ":" not in said else said for said, path in problems.missing]),
+            hint=why_missing(problems.missing[0][0], place, table),
         )
-    for flag, wanted in (("--path-column", source.path_column), ("--label-column", source.label_column)):
-        if wanted not in columns:
-            right = nearest(wanted, columns)
-            raise UserError(
-                f"{table} has no column {wanted!r}",
-                [f"it has {', '.join(columns)}"],
-                hint=f"{flag} {right or 'NAME'}",
-            )
+    if problems.hollow:
+        raise UserError(f"{table} has {counted(len(problems.hollow), 'row')} without a path", listed(problems.hollow))
+    if problems.unlabelled:
+        raise UserError(
+            f"{table} has {counted(len(problems.unlabelled), 'row')} without a label",
+            listed(problems.unlabelled),
+            hint="write a label into each, or take those rows out",
+        )
 
 
-def _cell(row: Row, column: str) -> str:
-    value = row.get(column)
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)  # a column of whole numbers in which a cell is empty is read as floats
-    return "" if value is None else str(value).strip()
+def _parts_of_words(table: Path, words: Counter[str], column: Column) -> dict[str, str]:
+    """The part that each word in the column of parts means."""
+    said = [word for word in words if word]
+    parts = recognised(said)
+    if unknown := [word for word in said if word not in parts]:
+        raise UserError(
+            f"{table} has unknown parts in column {column.name!r}",
+            listed([f"{name} ({counted(words[name], 'row')})" for name in sorted(unknown)]),
+            hint="parts are called train, val (valid, validation, dev) and test (eval, holdout); "
+            f"{column.flag} '' takes no column for parts",
+        )
+    return parts
 
 
-def _from_manifest(path: Path) -> Samples:
+def _once(table: Path, rows: Sequence[tuple[int, Sample]], source: Source) -> tuple[list[Sample], int]:
+    """Each image once, however its path is spelled; what is said of it twice has to be the same."""
+    first: dict[tuple[int, int], tuple[int, Sample]] = {}
+    for line, sample in rows:
+        before, other = first.setdefault(identity(sample.path), (line, sample))
+        for what in ("label", "part", "group"):
+            ours, theirs = getattr(sample, what), getattr(other, what)
+            if what == "label":
+                ours, theirs = (source.map.get(each, each) for each in map(clean, (ours, theirs)))
+            if ours != theirs:
+                spelled = "" if sample.path == other.path else f", which line {line} calls {sample.path}"
+                raise UserError(
+                    f"{table} gives {other.path} two {what}s: {theirs or 'none'} in line {before} "
+                    f"and {ours or 'none'} in line {line}{spelled}",
+                    hint="say one of them for an image",
+                )
+    return [sample for _, sample in first.values()], len(rows) - len(first)
+
+
+# Manifests, groups, patterns
+
+
+def _from_manifest(path: Path) -> tuple[Path, _Read]:
     from pellucid.images.split import read_manifest  # split.py reads samples; only a manifest needs the way back
 
     parts = read_manifest(path)
     root = Path(parts.root)
     samples = [Sample(root / file.path, file.label, file.part, file.group) for file in parts.files]
-    if gone := [str(sample.path) for sample in samples if not sample.path.is_file()]:
+    if gone := [str(sample.path) for sample in samples if not is_file(sample.path)]:
         raise UserError(f"{path} names {counted(len(gone), 'file')} not to be found", listed(gone))
-    return _samples(root, "manifest", samples, [])
+    return root, _Read(samples)
 
 
-def _samples(root: Path, kind: str, samples: list[Sample], left_out: list[tuple[Path, str]]) -> Samples:
-    classes = tuple(sorted({sample.label for sample in samples}))
-    if not samples:
-        raise UserError(f"{root} holds no images", hint="name a folder that has a folder of images for each class")
-    ordered = sorted(samples, key=lambda sample: sample.path.as_posix())
-    return Samples(root, kind, tuple(ordered), classes, tuple(sorted(left_out)))
-
-
-def _grouped(samples: Samples, pattern: re.Pattern[str]) -> tuple[Sample, ...]:
+def _grouped(samples: Iterable[Sample], root: Path, pattern: re.Pattern[str]) -> list[Sample]:
     grouped, unmatched = [], []
     for sample in samples:
-        place = sample.path.relative_to(samples.root).as_posix()
+        place = _below(sample.path, root)
         found = pattern.search(place)
-        if not found or found["group"] is None:
+        if not found or not found["group"]:
             unmatched.append(place)
             continue
-        grouped.append(Sample(sample.path, sample.label, sample.part, found["group"]))
+        grouped.append(replace(sample, group=found["group"]))
     if unmatched:
         raise UserError(
             f"{counted(len(unmatched), 'path', verb=('does', 'do'))} not match --group-from {pattern.pattern!r}",
             listed(unmatched),
             hint="change the pattern so that it finds a group in every path",
         )
-    return tuple(grouped)
+    return grouped
+
+
+def _below(path: Path, root: Path) -> str:
+    """Where a file lies, from `root`: also where that is not above it."""
+    try:
+        return Path(os.path.relpath(path, root)).as_posix()
+    except ValueError:  # another drive
+        return path.absolute().as_posix()
 
 
 def _pattern(text: str, group: str, flag: str) -> re.Pattern[str]:
     try:
         pattern = re.compile(text)
-    except re.error as cause:
+    except (re.error, RecursionError, OverflowError) as cause:
         raise UserError(f"{flag} {text!r} is not a regular expression: {cause}") from cause
     if group not in pattern.groupindex:
         raise UserError(f"{flag} {text!r} has no group named {group}", hint=f"write (?P<{group}>...) around it")
     return pattern
-
-
-def _visible(path: Path) -> bool:
-    return not path.name.startswith(".")

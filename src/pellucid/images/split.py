@@ -19,6 +19,7 @@ from pellucid.records import Record, read_text, write
 Part = Literal["train", "validation", "test"]
 PARTS: tuple[Part, ...] = ("train", "validation", "test")
 DEFAULT: dict[Part, str] = {"train": "0.7", "validation": "0.15", "test": "rest"}
+CAME_DIVIDED = "the parts that the data came with"  # how the rule of ready-made parts begins
 CARVED = "0.15"  # of a ready-made training part, where there is no validation part
 THREADS = min(8, os.cpu_count() or 1)
 
@@ -320,7 +321,7 @@ def _ready_made(samples: Samples, hashes: list[str], seed: int) -> Split:
         )
     chosen: dict[int, Part | None] = {index: sample.part for index, sample in enumerate(samples)}  # type: ignore[misc]
     parts = set(chosen.values())
-    rule = "the parts that the data came with"
+    rule = CAME_DIVIDED
     if "validation" not in parts and "train" in parts:
         inside = [index for index, part in chosen.items() if part == "train"]
         carved = _divide(

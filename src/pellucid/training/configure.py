@@ -121,9 +121,9 @@ def configure(
     label_column
         The table's column of labels. Default: label.
     split_column
-        The table's column of ready-made parts. Default: split.
+        The table's column of ready-made parts. Default: split, where the table has it; '' for none.
     group_column
-        The table's column of groups. Default: group.
+        The table's column of groups. Default: group, where the table has it; '' for none.
     skip_unreadable
         Leave unreadable images out and record them, instead of stopping.
     size

@@ -4,12 +4,12 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 from time import perf_counter
 
-from pellucid.errors import UserError, listed
+from pellucid.errors import UserError, listed, named
 from pellucid.images.decode import Unreadable
 from pellucid.images.pixels import Form, PixelCache, Wanted
 from pellucid.images.preprocessing import Preprocessing
 from pellucid.images.sources import Sample, Samples
-from pellucid.images.split import Split
+from pellucid.images.split import CAME_DIVIDED, Split
 from pellucid.runs.events import Event, PixelsReady, Preparing, now
 from pellucid.training.budget import check_decoding
 from pellucid.training.config import Config
@@ -85,7 +85,7 @@ def _forms(config: Config, preprocessing: Preprocessing, part: str | None) -> tu
 
 def _with(samples: Samples, kept: tuple[Sample, ...]) -> Samples:
     if lost := sorted(set(samples.classes) - {sample.label for sample in kept}):
-        raise UserError(f"no image of {', '.join(lost)} can be read", hint="repair them, or remove the class")
+        raise UserError(f"no image of {named(lost)} can be read", hint="repair them, or move the class out of the data")
     return replace(samples, samples=kept)
 
 
@@ -101,9 +101,13 @@ def check_one_logit(config: Config, classes: Sequence[str]) -> None:
 def check_counts(parts: Split) -> None:
     counts = parts.counts()["train"]
     if empty := [name for name in parts.classes if not counts.get(name)]:
+        came = parts.rule.startswith(CAME_DIVIDED)
         raise UserError(
-            f"the training part has no image of {', '.join(empty)}",
-            hint="a larger --train, or another --seed",
+            f"the training part has no image of {named(empty)}",
+            [f"it has {named([name for name in parts.classes if counts.get(name)])}"],
+            hint="the data came divided like this: put images of each class into its training part"
+            if came
+            else "a larger --train, or another --seed",
         )
     if sum(counts.values()) < 2:
         raise UserError("training needs at least two images", hint="a larger --train")

@@ -15,7 +15,7 @@ from pellucid.images.augmentation import Augmentation
 from pellucid.images.loading import Images
 from pellucid.images.pixels import PixelCache
 from pellucid.images.preprocessing import Preprocessing
-from pellucid.images.sources import read_samples
+from pellucid.images.sources import check_classes, read_samples
 from pellucid.images.split import Split, split
 from pellucid.images.store import cache_folder, check_folder
 from pellucid.networks.build import Network, network
@@ -71,6 +71,7 @@ def train_events(config: Config, *, began: float | None = None) -> Iterator[Even
     yield Preparing(phase="reading the data", done=0, total=0)
     samples = read_samples(config.data.folder, config.data.source)
     yield from (Noted(time=now(), words=note) for note in samples.notes)
+    check_classes(samples.classes, config.data.folder)
     check_one_logit(config, samples.classes)
     weights = "" if config.weights == "none" else f", weights from {config.weights}"
     yield Preparing(phase=f"building {config.model}{weights}", done=0, total=0)

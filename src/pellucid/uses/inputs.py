@@ -1,73 +1,95 @@
 """What a command line means by its images: files, folders, globs, tables of paths, standard input."""
 
-import csv
 import glob
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
-from pellucid.errors import nearest
-from pellucid.images.sources import find_images
+from pellucid.errors import UserError
+from pellucid.images.folders import left_out_words, look_through
+from pellucid.images.labels import clean
+from pellucid.images.tables import TABLES, Column, is_comment, is_file, located, read_rows
 from pellucid.uses.predict import Failure
-
-DELIMITERS = {".csv": ",", ".tsv": "\t"}
 
 
 def expand_inputs(
-    arguments: Sequence[str], *, standard_input: Iterable[str], path_column: str = "path"
+    arguments: Sequence[str],
+    *,
+    standard_input: Iterable[str],
+    path_column: str = "path",
+    note: Callable[[str], None] = lambda _: None,
 ) -> Iterator[Path | Failure]:
     """Every image that `arguments` name, in their order and as they are read: nothing is held back until the end.
 
-    An argument is a file, a folder (all images beneath, sorted), a glob (sorted; ** goes deeper), a .csv or .tsv with
-    a column of paths relative to it, or "-" for one path a line on `standard_input`. What names no image at all is a
-    Failure in its place; whether a file is there and an image shows when it is opened.
+    An argument is a file, a folder (all images beneath, sorted), a glob (sorted; ** goes deeper), a table with a column
+    of paths relative to it (read as images.tables does), or "-" for one path a line on `standard_input`. What names no
+    image at all is a Failure in its place; whether a file is there and an image shows when it is opened. `note` hears
+    what is left out of folders.
     """
     for argument in arguments:
         if argument == "-":
             yield from (Path(line) for raw in standard_input if (line := raw.rstrip("\r\n")))
         else:
-            yield from _expanded(argument, path_column)
+            yield from _expanded(argument, path_column, note)
 
 
-def _expanded(argument: str, path_column: str) -> Iterator[Path | Failure]:
+def _expanded(argument: str, path_column: str, note: Callable[[str], None]) -> Iterator[Path | Failure]:
     path = Path(argument)
-    if path.is_dir():
-        images = find_images(path)
-        yield from images
-        if not images:
-            yield Failure(name=argument, error="the folder holds no images")
-    elif path.suffix.lower() in DELIMITERS and path.is_file():
-        yield from _listed(path, path_column)
-    elif glob.has_magic(argument) and not path.exists():
+    if not argument.strip():
+        yield Failure(name=argument, error="an empty name")
+    elif _is_folder(path):
+        yield from _of_folder(path, argument, note)
+    elif path.suffix.lower() in TABLES and is_file(path):
+        yield from _listed(path, path_column, note)
+    elif glob.has_magic(argument) and not is_file(path):
         matches = sorted(glob.glob(argument, recursive=True))  # noqa: PTH207 - pathlib's has no absolute patterns
         for match in matches:
-            yield from _expanded(match, path_column)
+            yield from _expanded(match, path_column, note)
         if not matches:
             yield Failure(name=argument, error="no file matches this pattern")
     else:
         yield path
 
 
-def _listed(table: Path, path_column: str) -> Iterator[Path | Failure]:
+def _is_folder(path: Path) -> bool:
     try:
-        with table.open(encoding="utf-8-sig", newline="") as file:
-            rows = csv.DictReader(file, delimiter=DELIMITERS[table.suffix.lower()])
-            columns = rows.fieldnames or []
-            if path_column not in columns:
-                yield Failure(name=str(table), error=_no_column(path_column, columns))
-                return
-            for row in rows:
-                yield (
-                    table.parent / row[path_column]
-                    if row[path_column]
-                    else Failure(name=f"{table} line {rows.line_num}", error=f"the column {path_column} is empty")
-                )
-    except UnicodeDecodeError:
-        yield Failure(name=str(table), error="the table is not UTF-8 text")
-    except (OSError, csv.Error) as cause:
-        yield Failure(name=str(table), error=f"the table cannot be read: {cause}")
+        return path.is_dir()
+    except (OSError, ValueError):  # a name that none can have
+        return False
 
 
-def _no_column(wanted: str, columns: Sequence[str]) -> str:
-    there = f"it has {', '.join(columns)}" if columns else "the table is empty"
-    close = nearest(wanted, columns)
-    return f"no column {wanted!r}; {there}" + (f" (did you mean {close}?)" if close else "")
+def _of_folder(path: Path, argument: str, note: Callable[[str], None]) -> Iterator[Path | Failure]:
+    try:
+        tree = look_through(path)
+    except UserError as cause:
+        yield Failure(name=argument, error=_in_a_line(cause, argument))
+        return
+    images = tree.all_images()
+    words = left_out_words(tree.all_left_out())
+    if words and images:
+        note(f"{argument}: {words}")
+    yield from images
+    if not images:
+        yield Failure(name=argument, error="the folder holds no images" + (f" ({words})" if words else ""))
+
+
+def _listed(table: Path, path_column: str, note: Callable[[str], None]) -> Iterator[Path | Failure]:
+    notes: list[str] = []
+    try:
+        for row in read_rows(table, [Column("--path-column", path_column)], notes):
+            while notes:
+                note(notes.pop())
+            said = row[path_column]
+            path = located(table.parent, said)
+            if is_comment(said, path):
+                continue
+            if clean(said):
+                yield path
+            else:
+                yield Failure(name=f"{table} line {row.line}", error=f"the column {path_column} is empty")
+    except UserError as cause:
+        yield Failure(name=str(table), error=_in_a_line(cause, str(table)))
+
+
+def _in_a_line(cause: UserError, name: str) -> str:
+    said = "; ".join((cause.problem.removeprefix(f"{name} "), *cause.details))
+    return f"{said} ({cause.hint})" if cause.hint else said

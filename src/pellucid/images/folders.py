@@ -1,0 +1,231 @@
+"""What lies in a folder: its images, told by suffix or content, and what is left out of it and why.
+
+Every real folder is read once. A link that leads back up, or to a folder that is read anyway, would make every cat a
+dog too.
+"""
+
+import os
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path, PurePath
+
+from pellucid.errors import UserError, counted
+from pellucid.images.decode import told_by_content
+
+# What Pillow reads and people keep photographs in.
+PHOTOS = """
+    .jpg .jpeg .jpe .jfif .png .apng .bmp .dib .gif .tif .tiff .webp .avif .jp2 .j2k .ppm .pgm .pbm .pnm .tga .mpo .ico
+"""
+# Pictures of another kind, which are not read: what they are, and their suffixes.
+OTHERS = {
+    "HEIF": ".heic .heif .hif",
+    "JPEG XL": ".jxl",
+    "camera raw": """
+        .dng .nef .nrw .cr2 .cr3 .crw .arw .sr2 .srf .orf .rw2 .raf .pef .srw .3fr .iiq .erf .mef .mos .kdc .dcr .rwl
+        .x3f .raw
+    """,
+    "DICOM": ".dcm .dicom",
+    "a medical volume": ".nii .mha .mhd .nrrd",
+    "a microscope's file": ".svs .ndpi .scn .bif .vms .mrxs .czi .lif .lsm",
+    "a video": ".mp4 .mov .avi .mkv .webm .m4v .wmv .mpg .mpeg .mts",
+    "a drawing or document": ".psd .xcf .ai .eps .svg .pdf",
+    "an archive": ".zip .tar .gz .tgz .7z .rar .bz2 .xz",
+}
+# Not opened to look what they are: there may be millions beside the images, and each has said it.
+TEXTS = """
+    .txt .csv .tsv .json .jsonl .xml .yaml .yml .toml .md .rst .html .htm .log .ini .cfg .py .ipynb .m .mat .npy .npz
+    .pkl .pickle .pt .pth .h5 .hdf5 .parquet .xlsx .xls .doc .docx .db .lock .url .sh .bat .exe .wav .mp3
+"""
+# Made by systems, not by people. Hidden files and folders are passed over as well.
+SYSTEMS = """
+    __macosx @eadir @tmp @recycle @recently-snapshot @sharebin #recycle #snapshot $recycle.bin recycler recycled
+    lost+found __pycache__ thumbs.db ehthumbs.db desktop.ini
+"""
+SUFFIXES, NO_IMAGES = frozenset(PHOTOS.split()), frozenset(TEXTS.split())
+KIND_OF = {suffix: kind for kind, suffixes in OTHERS.items() for suffix in suffixes.split()}
+OFTEN_MISNAMED = ("HEIF", "JPEG XL")  # may be a JPEG all the same; raw files are TIFFs, with a small picture in front
+CLUTTER = frozenset(
+    {*SYSTEMS.split(), "icon\r", "system volume information", "network trash folder", "temporary items"}
+)
+A_RUN, OF_A_RUN = "config.toml", frozenset({"provenance.json", "split.json", "events.jsonl"})
+MOST_REASONS = 8
+
+
+@dataclass
+class Folder:
+    """A folder of a tree: the images that lie directly in it, its visible folders, and what else is there and why."""
+
+    path: Path
+    images: list[Path] = field(default_factory=list)
+    folders: list["Folder"] = field(default_factory=list)
+    left_out: list[tuple[Path, str]] = field(default_factory=list)
+    is_run: bool = False
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    def beneath(self) -> Iterator["Folder"]:
+        """This folder and all in it, each after those that hold it."""
+        waiting = deque([self])
+        while waiting:
+            here = waiting.popleft()
+            yield here
+            waiting.extend(here.folders)
+
+    @cached_property
+    def total(self) -> int:
+        """How many images lie in it, at any depth."""
+        return sum(len(folder.images) for folder in self.beneath())
+
+    @cached_property
+    def inner(self) -> list["Folder"]:
+        """Its own folders that hold images, at any depth."""
+        return [folder for folder in self.folders if folder.total]
+
+    def all_images(self) -> list[Path]:
+        """Every image in it, in string order."""
+        return sorted((path for each in self.beneath() for path in each.images), key=lambda path: path.as_posix())
+
+    def all_left_out(self) -> list[tuple[Path, str]]:
+        return [one for each in self.beneath() for one in each.left_out]
+
+
+def find_images(folder: Path) -> list[Path]:
+    """Every image beneath `folder` in string order; hidden files and folders are left out."""
+    return look_through(folder).all_images()
+
+
+def look_through(root: Path) -> Folder:
+    """The tree of `root`. Runs of ours that lie in it are left out. Raises UserError for what may not be read."""
+    top = Folder(root)
+    seen = {_identity(root): root}
+    waiting = deque([top])
+    while waiting:
+        here = waiting.popleft()
+        _scan(here, os.path.realpath(root), seen)
+        if here.is_run:
+            here.images, here.folders, here.left_out = [], [], []
+        waiting.extend(here.folders)
+    _without_runs(top)
+    return top
+
+
+def _scan(here: Folder, real: str, seen: dict[tuple[int, int], Path]) -> None:
+    """Fill one folder; its own folders are added, and not looked into yet."""
+    try:
+        with os.scandir(here.path) as found:
+            entries = sorted((entry for entry in found if not entry.name.startswith(".")), key=lambda each: each.name)
+    except OSError as cause:
+        raise UserError(f"{here.path} cannot be read: {cause.strerror}", hint="see who may read it: ls -ld") from cause
+    names = {entry.name for entry in entries}
+    here.is_run = A_RUN in names and bool(OF_A_RUN & names)
+    for entry in entries:
+        path = here.path / entry.name
+        if entry.name.lower() in CLUTTER:
+            here.left_out.append((path, "made by the system"))
+        elif _is_folder(entry):
+            if why := _again(entry, real, seen):
+                here.left_out.append((path, why))
+            else:
+                here.folders.append(Folder(path))
+        elif why := no_image(path):
+            here.left_out.append((path, why))
+        else:
+            here.images.append(path)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link in a circle
+        return False
+
+
+def _again(entry: os.DirEntry[str], real: str, seen: dict[tuple[int, int], Path]) -> str:
+    """Why a folder is not read here: it holds what is being read, or is read elsewhere."""
+    identity = _identity(Path(entry.path))
+    if entry.is_symlink():
+        target = os.path.realpath(entry.path)
+        if _within(real, target):
+            return "a link that leads back up"
+        below = Path(os.path.relpath(target, real)).parts
+        if _within(target, real) and not any(name.startswith(".") or name.lower() in CLUTTER for name in below):
+            return f"a link to {Path(*below).as_posix()}, which is read where it lies"
+    if identity in seen:
+        return f"the same folder as {seen[identity]}"
+    seen[identity] = Path(entry.path)
+    return ""
+
+
+def _within(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    try:
+        status = path.stat()
+    except OSError as cause:
+        raise UserError(f"{path} cannot be read: {cause.strerror}") from cause
+    return status.st_dev, status.st_ino
+
+
+def no_image(path: Path) -> str:
+    """Why a file is not taken for an image; empty where it is one, by its suffix or else by how it begins."""
+    suffix = suffix_of(path)
+    if suffix in SUFFIXES:
+        return ""
+    kind = KIND_OF.get(suffix)
+    if suffix not in NO_IMAGES and (kind is None or kind in OFTEN_MISNAMED) and _begins(path):
+        return ""
+    if kind:
+        return f"{suffix} ({kind}) is not read"
+    if suffix in NO_IMAGES:
+        return f"{suffix} is no image"
+    return f"{suffix} is not known as an image" if suffix else "no suffix, and no image by its content"
+
+
+def suffix_of(path: Path) -> str:
+    """In small letters; a space or a dot behind it is nobody's intention."""
+    return PurePath(path.name.rstrip(" .")).suffix.lower()
+
+
+def _begins(path: Path) -> bool:
+    try:
+        if not path.is_file():  # a pipe would never answer
+            return False
+        with path.open("rb") as file:
+            return told_by_content(file.read(32))
+    except (OSError, ValueError):
+        return False
+
+
+def _without_runs(top: Folder) -> None:
+    """Leave out runs of ours, and folders that hold nothing but them."""
+    for here in reversed(list(top.beneath())):  # inner ones first
+        runs = [folder for folder in here.folders if folder.is_run]
+        if runs:
+            here.folders = [folder for folder in here.folders if not folder.is_run]
+            here.left_out += [(folder.path, "runs of pellucid") for folder in runs]
+            here.is_run = here is not top and not here.folders and not here.images
+
+
+def left_out_words(left_out: Iterable[tuple[Path, str]]) -> str:
+    """How many of what are left out, in one line; empty where nothing is."""
+    reasons = Counter(reason for _, reason in left_out)
+    listed = [f"{number:,} x {reason}" for reason, number in reasons.most_common(MOST_REASONS)]
+    if more := len(reasons) - len(listed):
+        listed.append(f"and {counted(more, 'more reason')}")
+    return f"left out: {'; '.join(listed)}" if listed else ""
+
+
+def how_to_convert(left_out: Iterable[tuple[Path, str]]) -> str:
+    """What to do about pictures that are not read; empty where there are none."""
+    kinds = {KIND_OF.get(suffix_of(path)) for path, _ in left_out}
+    if "an archive" in kinds:
+        return "unpack the archives"
+    if "a video" in kinds:
+        return "take single images out of the videos"
+    return "save them as JPEG or PNG" if kinds - {None} else ""

@@ -1,0 +1,159 @@
+"""What labels mean: spellings that nobody can tell apart are one, those that look alike are refused, and maps."""
+
+import re
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from pellucid.errors import UserError, counted, listed, named, nearest
+from pellucid.images.samples import Sample
+
+# Characters without width, and those that turn the direction of writing.
+UNSEEN = re.compile("[\u00ad\u200b\u200e\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff]")
+# These two join letters or part them in some scripts, and mean nothing beside Latin letters or at an end.
+JOINERS = re.compile("(?:^|(?<=[ -\u024f]))[\u200c\u200d]+|[\u200c\u200d]+(?=[ -\u024f]|$)")
+WHOLE = re.compile(r"(-?)(0|[1-9]\d*)\.0+")
+# Letters of other scripts that look like Latin ones.
+LOOKALIKES = str.maketrans(
+    "АВЕКМНОРСТХУІЈЅавекмнорстхуіјѕԁԛԝΑΒΕΖΗΙΚΜΝΟΡΤΥΧανορυıɡ",
+    "ABEKMHOPCTXYIJSabekmhopctxyijsdqwABEZHIKMNOPTYXavopuig",
+)
+LONGEST = 200  # characters of a label; more is a text that fell into it
+MOST_MAPPED = 12  # labels that a hint writes out
+
+
+def clean(text: str) -> str:
+    """`text` as it was meant: without what cannot be seen, spaces around it or twice in it, composed; `1.0` is 1."""
+    text = JOINERS.sub("", UNSEEN.sub("", unicodedata.normalize("NFC", text)))
+    text = "".join(" " if letter.isspace() else letter for letter in text if letter.isspace() or not _control(letter))
+    text = " ".join(text.split())
+    if whole := WHOLE.fullmatch(text):
+        return whole[2] if whole[2] == "0" else whole[1] + whole[2]
+    return text
+
+
+def _control(letter: str) -> bool:
+    return unicodedata.category(letter) == "Cc"
+
+
+def settle(samples: Sequence[Sample], meaning: Mapping[str, str], where: str) -> tuple[list[Sample], list[str]]:
+    """The samples under the labels that were meant, and what to say of it.
+
+    Raises UserError for labels that look alike, that are none, that `meaning` (--map) does not know, or that it knows
+    and nobody has.
+    """
+    cleaned = {sample.label: clean(sample.label) for sample in samples}
+    for label, meant in cleaned.items():
+        _check(label, meant, where)
+    counts = Counter(cleaned[sample.label] for sample in samples)
+    notes = _folded(cleaned)
+    if meaning:
+        means = _meaning(counts, meaning, where)
+    else:
+        means = {label: label for label in counts}
+        _check_alike(counts, where)
+    return [replace(sample, label=means[cleaned[sample.label]]) for sample in samples], notes
+
+
+def _check(label: str, meant: str, where: str) -> None:
+    try:
+        label.encode()
+    except UnicodeEncodeError as cause:
+        raise UserError(
+            f"{where} has a class whose name is not UTF-8: {label.encode('utf-8', 'surrogateescape')!r}",
+            hint="rename it; `convmv` does so for whole folders",
+        ) from cause
+    if not meant:
+        raise UserError(f"{where} has a class whose name cannot be seen: {label!r}", hint="give it a name")
+    if len(meant) > LONGEST:
+        raise UserError(
+            f"{where} has a label of {len(meant):,} characters: {meant[:40]!r}...", hint="a label is a word or a few"
+        )
+
+
+def _folded(cleaned: Mapping[str, str]) -> list[str]:
+    written = defaultdict(list)
+    for label, meant in cleaned.items():
+        written[meant].append(label)
+    several = {meant: sorted(labels) for meant, labels in written.items() if len(labels) > 1}
+    shown = [f"{meant} ({', '.join(map(ascii, labels))})" for meant, labels in sorted(several.items())]
+    return [f"written in several ways, and taken for one class: {named(shown, 4)}"] if several else []
+
+
+def _meaning(counts: Counter[str], meaning: Mapping[str, str], where: str) -> dict[str, str]:
+    """What each label means; one that something else means may mean itself unsaid."""
+    means = {clean(label): clean(meant) for label, meant in meaning.items()}
+    if hollow := [label for label, meant in meaning.items() if not clean(meant)]:
+        raise UserError(f"--map says that {hollow[0]!r} means nothing", hint="write --map P=pm,H=nonpm")
+    if unknown := {
+        label: count for label, count in counts.items() if label not in means and label not in means.values()
+    }:
+        raise UserError(
+            f"--map does not say what {counted(len(unknown), 'label', verb=('means', 'mean'))}",
+            listed([f"{label} ({counted(count, 'image')})" for label, count in sorted(unknown.items())]),
+            hint=f"it knows {named(sorted(means))}; {min(unknown)}={min(unknown)} leaves a label as it is",
+        )
+    if absent := sorted(means.keys() - counts.keys()):
+        close = nearest(absent[0], counts)
+        raise UserError(
+            f"--map says what {named(absent)} {'means' if len(absent) == 1 else 'mean'}, and {where} has no such label",
+            [f"it has {named(sorted(counts))}"],
+            hint=f"did you mean {close}?" if close else "leave it out of --map",
+        )
+    return {label: means.get(label, label) for label in counts}
+
+
+def look(label: str) -> str:
+    """What two labels have in common that look alike: case, letters of other scripts, `_` or `-` or space, 1 or 01."""
+    plain = unicodedata.normalize("NFKC", label).translate(LOOKALIKES).casefold()
+    plain = " ".join(re.sub(r"[\s_-]", " ", plain).split(" "))
+    try:
+        # Zeros before or behind a number; infinities and digits of other scripts are words.
+        return repr(float(plain)) if re.fullmatch(r"-?[0-9]+(\.[0-9]+)?", plain) else plain
+    except OverflowError:
+        return plain
+
+
+def _check_alike(counts: Counter[str], where: str) -> None:
+    of_look = defaultdict(list)
+    for label in sorted(counts):
+        of_look[look(label)].append(label)
+    # Letters are classes of their own: A and a.
+    alike = [labels for labels in of_look.values() if len(labels) > 1 and max(map(len, labels)) > 1]
+    if not alike:
+        return
+    first, *others = alike[0]
+    meaning = {label: label for label in counts} | dict.fromkeys((label for same in alike for label in same[1:]), "")
+    for same in alike:
+        meaning |= dict.fromkeys(same, same[0])
+    joined = ",".join(f"{label}={meant}" for label, meant in sorted(meaning.items()))
+    short = len(meaning) <= MOST_MAPPED and not re.search(r"[,=]", "".join(meaning))
+    how = (
+        f"--map {_quoted(joined)} joins them" if short else f"--map joins them ({others[0]}={first}), with every label"
+    )
+    raise UserError(
+        f"{where} has classes whose names look alike",
+        listed([", ".join(f"{_told(label)} ({counted(counts[label], 'image')})" for label in same) for same in alike]),
+        hint=f"write each class in one way; {how}; a map to names of their own keeps them apart",
+    )
+
+
+def _told(label: str) -> str:
+    return label if label.isascii() else f"{label} ({ascii(label)[1:-1]})"
+
+
+def _quoted(text: str) -> str:
+    import shlex
+
+    return shlex.quote(text)
+
+
+def check_classes(classes: Iterable[str], where: str) -> None:
+    """Two at least. Raises UserError."""
+    found = list(classes)
+    if len(found) < 2:
+        raise UserError(
+            f"{where} has one class alone: {found[0] if found else 'none'}",
+            hint="a classifier tells two or more apart: name the folder that holds a folder for each",
+        )

@@ -1,0 +1,67 @@
+"""What an image is to us: a sample, all samples of a source, and how a person says that they are to be read."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from pellucid.records import Record
+
+Kind = Literal["auto", "class-folders", "split-folders", "table", "file-names", "manifest"]
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A labelled image. `part` is "train", "validation" or "test" where the data comes divided."""
+
+    path: Path
+    label: str
+    part: str | None = None
+    group: str | None = None
+
+
+@dataclass(frozen=True)
+class Samples:
+    """All images of a source. `classes` are in plain string order; `left_out` are files that are not used, and why.
+
+    `notes` say what was decided while reading, for those who did not ask: the split takes them over.
+    """
+
+    root: Path
+    kind: str
+    samples: tuple[Sample, ...]
+    classes: tuple[str, ...]
+    left_out: tuple[tuple[Path, str], ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __iter__(self) -> Iterator[Sample]:
+        return iter(self.samples)
+
+    def counts(self) -> dict[str, int]:
+        """Images a class, in the order of the classes."""
+        found = Counter(sample.label for sample in self.samples)
+        return {name: found[name] for name in self.classes}
+
+
+class Source(Record):
+    """How data is to be read, where looking at it is not enough.
+
+    A column that is named has to be there; of those that are not, split and group are used where a table has them.
+    An empty name means none.
+    """
+
+    kind: Kind = "auto"
+    path_column: str | None = None  # "path"
+    label_column: str | None = None  # "label"
+    split_column: str | None = None  # "split"
+    group_column: str | None = None  # "group"
+    labels: str | None = None  # a table of labels beside a flat folder
+    label_from: str | None = None  # a pattern on the file name with a group named label
+    map: dict[str, str] = Field(default_factory=dict)  # what labels mean; every label is in it, or is what one means
+    group_from: str | None = None  # a pattern on the path below the root, with a group named group

@@ -1,0 +1,343 @@
+"""Tables of images: .csv and .tsv as programs and spreadsheets write them, .xlsx and .parquet, row by row.
+
+A cell is text, the same in every format: a whole number has no decimals, a day has no hour. What `split` reads,
+`predict` reads as well.
+"""
+
+import codecs
+import csv
+import datetime
+import os
+import re
+import shlex
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from pellucid.errors import UserError, named, nearest
+from pellucid.images.labels import clean
+
+TABLES = frozenset({".csv", ".tsv", ".parquet", ".xlsx"})
+FORMATS = "tables are .csv, .tsv, .parquet or .xlsx"
+DELIMITERS = ",;\t|"
+START = 65536  # bytes that are looked at to tell how a text is encoded
+Cells = list[str]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of a table: where it is, and its cells in the columns that were asked for, "" where there is nothing."""
+
+    line: int
+    cells: dict[str, str]
+
+    def __getitem__(self, column: str | None) -> str:
+        return self.cells.get(column or "", "")
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column that is asked for: the flag that names it, its name, and whether it may be absent."""
+
+    flag: str
+    name: str
+    optional: bool = False
+
+
+def read_rows(table: Path, columns: Sequence[Column], notes: list[str] | None = None) -> Iterator[Row]:
+    """The rows of `table`, as they are read; `notes` takes what is decided on the way.
+
+    Raises UserError for what cannot be read, columns that are not there or there twice, rows of more cells than the
+    header has, and quotes that are never closed.
+    """
+    if not is_file(table):
+        raise UserError(f"{table} is not there", hint="name a .csv, .tsv, .parquet or .xlsx file")
+    suffix = table.suffix.lower()
+    if suffix not in TABLES:
+        raise UserError(f"{table} is not a table", hint=FORMATS)
+    wanted = [column.name for column in columns]
+    lines = _lines(table, wanted) if suffix in (".csv", ".tsv") else _of_pandas(table, wanted, notes)
+    header: list[str] | None = None
+    place = {}
+    for line, cells in lines:
+        if _says_nothing(cells):
+            continue
+        if header is None:
+            header = [clean(cell) for cell in cells]
+            place = _places(table, header, columns)
+            continue
+        _check_row(table, line, cells, header, place)
+        yield Row(line, {name: cells[at] if at < len(cells) else "" for name, at in place.items()})
+    if header is None:
+        needed = [column.name for column in columns if not column.optional]
+        raise UserError(f"{table} is empty", hint=f"its first line names {named(needed)}")
+
+
+def _says_nothing(cells: Cells) -> bool:
+    """A row of nothing, a comment, or a line drawn under the heading."""
+    said = [cell for cell in map(str.strip, cells) if cell]
+    return not said or (len(said) == 1 and said[0].startswith("#")) or all(re.fullmatch("[-=:_]{3,}", c) for c in said)
+
+
+def _places(table: Path, header: list[str], columns: Sequence[Column]) -> dict[str, int]:
+    """Where each column is."""
+    found = {}
+    for column in columns:
+        number = header.count(column.name)
+        if number > 1:
+            raise UserError(
+                f"{table} has {number} columns named {column.name!r}",
+                hint="give each a name of its own in its first line",
+            )
+        if number:
+            found[column.name] = header.index(column.name)
+        elif not column.optional:
+            raise _no_column(table, header, column)
+    return found
+
+
+def _no_column(table: Path, header: list[str], column: Column) -> UserError:
+    right = nearest(column.name, [name for name in header if name])
+    if any(is_file(table.parent / cell) for cell in header if cell):
+        hint = f"its first line looks like a row: write a line {column.name},... above it"
+    else:
+        hint = f"{column.flag} {shlex.quote(right) if right else 'NAME'}"
+    return UserError(
+        f"{table} has no column {column.name!r}", [f"it has {named([n or '(no name)' for n in header], 12)}"], hint
+    )
+
+
+def _check_row(table: Path, line: int, cells: Cells, header: list[str], place: dict[str, int]) -> None:
+    if any(cells[len(header) :]):
+        raise UserError(
+            f"{table} line {line} has {len(cells)} cells, and its first line names {len(header)} columns",
+            [repr(",".join(cells)[:80])],
+            hint="put quotes around a cell with a comma in it",
+        )
+    for at, cell in enumerate(cells):
+        used = at in place.values()
+        over = len(cell.splitlines()) > 1 or (used and cell.endswith(("\n", "\r")))
+        if over and (used or _swallowed(table, cell, len(header), place)):
+            raise _open_quote(table, line, cell)
+
+
+def _swallowed(table: Path, cell: str, columns: int, place: dict[str, int]) -> bool:
+    """Whether a line inside a cell is a row of the table."""
+    for line in cell.splitlines()[1:]:
+        for delimiter in DELIMITERS:
+            cells = line.split(delimiter)
+            if len(cells) >= columns > 1 and any(is_file(table.parent / cells[at]) for at in place.values()):
+                return True
+    return False
+
+
+def _open_quote(table: Path, line: int, cell: str) -> UserError:
+    return UserError(
+        f"{table} has a quote in line {line} that is not closed where its cell ends",
+        [f"the cell goes on over {len(cell.splitlines()):,} lines: {cell[:60]!r}"],
+        hint='close it, or write "" for a quote that belongs to the text',
+    )
+
+
+# Text
+
+
+def _lines(table: Path, names: Sequence[str]) -> Iterator[tuple[int, Cells]]:
+    """(line number, cells) of a text table."""
+    with _readable(table), table.open(encoding=_encoding(table), newline="") as file:
+        delimiter, skipped = _delimiter(file, names, "\t" if table.suffix.lower() == ".tsv" else ",")
+        file.seek(0)
+        for _ in range(skipped):
+            file.readline()
+        reader = csv.reader(file, delimiter=delimiter, skipinitialspace=delimiter != "\t")
+        try:
+            before = skipped
+            for cells in reader:
+                yield before + 1, cells
+                before = skipped + reader.line_num
+        except csv.Error as cause:
+            if "field limit" in str(cause):
+                raise _open_quote(table, before + 1, "...") from cause
+            raise UserError(f"{table} cannot be read: {cause}", hint="save it as UTF-8 text") from cause
+
+
+@contextmanager
+def _readable(table: Path) -> Iterator[None]:
+    try:
+        yield
+    except UnicodeError as cause:
+        raise UserError(f"{table} cannot be read: {cause}", hint="save it as UTF-8 text") from cause
+    except OSError as cause:
+        raise UserError(f"{table} cannot be read: {cause.strerror}") from cause
+
+
+def _encoding(table: Path) -> str:
+    """By the mark at its start, or by zeros where Latin letters have them in two bytes."""
+    with table.open("rb") as file:
+        start = file.read(START)
+    for mark, name in (
+        (codecs.BOM_UTF8, "utf-8-sig"),
+        (codecs.BOM_UTF32_LE, "utf-32"),
+        (codecs.BOM_UTF32_BE, "utf-32"),
+        (codecs.BOM_UTF16_LE, "utf-16"),
+        (codecs.BOM_UTF16_BE, "utf-16"),
+    ):
+        if start.startswith(mark):
+            return name
+    even, odd = start[:400:2].count(0), start[1:400:2].count(0)
+    least = len(start[:400]) // 4
+    return "utf-16-le" if odd > max(least, even) else "utf-16-be" if even > max(least, odd) else "utf-8"
+
+
+def _delimiter(file: Iterable[str], names: Sequence[str], usual: str) -> tuple[str, int]:
+    """What parts the cells, and how many lines come before the heading (`sep=;`, comments, empty ones)."""
+    said = usual
+    for number, line in enumerate(file):
+        bare = line.strip().strip('"')
+        if found := re.fullmatch(r"sep=(.|\\t)", bare, re.IGNORECASE):
+            said = "\t" if found[1] == "\\t" else found[1]
+            continue
+        if not bare or bare.startswith("#"):
+            continue
+        choices = [said, *DELIMITERS.replace(said, "")]
+
+        def known(delimiter: str, line: str = line) -> int:
+            heading = next(csv.reader([line.replace("\0", "")], delimiter=delimiter, skipinitialspace=True), [])
+            return len({clean(cell) for cell in heading} & set(names))
+
+        return max(choices, key=known), number
+    return said, 0
+
+
+# Spreadsheets and data frames
+
+
+def _of_pandas(table: Path, names: Sequence[str], notes: list[str] | None) -> Iterator[tuple[int, Cells]]:
+    try:
+        import pandas
+    except ImportError as cause:
+        raise UserError(f"{table} needs pandas to be read", hint="pip install 'pellucid[tables]'") from cause
+    parquet = table.suffix.lower() == ".parquet"
+    try:
+        if parquet:
+            frame = pandas.read_parquet(table)
+        else:
+            # As it is written: a class may be called None or NA, and a heading may be there twice.
+            with pandas.ExcelFile(table) as book:
+                frame = book.parse(header=None, dtype=object, keep_default_na=False, na_values=[])
+                if len(book.sheet_names) > 1 and notes is not None:
+                    notes.append(f"of the {len(book.sheet_names)} sheets of {table} the first was read")
+    except ImportError as cause:
+        raise UserError(f"{table} needs more to be read: {cause}", hint="pip install 'pellucid[tables]'") from cause
+    except Exception as cause:  # each reader has its own errors for damaged files
+        form = "a Parquet file" if parquet else "an Excel workbook"
+        raise UserError(
+            f"{table} cannot be read as {form}", hint="open it and save it again, or save it as .csv"
+        ) from cause
+    header = [str(name) for name in frame.columns]
+    if parquet:
+        yield 1, header
+    columns = [frame.iloc[:, at].astype(object).tolist() for at in range(frame.shape[1])]
+    used = [not parquet or clean(name) in names for name in header]
+    for line, cells in enumerate(zip(*columns, strict=True), start=2 if parquet else 1):
+        yield line, [_text(cell, table, line) if use else "" for cell, use in zip(cells, used, strict=True)]
+
+
+def _text(value: Any, table: Path, line: int) -> str:
+    if isinstance(value, list | tuple | dict | set) or getattr(value, "ndim", False):
+        raise UserError(
+            f"{table} has several values in one cell of line {line}: {str(value)[:60]}",
+            hint="an image has one path and one label",
+        )
+    return text_of(value)
+
+
+def text_of(value: Any) -> str:
+    """A cell as text, as a .csv file would have it."""
+    if value is None or value != value or str(value) == "<NA>":  # no number, or no time
+        return ""
+    match value:
+        case bytes():
+            return value.decode("utf-8", "replace")
+        case datetime.datetime() if value.time() == datetime.time():
+            return value.date().isoformat()
+        case float() if value.is_integer():
+            return str(int(value))
+    return str(value)
+
+
+# Paths
+
+
+def located(place: Path, text: str) -> Path:
+    """The file that a cell means, below `place`: as it stands, or as other systems and programs write it.
+
+    Where nothing is there, the path as it stands.
+    """
+    first = place / text
+    for candidate in _candidates(text):
+        path = place / candidate
+        if is_file(path):
+            return path
+    return first
+
+
+def _candidates(text: str) -> Iterator[str]:
+    yield text
+    bare = text.strip(" \t\r\n\ufeff\u200b\u2060\0\u00a0\"'")
+    yield bare
+    yield clean(text)
+    if bare.startswith("~"):
+        yield os.path.expanduser(bare)  # noqa: PTH111 - which leaves the name of no user as it is
+    if bare.lower().startswith("file:"):
+        yield unquote(urlsplit(bare).path)
+    if "\\" in bare:
+        yield bare.replace("\\", "/")
+    if not bare.isascii():
+        import unicodedata
+
+        yield unicodedata.normalize("NFC", bare)
+        yield unicodedata.normalize("NFD", bare)
+
+
+def is_comment(text: str, path: Path) -> bool:
+    """Whether a row whose path is written as `text` is a remark, or a row that somebody took out."""
+    return text.lstrip().startswith("#") and not is_file(path)
+
+
+def why_missing(path: str, place: Path, table: Path) -> str:
+    """What to do about a path that leads to no file below `place`, by how it looks."""
+    first, from_where = path.strip(), "the table's folder" if place == table.parent else str(place)
+    if re.match(r"[A-Za-z]:[\\/]", first):
+        return f"drive letters are of another machine: write paths from {from_where} on"
+    if re.match(r"(https?|s3|gs|ftp)://", first):
+        return f"images are read from disk: download them, and write their paths from {from_where} on"
+    if first.startswith("file:"):
+        return f"file: addresses are of another machine: write paths from {from_where} on"
+    if is_file(Path(first)):
+        return (
+            f"paths are taken from {from_where}, not from the current folder: move the table, or write them from there"
+        )
+    for suffix in (".jpg", ".png", ".jpeg", ".JPG"):
+        if is_file(place / f"{first}{suffix}"):
+            return f"the paths lack their suffix: {first}{suffix} is there"
+    if is_file(place / PurePath(first.replace("\\", "/")).name):
+        return f"it lies in {from_where} itself: write the paths without folders"
+    return f"paths are taken from {from_where}"
+
+
+def is_file(path: Path) -> bool:
+    """Whether a file is there; a name that no file can have is none."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def identity(path: Path) -> tuple[int, int]:
+    """What two spellings of a path, or two links to a file, have in common."""
+    status = path.stat()
+    return status.st_dev, status.st_ino

@@ -1,0 +1,302 @@
+"""Layouts: a tree of folders is read as classes or parts only where a person would; else it is refused, or told."""
+
+import os
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+import pellucid as pl
+from pellucid.cli.main import run
+from pellucid.errors import UserError
+from pellucid.images.sources import Samples, Source, find_images, read_samples
+
+
+def encoded(kind: str, shade: int = 0) -> bytes:
+    file = BytesIO()
+    Image.new("RGB", (4, 4), (shade, 9, 9)).save(file, kind)
+    return file.getvalue()
+
+
+PNG = encoded("PNG")
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def lay(*places: str, content: bytes = PNG) -> None:
+    """An image at each place; `d/cat/` gets one called 1.png."""
+    for place in places:
+        path = Path(place + "1.png" if place.endswith("/") else place)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+
+
+def parts(samples: Samples) -> dict[str, str | None]:
+    return {sample.path.relative_to(samples.root).as_posix(): sample.part for sample in samples}
+
+
+def refused(data: str = "d", **source: object) -> str:
+    with pytest.raises(UserError) as caught:
+        read_samples(data, Source(**source))  # type: ignore[arg-type]
+    return str(caught.value)
+
+
+def told(samples: Samples) -> str:
+    return "\n".join(samples.notes)
+
+
+PAIRS = [
+    ("training", "testing"),
+    ("training_set", "test_set"),
+    ("train_images", "test_images"),
+    ("Train Data", "Test Data"),
+    ("seg_train", "seg_test"),
+    ("01_train", "02_test"),
+    ("tr", "te"),
+    ("trainset", "testset"),
+    ("TrainingSet", "TestSet"),
+    ("train-2024", "test-2024"),
+    ("train2017", "test2017"),
+    ("x_train", "x_test"),
+    ("train (1)", "test (1)"),
+    ("Training Images", "Test Images"),
+    ("TRAIN", "HOLDOUT"),
+    ("train", "hold-out"),
+    ("train_val", "test"),
+    ("train", "eval"),
+    ("flowers-train", "flowers-test"),
+    ("traindata", "testingdata"),
+    ("entraînement", "test"),
+]
+
+
+@pytest.mark.parametrize(("train", "test"), PAIRS)
+def test_names_of_parts_are_understood_word_by_word(train, test):
+    lay(f"d/{train}/cat/", f"d/{train}/dog/", f"d/{test}/cat/", f"d/{test}/dog/")
+    samples = read_samples("d")
+    assert samples.classes == ("cat", "dog")
+    assert parts(samples) == {
+        f"{train}/cat/1.png": "train",
+        f"{train}/dog/1.png": "train",
+        f"{test}/cat/1.png": "test",
+        f"{test}/dog/1.png": "test",
+    }
+    plain = (train, test) == ("train", "test")
+    assert plain or (train in told(samples) and "--source class-folders" in told(samples))
+    assert read_samples("d", Source(kind="class-folders")).classes == tuple(sorted((train, test)))
+
+
+@pytest.mark.parametrize("validation", ["dev", "Validation Images", "val2017", "valid_set", "development", "eval"])
+def test_validation_has_many_names(validation):
+    lay(*(f"d/{part}/{name}/" for part in ("train", validation, "test") for name in ("cat", "dog")))
+    assert parts(read_samples("d"))[f"{validation}/cat/1.png"] == "validation"
+
+
+@pytest.mark.parametrize(("train", "test"), PAIRS)
+def test_parts_without_classes_are_no_classes(train, test):
+    lay(f"d/{train}/", f"d/{test}/")
+    said = refused()
+    assert "looks divided into parts" in said and "--label-from" in said
+    assert read_samples("d", Source(kind="class-folders")).classes == tuple(sorted((train, test)))
+
+
+@pytest.mark.parametrize(
+    "classes",
+    [
+        ("train", "bus", "car"),
+        ("test", "control"),
+        ("valid", "invalid"),
+        ("bullet_train", "freight_train", "tram"),
+        ("train_station", "airport"),
+        ("test_tube", "beaker"),
+        ("tr", "de", "fr"),
+        ("trains", "planes"),
+        ("mask", "no_mask"),
+        ("with_mask", "without_mask"),
+        ("masks", "gloves"),
+        ("real", "fake"),
+        ("oval", "square"),
+        ("contest", "protest"),
+        ("testa", "stelo"),
+        ("photos", "drawings"),
+        ("labels", "no labels"),
+        ("dev", "prod"),
+        ("1", "2", "10"),
+        ("2023", "2024"),
+    ],
+)
+def test_classes_that_people_have_stay_classes(classes):
+    lay(*(f"d/{name}/" for name in classes))
+    assert read_samples("d").classes == tuple(sorted(classes))
+
+
+def test_a_class_that_is_called_as_a_part_may_have_folders_like_the_others():
+    lay("d/train/steam/", "d/train/electric/", "d/car/old/", "d/car/new/")
+    assert read_samples("d").classes == ("car", "train")
+
+
+@pytest.mark.parametrize(
+    ("places", "what"),
+    [
+        (("images/", "labels/"), "detection or segmentation"),
+        (("images/", "labels/1.txt"), "detection or segmentation"),
+        (("JPEGImages/", "Annotations/1.xml"), "detection or segmentation"),
+        (("imgs/", "masks/"), "detection or segmentation"),
+        (("img/", "gt/"), "detection or segmentation"),
+        (("train_images/", "train_masks/"), "detection or segmentation"),
+        (("train/", "train_masks/"), "detection or segmentation"),
+        (("images/train/", "images/val/", "labels/train/1.txt", "labels/val/1.txt"), "detection or segmentation"),
+        (("train/images/", "train/labels/1.txt", "valid/images/", "valid/labels/1.txt"), "detection or segmentation"),
+        (("d/cat/", "d/dog/"), "name that instead: d/d"),
+        (("deep/down/cat/", "deep/down/dog/"), "name that instead: d/deep/down"),
+        (("my photos/cat/", "my photos/dog/"), "name that instead: 'd/my photos'"),
+        (("data/train/cat/", "data/test/cat/"), "name that instead: d/data"),
+        (("train/cat/", "test/cat/", "unlabelled/"), "unlabelled is no part"),
+        (("seg_train/cat/", "seg_test/cat/", "seg_pred/"), "seg_pred is no part"),
+        (("train/cat/", "train/dog/", "test/"), "test has no folders of classes"),
+        (("train/cat/", "train (1)/cat/", "test/cat/"), "two folders for train"),
+        (("trainA/", "trainB/", "testA/", "testB/"), "two folders for"),
+        (("train_cats/", "test_dogs/"), "looks divided into parts"),
+        (("cat/train/", "cat/test/", "dog/"), "is divided into parts"),
+        (("cat/", "dog/", "backup/cat/", "backup/dog/"), "holds cat and dog again"),
+        (("fold1/cat/", "fold1/dog/", "fold2/cat/", "fold2/dog/"), "look like the classes"),
+        (("1.png", "2.png", "3.png", "rejected/"), "in no folder"),
+        (("train/train/", "train/val/", "test/train/", "test/val/"), "holds parts again"),
+    ],
+)
+def test_what_looks_like_something_else_is_refused_with_the_flag_that_says_otherwise(places, what):
+    lay(*(f"d/{place}" for place in places))
+    said = refused()
+    assert what in said and "--source class-folders" in said
+
+
+def test_classes_that_are_divided_each_are_understood():
+    lay(*(f"d/{name}/{part}/" for name in ("cat", "dog") for part in ("train", "test")))
+    samples = read_samples("d")
+    assert samples.classes == ("cat", "dog") and parts(samples)["cat/test/1.png"] == "test"
+    assert "taken for parts" in told(samples)
+    pooled = read_samples("d", Source(kind="class-folders"))
+    assert pooled.classes == ("cat", "dog") and set(parts(pooled).values()) == {None}
+
+
+def test_one_folder_too_many_in_each_part_is_passed_through():
+    lay(
+        "d/seg_train/seg_train/sea/",
+        "d/seg_train/seg_train/ice/",
+        "d/seg_test/seg_test/sea/",
+        "d/seg_test/seg_test/ice/",
+    )
+    samples = read_samples("d")
+    assert samples.classes == ("ice", "sea") and parts(samples)["seg_test/seg_test/sea/1.png"] == "test"
+
+
+def test_file_names_in_parts_keep_their_parts():
+    lay("d/train/cat1.png", "d/train/dog1.png", "d/test/cat2.png")
+    samples = read_samples("d", Source(label_from="^(?P<label>[a-z]+)"))
+    assert parts(samples) == {"train/cat1.png": "train", "train/dog1.png": "train", "test/cat2.png": "test"}
+
+
+def test_one_class_is_refused_before_anything_is_built(capsys):
+    lay("d/cat/", "d/cat/2.png")
+    assert read_samples("d").classes == ("cat",)  # which `evaluate` may be asked about
+    for command in (["train", "d"], ["split", "d", "out.json"]):
+        assert run(command) == 2
+        assert "one class alone: cat" in capsys.readouterr().err.replace("\n", " ")
+    assert not Path("runs").exists() and not Path("out.json").exists()
+
+
+def test_what_systems_make_is_neither_class_nor_image():
+    lay("d/cat/", "d/dog/", "d/__MACOSX/cat/", "d/cat/@eaDir/1.png/", "d/#recycle/", "d/lost+found/", "d/$RECYCLE.BIN/")
+    lay("d/.ipynb_checkpoints/", "d/cat/._1.png", "d/cat/Thumbs.db", "d/cat/desktop.ini", content=b"x")
+    samples = read_samples("d")
+    assert list(parts(samples)) == ["cat/1.png", "dog/1.png"]
+    assert [path.as_posix() for path in find_images(Path("d"))] == ["d/cat/1.png", "d/dog/1.png"]
+    assert "made by the system" in told(samples)
+
+
+@pytest.mark.parametrize("target", ["..", "../..", ".", "../cat"])
+def test_a_link_does_not_make_every_cat_a_dog(target):
+    lay("d/cat/1.png", "d/cat/2.png", "d/dog/3.png")
+    Path("d/dog/again").symlink_to(target)
+    samples = read_samples("d")
+    assert samples.counts() == {"cat": 2, "dog": 1} and "a link " in told(samples)
+
+
+def test_a_class_that_is_a_link_to_another_is_left_out_by_name():
+    lay("d/cat/", "d/cow/")
+    Path("d/dog").symlink_to("cat")
+    samples = read_samples("d")
+    assert samples.classes == ("cat", "cow") and "a link to cat" in told(samples)
+
+
+def test_links_to_folders_elsewhere_are_followed_and_each_folder_is_read_once():
+    lay("store/a/1.png", "store/b/2.png")
+    Path("store/b/loop").symlink_to("../a")
+    Path("d").mkdir()
+    Path("d/cat").symlink_to("../store/a")
+    Path("d/dog").symlink_to("../store/b")
+    assert read_samples("d").counts() == {"cat": 1, "dog": 1}
+
+
+def test_runs_inside_the_data_are_left_out_and_not_to_be_removed():
+    lay("d/cat/", "d/dog/", "d/runs/d-small-1/report/cat.png", "d/dog/d-small-2/x.png")
+    for place in ("d/runs/d-small-1", "d/dog/d-small-2"):
+        for name in ("config.toml", "provenance.json", "events.jsonl"):
+            Path(place, name).write_text("")
+    samples = read_samples("d")
+    assert samples.counts() == {"cat": 1, "dog": 1} and "2 x runs of pellucid" in told(samples)
+    assert "is a run of pellucid" in refused("d/runs/d-small-1")
+
+
+def test_a_folder_without_images_is_never_to_be_removed():
+    lay("d/cat/")
+    Path("d/notes").mkdir()
+    assert "move it out of d" in refused() and "remove" not in refused()
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("a.mpo", "MPO"), ("a.ico", "ICO"), ("a.jpg_large", "JPEG"), ("a", "JPEG"), ("a.jpg ", "JPEG"), ("a.JPG", "JPEG"),
+     ("a.heic", "JPEG"), ("a.thumb", "PNG"), ("a.jpg~", "GIF"), ("a.bak", "BMP"), ("a.img", "TIFF"), ("a.pic", "WEBP")],
+)  # fmt: skip
+def test_images_are_told_by_content_where_their_name_does_not_say(name, kind):
+    lay(f"d/cat/{name}", content=encoded(kind))
+    lay("d/dog/")
+    samples = read_samples("d")
+    assert samples.counts() == {"cat": 1, "dog": 1}
+    assert pl.read_samples("d").left_out == ()
+
+
+@pytest.mark.parametrize(
+    "name", ["IMG_1.HEIC", "a.heif", "a.jxl", "a.dng", "a.nef", "a.mp4", "a.dcm", "a.pdf", "README"]
+)
+def test_what_is_left_out_is_counted_by_suffix(name):
+    lay("d/cat/", "d/dog/")
+    lay(
+        f"d/cat/{name}",
+        f"d/dog/{name}",
+        content=b"II*\0" if "." in name and name[-3:] in ("dng", "nef") else b"\0\0\0\x18",
+    )
+    assert f"2 x {Path(name).suffix.lower() or 'no suffix'}" in told(read_samples("d"))
+
+
+def test_a_class_of_pictures_that_are_not_read_says_what_they_are_and_what_to_do():
+    lay("d/cat/")
+    lay("d/fox/IMG_1.HEIC", content=b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
+    said = refused()
+    assert "1 x .heic (HEIF) is not read" in said and "save them as JPEG or PNG" in said
+
+
+def test_a_name_that_cannot_be_written_down_is_refused():
+    lay("d/cat/", "d/dog/")
+    Path(os.fsdecode(b"d/cat/caf\xe9.png")).write_bytes(PNG)
+    assert "not UTF-8" in refused() and "\\xe9" in refused()
+
+
+@pytest.mark.parametrize("data", ["x" * 300, "nul\0", "gone", ""])
+def test_names_that_no_data_can_have_are_told(data):
+    assert run(["split", data, "out.json"]) == 2
