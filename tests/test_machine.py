@@ -2,8 +2,11 @@
 
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +14,14 @@ import pytest
 import torch
 
 import pellucid as pl
+from pellucid.cli.main import run
 from pellucid.errors import UserError
+from pellucid.images.decode import decoding_threads
+from pellucid.runs.run_folder import RunFolder
 from pellucid.training.config import Machine
 from pellucid.training.configure import configure
 from pellucid.training.machine import check_machine, device_for, fabric_for, workers_for
+from pellucid.training.train import train_events
 from tests.pictures import make_classes
 
 QUICK: dict[str, Any] = {"model": "small", "size": 32, "batch": 8, "epochs": 1, "device": "cpu"}
@@ -160,3 +167,42 @@ def test_threads_that_are_asked_for_are_taken() -> None:
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
+
+
+def test_a_stop_before_training_is_told_and_no_run_is_made(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stop(_path: Path, _forms: object) -> Any:
+        raise KeyboardInterrupt  # as Ctrl-C, while photographs are decoded
+
+    monkeypatch.setattr("pellucid.images.pixels.decode", stop)
+    monkeypatch.setenv("PELLUCID_CACHE", str(tmp_path / "cache"))
+    flags = ["--model", "small", "--size", "32", "--runs", str(tmp_path / "runs")]
+    assert run(["train", str(photos), *flags]) == 2
+    assert "stopped before training began; no run was made" in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("told", [signal.SIGINT, signal.SIGTERM])
+def test_a_second_stop_ends_at_once_and_leaves_no_process(photos: Path, tmp_path: Path, told: signal.Signals) -> None:
+    settings = QUICK | {"epochs": 500, "workers": 1, "features": {"pixels": "off"}}
+    events = train_events(configure(photos, **settings, runs=tmp_path))
+    folder = next(event.run for event in events if event.event == "started")
+    next(event for event in events if event.event == "progress")
+    assert multiprocessing.active_children()
+    os.kill(os.getpid(), told)
+    with pytest.raises(KeyboardInterrupt):
+        os.kill(os.getpid(), told)
+    events.close()
+    assert not multiprocessing.active_children()
+    assert RunFolder(Path(folder)).state() == "unfinished"
+
+
+def test_threads_give_up_what_none_has_begun() -> None:
+    """Ctrl-C while 100,000 files are read ends after the few that are being read."""
+    read = []
+    with suppress(KeyboardInterrupt), decoding_threads(2) as pool:
+        for number in range(100):
+            pool.submit(lambda number=number: read.append(number) or time.sleep(0.02))
+        raise KeyboardInterrupt
+    assert len(read) < 10

@@ -1,7 +1,9 @@
 """`pellucid`: flags in, one library call, results to stdout, all else to stderr. Heavy imports inside the verbs."""
 
+import signal
 import sys
 import tempfile
+import threading
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +23,7 @@ app = App(
     version_flags=["--version"],
     help_format="plaintext",
     default_parameter=Parameter(negative_iterable=()),
+    suppress_keyboard_interrupt=False,  # told below; cyclopts would end without a word
 )
 # Each verb is imported when it is called, so that `--help` and `structure` answer at once. A test compares these
 # lines with the verbs' own.
@@ -46,7 +49,14 @@ for verb, (module, summary) in VERBS.items():
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The entry point: run, and exit with the code of errors.py."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _stop)
     sys.exit(run(sys.argv[1:] if arguments is None else list(arguments)))
+
+
+def _stop(*_: object) -> None:
+    """A scheduler's word is as good as Ctrl-C."""
+    raise KeyboardInterrupt
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -121,7 +121,7 @@ def _train(config: Any) -> int:
     return _finish(*follow(train_events(config, began=STARTED)))
 
 
-def _finish(run: RunFolder, end: Any) -> int:
+def _finish(run: RunFolder | None, end: Any) -> int:
     """Evaluate what was trained on images kept for it, write the report, say where all is."""
     from rich.text import Text
 
@@ -130,10 +130,16 @@ def _finish(run: RunFolder, end: Any) -> int:
     from pellucid.reports.text import evaluation_text
     from pellucid.uses.evaluate import evaluate, write_evaluation
 
-    if end is not None and end.why == "interrupted" and not run.model.is_file():
+    if run is None:
+        aside().print(Text("stopped before training began; no run was made"))
+        return USER_FAULT
+    if end is None:
+        aside().print(Text(f"stopped at once; `pellucid resume {run.path}` goes on with what was saved before"))
+        return USER_FAULT
+    if end.why == "interrupted" and not run.model.is_file():
         aside().print(Text(f"interrupted before training began; `pellucid resume {run.path}` goes on"))
         return USER_FAULT
-    if end is not None and end.why == "interrupted":
+    if end.why == "interrupted":
         write_report(run)
         aside().print(Text(f"interrupted; `pellucid resume {run.path}` goes on, {run.model} can be used as it is"))
         return USER_FAULT

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from rich.console import Console, RenderableType
@@ -44,8 +44,11 @@ def counting(words: str) -> Iterator[Callable[[int, int], None]]:
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
-def follow(events: "Iterator[Event]") -> "tuple[RunFolder, Stopped | None]":
-    """Show a training as it happens; returns its run folder and how it ended."""
+def follow(events: "Iterator[Event]") -> "tuple[RunFolder | None, Stopped | None]":
+    """Show a training as it happens; returns its run folder and how it ended.
+
+    Without a folder it was stopped before there was one, and without an end at once, before it could save anything.
+    """
     from pathlib import Path
 
     from pellucid.reports.live_table import LiveTable
@@ -53,12 +56,11 @@ def follow(events: "Iterator[Event]") -> "tuple[RunFolder, Stopped | None]":
     from pellucid.runs.run_folder import RunFolder
 
     run, end = None, None
-    with LiveTable(aside()) as table:
+    with LiveTable(aside()) as table, suppress(KeyboardInterrupt):
         for event in events:
             table.show(event)
             if isinstance(event, Started):
                 run = RunFolder(Path(event.run))
             elif isinstance(event, Stopped):
                 end = event
-    assert run is not None
     return run, end

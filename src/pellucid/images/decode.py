@@ -6,8 +6,9 @@ import stat
 import struct
 import warnings
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from threading import Lock
@@ -147,10 +148,20 @@ def told_by_content(start: bytes) -> bool:
     return BEGINNINGS.match(start) is not None
 
 
+@contextmanager
+def decoding_threads(number: int = THREADS) -> Iterator[ThreadPoolExecutor]:
+    """A pool of threads; what none has begun is given up when the block ends, as by an error or Ctrl-C."""
+    pool = ThreadPoolExecutor(number, thread_name_prefix="decoding")
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
 def check_readable(paths: Sequence[Path], *, progress: Callable[[int, int], None] | None = None) -> list[Unreadable]:
     """Decode every file in full, in threads; the refusals in the order of `paths`. `progress` hears (done, total)."""
     refused = []
-    with ThreadPoolExecutor(THREADS) as pool:
+    with decoding_threads() as pool:
         for done, error in enumerate(pool.map(_refusal, paths), start=1):
             if error is not None:
                 refused.append(error)

@@ -22,7 +22,7 @@ import numpy as np
 from PIL import Image
 
 from pellucid.images.augmentation import Augmentation
-from pellucid.images.decode import THREADS, Unreadable, content_of, open_image, open_reduced
+from pellucid.images.decode import THREADS, Unreadable, content_of, decoding_threads, open_image, open_reduced
 from pellucid.images.preprocessing import INTERPOLATIONS, Pixels, Preprocessing, crop, resized, single
 from pellucid.images.store import Row, Store, Writing
 
@@ -161,7 +161,7 @@ class PixelCache:
         The last Decoding has the content hash of each file, or why it cannot be read.
         """
         found: list[str | Unreadable] = []
-        with ThreadPoolExecutor(THREADS) as pool:
+        with decoding_threads() as pool:
             yield Decoding(0, len(wanted))
             hashes = list(pool.map(_content_hash, (each.path for each in wanted)))
             readable = [name for name in hashes if isinstance(name, str)]

@@ -6,13 +6,13 @@ import secrets
 import shutil
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Literal
 
 from pellucid.errors import UserError, counted, listed
+from pellucid.images.decode import decoding_threads
 from pellucid.images.sources import Sample, Samples
 from pellucid.records import Record, read_text, write
 
@@ -99,7 +99,7 @@ def split(
 
 def hash_files(paths: Sequence[Path]) -> list[str]:
     """sha256 of every file's content, in order."""
-    with ThreadPoolExecutor(THREADS) as pool:
+    with decoding_threads(THREADS) as pool:
         return list(pool.map(content_hash, paths))
 
 
