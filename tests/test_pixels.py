@@ -179,7 +179,7 @@ def test_where_all_does_not_fit_nothing_is_kept_and_training_sees_the_same(tmp_p
 def test_processes_decode_only_where_there_is_something_to_decode(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pellucid.training.train.os.sched_getaffinity", lambda _: {0, 1}, raising=False)
+    monkeypatch.setattr("pellucid.training.machine.os.sched_getaffinity", lambda _: {0, 1}, raising=False)
     photos = make_classes(tmp_path / "photos")
     asked = {"model": "small", "size": 32, "batch": 8, "epochs": 1, "device": "cpu"}
     for pixels, workers in (("auto", 0), ("off", 1)):
