@@ -1,5 +1,10 @@
-"""What a person is told when something cannot be done, and the exit codes of the command line."""
+"""What a person is told when something cannot be done, and the exit codes of the command line.
 
+Ctrl-C ends a command with USER_FAULT, wherever it strikes.
+"""
+
+import errno
+import os
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
@@ -28,6 +33,44 @@ class UserError(Exception):
     def __reduce__(self) -> tuple[type, tuple[str, tuple[str, ...], str]]:
         # Errors cross from worker processes by pickle, which would otherwise forget details and hint.
         return type(self), (self.problem, self.details, self.hint)
+
+
+ELSEWHERE = "name a place elsewhere"
+SYSTEM = {  # what the system says: in our words, and what to do
+    errno.ENOSPC: ("no space is left on its disk", "free some space there, or name a place on another disk"),
+    errno.EDQUOT: ("your share of its disk is used up", "free some space there, or name a place on another disk"),
+    errno.EFBIG: ("the file would be larger than is allowed there", ELSEWHERE),
+    errno.EROFS: ("its disk can only be read", ELSEWHERE),
+    errno.EACCES: ("permission is denied", "give yourself permission (chmod), or name a place elsewhere"),
+    errno.EPERM: ("permission is denied", "give yourself permission (chmod), or name a place elsewhere"),
+    errno.ENAMETOOLONG: ("the name is too long", "give it a shorter name"),
+    errno.ENOENT: ("it is not there", "look for a misspelt name"),
+    errno.ENOTDIR: ("a part of its path is no folder", "look for a misspelt name"),
+    errno.EISDIR: ("it is a folder, where a file is wanted", "name a file"),
+    errno.EEXIST: ("it is there already", ELSEWHERE),
+    errno.ENOTEMPTY: ("it is a folder that is not empty", ELSEWHERE),
+    errno.ELOOP: ("its links lead in a circle", "remove one of the links"),
+    errno.EIO: ("its disk reports an error", "look after the disk, then try again"),
+    errno.ESTALE: ("it has gone from the server that held it", "try again"),
+    errno.EBUSY: ("something else is using it", "try again when it is free"),
+    errno.ETXTBSY: ("something else is using it", "try again when it is free"),
+    errno.EMFILE: ("too many files are open", "raise the limit: ulimit -n 4096"),
+    errno.ENFILE: ("too many files are open on this machine", "close other programs, then try again"),
+    errno.ENOMEM: ("no memory is left", "close other programs, or choose a smaller --batch"),
+    errno.EAGAIN: ("the system lacks what it takes just now", "close other programs, then try again"),
+}
+
+
+def of_system(cause: OSError, what: str = "", *, doing: str = "used", hint: str = "") -> UserError:
+    """What the system refused, as the user's error; `what` could not be `doing` (read, written, ...).
+
+    Without `what`, the file that the system named. `hint` where there is a better one than the general.
+    """
+    named = " -> ".join(
+        os.fsdecode(name) for name in (cause.filename, cause.filename2) if isinstance(name, str | bytes)
+    )
+    said, advice = SYSTEM.get(cause.errno or 0, (cause.strerror or str(cause) or type(cause).__name__, ""))
+    return UserError(f"{what or named or 'a file'} cannot be {doing}: {said}", hint=hint or advice)
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:

@@ -1,42 +1,58 @@
 """The base of every record, and writing files whole or not at all."""
 
 import json
+import math
 import os
+import re
 import secrets
-from collections.abc import Mapping
+import sys
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import NoneType
 from typing import Any, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
-from pellucid.errors import UserError, listed, nearest
+from pellucid.errors import UserError, listed, nearest, of_system
+from pellucid.names import kind_of, shown
+
+PIPES = ("/dev/fd/", "/dev/stdin", "/proc/self/fd/")  # what a shell opened for us: `<(command)`
+SCRATCH = re.compile(r"\.(.+)\.[0-9a-f]{8}")  # names of what is being written, see `scratch_name`
 
 
 class Record(BaseModel):
     """Frozen data with named fields; a field that is not known is refused by name, never dropped.
 
     Numbers are finite: JSON has no word for others, so that a file of them could not be read again. What may be
-    undefined is None.
+    undefined is None. Bytes in a file's name that are no text are escaped in JSON (names.shown).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False)
 
     @classmethod
-    def from_json(cls, text: str | bytes, where: str) -> Self:
-        """Read one record from JSON; `where` names the source in the error."""
+    def from_json(cls, text: str | bytes, where: str, hint: str = "") -> Self:
+        """Read one record from JSON; `where` names the source in the error, `hint` the next step."""
         try:
             return cls.model_validate_json(text)
         except ValidationError as cause:
-            raise refusal(cls, cause, where) from cause
+            raise refusal(cls, cause, where, hint) from cause
 
     @classmethod
-    def from_fields(cls, fields: dict[str, Any], where: str) -> Self:
+    def from_fields(cls, fields: dict[str, Any], where: str, hint: str = "") -> Self:
         """Read one record from plain values (TOML, flags); `where` names the source in the error."""
         try:
             return cls.model_validate(fields)
         except ValidationError as cause:
-            raise refusal(cls, cause, where) from cause
+            raise refusal(cls, cause, where, hint) from cause
+
+    def model_dump_json(self, *, indent: int | None = None, **options: Any) -> str:
+        try:
+            return super().model_dump_json(indent=indent, **options)
+        except ValueError:  # pydantic's encoder refuses a name with bytes that are no text
+            tight = (",", ":") if indent is None else None
+            values = self.model_dump(mode="json", **options)
+            return json.dumps(_plain(values), indent=indent, separators=tight, ensure_ascii=False)
 
     def to_json(self) -> str:
         return self.model_dump_json(indent=2) + "\n"
@@ -64,7 +80,7 @@ def _choices(record: type[BaseModel], name: str) -> tuple[Any, ...]:
     return get_args(field.annotation) if field else ()
 
 
-def refusal(record: type[BaseModel], cause: ValidationError, where: str) -> UserError:
+def refusal(record: type[BaseModel], cause: ValidationError, where: str, hint: str = "") -> UserError:
     """The user's error for values that do not fit `record`: each field, what it was given, the nearest right name."""
     problems, hints = [], []
     for error in cause.errors():
@@ -83,7 +99,7 @@ def refusal(record: type[BaseModel], cause: ValidationError, where: str) -> User
                 said = error["msg"].removeprefix("Value error, ")
                 given = "" if isinstance(error["input"], dict) else f", not {error['input']!r}"
                 problems.append(f"{place}: {said[:1].lower()}{said[1:]}{given}" if place else said)
-    return UserError(f"{where} cannot be used", listed(problems), "; ".join(dict.fromkeys(hints)))
+    return UserError(f"{where} cannot be used", listed(problems), "; ".join(dict.fromkeys(hints)) or hint)
 
 
 def _fields_at(record: type[BaseModel], place: tuple[int | str, ...]) -> list[str]:
@@ -98,30 +114,118 @@ def _fields_at(record: type[BaseModel], place: tuple[int | str, ...]) -> list[st
 
 
 def write(path: Path, content: str | bytes) -> None:
-    """Write `path` whole or not at all: a reader sees the old file or the new one, also after a power cut."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    """Write `path` whole or not at all: a reader sees the old file or the new one, also after a power cut.
+
+    Raises UserError where the system refuses, which then has lost nothing: a full disk, no permission, a long name.
+    """
+    scratch = path.with_name(scratch_name(path.name))
     try:
-        with scratch.open("xb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
-            file.flush()
-            os.fsync(file.fileno())
-        scratch.replace(path)
-    except BaseException:
-        scratch.unlink(missing_ok=True)
-        raise
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with scratch.open("xb") as file:
+                hold(file.fileno())
+                file.write(content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content)
+                file.flush()
+                os.fsync(file.fileno())
+            scratch.replace(path)
+        except BaseException:
+            scratch.unlink(missing_ok=True)
+            raise
+    except OSError as cause:
+        raise of_system(cause, str(path), doing="written") from cause
 
 
 def write_json(path: Path, values: Any) -> None:
     """Write plain values as indented JSON, whole or not at all."""
-    write(path, json.dumps(values, indent=2, ensure_ascii=False) + "\n")
+    write(path, json.dumps(_plain(values), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def scratch_name(name: str) -> str:
+    """What a file or folder is called until it is whole; as long as file systems allow."""
+    return f".{os.fsdecode(os.fsencode(name)[:240])}.{secrets.token_hex(4)}"
+
+
+def hold(number: int) -> None:
+    """Mark the open file or folder `number` as being written, until it is closed or its writer dies."""
+    if sys.platform != "win32":
+        import fcntl
+
+        try:
+            fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:  # a file system without locks: what is left there is not cleared
+            return
+
+
+def clear_scratch(folder: Path, names: Collection[str]) -> None:
+    """Remove what dead writers of those `names` left half written in `folder`; what a living one holds stays."""
+    try:
+        entries = list(folder.iterdir())
+    except OSError:
+        return
+    for entry in entries:
+        found = SCRATCH.fullmatch(entry.name)
+        if found and found[1] in names and entry.is_file() and not is_held(entry):
+            with suppress(OSError):  # nobody's work depends on it
+                entry.unlink(missing_ok=True)
+
+
+def is_held(scratch: Path) -> bool:
+    """Whether a living writer is at it, or may be: where locks are not known, nobody can tell."""
+    if sys.platform == "win32":
+        return True
+    import fcntl
+
+    try:
+        number = os.open(scratch, os.O_RDONLY | os.O_NOFOLLOW)
+    except OSError:
+        return True
+    try:
+        fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(number)
+    return False
+
+
+def flat(values: Mapping[str, Any], place: str = "") -> Iterator[tuple[str, Any]]:
+    """Nested values by dotted name."""
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from flat(value, f"{place}{name}.")
+        else:
+            yield place + name, value
+
+
+def _plain(values: Any) -> Any:
+    """Plain values as JSON can have them, see Record."""
+    match values:
+        case str():
+            return shown(values)
+        case float() if not math.isfinite(values):
+            return {"inf": "Infinity", "-inf": "-Infinity"}.get(str(values), "NaN")
+        case Mapping():
+            return {_plain(key): _plain(value) for key, value in values.items()}
+        case list() | tuple():
+            return [_plain(value) for value in values]
+    return values
 
 
 def read_text(path: Path, hint: str = "") -> str:
     """The text of `path`, or a UserError that says why it cannot be read."""
+    if kind_of(path) == "other" and not str(path).startswith(PIPES):  # to open it may wait for ever
+        raise UserError(f"{path} cannot be read: it is no file but a pipe or a device", hint=hint)
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError as cause:
         raise UserError(f"{path} is not there", hint=hint) from cause
-    except (OSError, UnicodeDecodeError) as cause:
-        raise UserError(f"{path} cannot be read: {cause}", hint=hint) from cause
+    except UnicodeDecodeError as cause:
+        raise UserError(f"{path} cannot be read: it is not UTF-8 text, or it is damaged", hint=hint) from cause
+    except OSError as cause:
+        raise of_system(cause, str(path), doing="read", hint=hint) from cause
+
+
+def lines_of(text: str) -> list[str]:
+    """The lines of `text` as files have them; str.splitlines parts at eight more characters, which a name may hold."""
+    lines = text.replace("\r\n", "\n").split("\n")
+    return lines[:-1] if lines[-1] == "" else lines

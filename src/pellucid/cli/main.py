@@ -1,19 +1,20 @@
 """`pellucid`: flags in, one library call, results to stdout, all else to stderr. Heavy imports inside the verbs."""
 
+import os
 import signal
 import sys
 import tempfile
 import threading
 import traceback
 from collections.abc import Sequence
-from pathlib import Path
 from time import perf_counter
 
 from cyclopts import App, CycloptsError, Parameter, ValidationError
 from rich.console import Console
 from rich.text import Text
 
-from pellucid.errors import DONE, OUR_FAULT, USER_FAULT, UserError
+from pellucid.errors import DONE, OUR_FAULT, USER_FAULT, UserError, of_system
+from pellucid.names import forgive_streams
 
 STARTED = perf_counter()
 
@@ -51,7 +52,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """The entry point: run, and exit with the code of errors.py."""
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, _stop)
-    sys.exit(run(sys.argv[1:] if arguments is None else list(arguments)))
+    code = run(sys.argv[1:] if arguments is None else list(arguments))
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except (OSError, ValueError):  # told already
+        _discard_output()
+    sys.exit(code)
 
 
 def _stop(*_: object) -> None:
@@ -61,9 +68,14 @@ def _stop(*_: object) -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command line; returns the exit code. Errors are told on stderr, without a traceback."""
+    if sys.stderr is None:  # `2>&-`: nobody wants to hear
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115, PTH123 - it is open until we end
+    forgive_streams()
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     try:
+        _check_given(arguments)
         code = app(list(arguments), exit_on_error=False, print_error=False, result_action="return_value")
+        sys.stdout.flush()  # a full disk shows here, and not when nobody can tell of it any more
     except UserError as error:
         return tell(console, error)
     except CycloptsError as error:
@@ -76,15 +88,54 @@ def run(arguments: Sequence[str]) -> int:
         console.print(Text("stopped"))
         return USER_FAULT
     except BrokenPipeError:  # the reader of our output has enough (`| head`)
-        sys.stderr.close()
+        _discard_output()
         return DONE
+    except OSError as error:
+        if error.errno is None:
+            return _our_fault(console, error)
+        if not error.filename:  # the system names files that it opens, and none that it writes to
+            _discard_output()
+        what = "" if error.filename else "a file, or the output,"
+        return tell(console, of_system(error, what, doing="read or written"))
     except Exception as error:
-        with tempfile.NamedTemporaryFile("w", prefix="pellucid-", suffix=".txt", delete=False) as file:
-            traceback.print_exc(file=file)
-        where = Path(file.name)
-        console.print(Text(f"error: this is our fault: {type(error).__name__}: {error}; the traceback is in {where}"))
-        return OUR_FAULT
+        return _our_fault(console, error)
     return code if isinstance(code, int) else DONE
+
+
+def _check_given(arguments: Sequence[str]) -> None:
+    """Refuse what no verb can do anything with, wherever it was given."""
+    if sys.stdout is None:
+        raise UserError(
+            "standard output is closed, so results have nowhere to go", hint="send them to a file: > results.txt"
+        )
+    if "" in arguments:
+        raise UserError("one of the arguments is empty", hint="give it a value (is a variable of the shell not set?)")
+    if nul := [argument for argument in arguments if "\0" in argument]:
+        raise UserError(f"{nul[0]!r} cannot be used: it holds a NUL character", hint="remove that character")
+
+
+def _our_fault(console: Console, error: Exception) -> int:
+    """An error that nobody foresaw: one line, and where the traceback is."""
+    told = f"error: this is our fault: {type(error).__name__}: {error}"
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", prefix="pellucid-", suffix=".txt", delete=False, errors="replace"
+        ) as file:
+            traceback.print_exc(file=file)
+        console.print(Text(f"{told}; the traceback is in {file.name}"))
+    except OSError:  # there is no room for it
+        console.print(Text(f"{told}\n{traceback.format_exc()}"))
+    return OUR_FAULT
+
+
+def _discard_output() -> None:
+    """Let what still waits for an output that takes no more go nowhere, or Python would complain of it when it ends."""
+    try:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+    except (OSError, ValueError):  # it is no file of the system
+        return
 
 
 def _values_that_do_not_fit(error: ValidationError, flag: str) -> UserError:

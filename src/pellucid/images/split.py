@@ -14,6 +14,7 @@ from typing import Literal
 from pellucid.errors import UserError, counted, listed
 from pellucid.images.decode import decoding_threads
 from pellucid.images.sources import Sample, Samples
+from pellucid.names import path_of, shown
 from pellucid.records import Record, read_text, write
 
 Part = Literal["train", "validation", "test"]
@@ -58,7 +59,7 @@ class Split(Record):
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
     def location(self, file: SplitFile) -> Path:
-        return Path(self.root) / file.path
+        return path_of(Path(self.root) / file.path)
 
 
 def split(
@@ -366,7 +367,7 @@ def _made(
 ) -> Split:
     files = tuple(
         SplitFile(
-            path=Path(os.path.relpath(sample.path, samples.root)).as_posix(),
+            path=shown(Path(os.path.relpath(sample.path, samples.root)).as_posix()),
             sha256=hashes[index],
             label=sample.label,
             group=sample.group,
@@ -375,5 +376,5 @@ def _made(
         for index, sample in enumerate(samples)
         if (part := chosen.get(index)) is not None
     )
-    root = str(samples.root.resolve())
+    root = shown(str(samples.root.resolve()))
     return Split(root=root, rule=rule, seed=seed, classes=samples.classes, files=files, notes=(*samples.notes, *notes))

@@ -17,6 +17,7 @@ from rich.text import Text
 from pellucid.errors import counted
 from pellucid.images.split import Split
 from pellucid.intervals import Measured
+from pellucid.names import in_a_line
 from pellucid.reports.cautions import of_evaluation, of_split
 from pellucid.reports.confusions import Confused, most_confused
 from pellucid.reports.sentences import decision, preprocessing
@@ -218,7 +219,7 @@ def prediction_line(predicted: Prediction | Failure, form: Format) -> str:
 
 
 def _prediction_words(predicted: Prediction | Failure) -> str:
-    name = predicted.name or "image"
+    name = in_a_line(predicted.name or "image")
     if isinstance(predicted, Failure):
         return f"{name}: error: {predicted.error}"
     words = f"{name}: {predicted.best} {percent(predicted.probability)}"
