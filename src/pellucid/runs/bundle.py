@@ -13,7 +13,7 @@ from pellucid.errors import UserError
 from pellucid.images.preprocessing import Input, Preprocessing, averaged
 from pellucid.networks.build import network
 from pellucid.records import write
-from pellucid.runs.card import CARD, Card, read_card
+from pellucid.runs.card import CARD, Card, read_card, sealed
 from pellucid.runs.probe import Logits, replay
 
 
@@ -27,8 +27,8 @@ class Bundle:
 
 
 def save_bundle(path: Path, network: nn.Module, card: Card) -> None:
-    """Write weights and card as one file, whole or not at all."""
-    write(path, save(plain_tensors(network.state_dict()), metadata={CARD: card.model_dump_json()}))
+    """Write weights and sealed card as one file, whole or not at all."""
+    write(path, save(plain_tensors(network.state_dict()), metadata={CARD: sealed(card).model_dump_json()}))
 
 
 def load_bundle(path: Path) -> Bundle:

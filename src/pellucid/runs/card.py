@@ -3,15 +3,19 @@
 Torch-free: bundle.py puts a card into a file, with the weights.
 """
 
+import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field
 from safetensors import SafetensorError, safe_open
 
 from pellucid.errors import UserError
 from pellucid.images.preprocessing import Preprocessing
+from pellucid.names import kind_of
 from pellucid.records import Record
 
 CARD = "pellucid_card"  # the entry of the file's metadata
@@ -33,13 +37,16 @@ class Probe(Record):
     """What the network gave for the fixed synthetic image when it was saved.
 
     `pixels` are samples of its preprocessed form; `logits` and `probabilities` are by class name, so that a
-    changed order of the classes shows. One logit: only the positive class has a logit.
+    changed order of the classes shows. One logit: only the positive class has a logit. `sealed` is a hash of each
+    field of the card that changes an answer, by name: what the image cannot show (a threshold) is proved by it. It is
+    empty in a file of before there were any.
     """
 
     image: str  # which synthetic image: a name that fixes its pixels for ever
     pixels: tuple[float, ...]
     logits: dict[str, float]
     probabilities: dict[str, float]
+    sealed: dict[str, str] = Field(default_factory=dict)
 
 
 class Card(Record):
@@ -65,8 +72,28 @@ class Card(Record):
     probe: Probe
 
 
+TOLD = ("format", "provenance", "results", "probe")  # fields of a card that change no answer
+
+
+def seals(card: Card) -> dict[str, str]:
+    """A hash of each field that changes an answer, by the field's name.
+
+    Values that are as they are by default do not count, so that a field which is added later breaks no seal.
+    """
+    values = card.model_dump(mode="json", exclude=set(TOLD), exclude_defaults=True)
+    plain = {name: json.dumps(value, sort_keys=True) for name, value in values.items()}
+    return {name: hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest() for name, text in plain.items()}
+
+
+def sealed(card: Card) -> Card:
+    """`card` with its seals: to be made last, when it is saved."""
+    return card.model_copy(update={"probe": card.probe.model_copy(update={"sealed": seals(card)})})
+
+
 def read_card(path: Path) -> Card:
     """The card in the file, without building the network or proving anything."""
+    if kind_of(path) in ("folder", "other"):
+        raise UserError(f"{path} is no file", hint="a model is a run folder or a .safetensors file")
     try:
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}

@@ -13,7 +13,7 @@ from PIL import Image
 from pellucid.errors import UserError, listed
 from pellucid.images.decode import open_image
 from pellucid.images.preprocessing import Input, Preprocessing, prepare
-from pellucid.runs.card import Card, Probe, probabilities
+from pellucid.runs.card import Card, Probe, probabilities, seals
 
 IMAGE = "chirp-389x331-rgba-1"
 PIXEL_TOLERANCE = 1e-4  # in units of the normalised input: a change of one grey level is about 0.017
@@ -66,12 +66,24 @@ def replay(card: Card, logits: Logits, where: str) -> None:
             f"{where} was proved with the probe image {card.probe.image!r}, which this version does not have",
             hint="it was written by another version of pellucid: install that one, or a newer one",
         )
-    if problems := differences(card, logits):
+    if problems := [*broken_seals(card), *differences(card, logits)]:
         raise UserError(
             f"{where} does not reproduce its own probe",
             listed(problems),
             hint="the file was changed after it was saved: use an unchanged copy, or train again",
         )
+
+
+def broken_seals(card: Card) -> list[str]:
+    """Fields of the card that are not as they were when it was saved, in words; [] where all are, or none is sealed."""
+    now = seals(card)
+    kept = card.probe.sealed
+    return [f"{name}: it was changed after the model was saved" for name in now if kept and kept.get(name) != now[name]]
+
+
+def not_proved(card: Card) -> list[str]:
+    """What nothing proves: the fields of a file from before there were seals that its probe image cannot show."""
+    return [] if card.probe.sealed else ["threshold", "sure_from"]
 
 
 def differences(card: Card, logits: Logits) -> list[str]:
