@@ -3,24 +3,38 @@
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import islice
-from typing import TypeVar
+from enum import Enum
+from typing import Any, Final, Literal, TypeVar
 
-Given = TypeVar("Given")
 Made = TypeVar("Made")
 
+
+class _Pause(Enum):
+    """Among what is given: no more will come for a while, so what there is should not wait for it."""
+
+    PAUSE = "pause"
+
+
+Pause = Literal[_Pause.PAUSE]
+PAUSE: Final = _Pause.PAUSE
 WORKERS = 4  # decoding leaves the interpreter's lock for most of its time
 
 
-def ahead(make: Callable[[Given], Made], given: Iterable[Given], *, depth: int) -> Iterator[Made]:
+def ahead(make: Callable[[Any], Made], given: Iterable[Any], *, depth: int) -> Iterator[Made | Pause]:
     """`make` of each, in order, computed in threads; at most `depth` are begun before they are asked for.
 
-    `given` is read in the caller's thread, and only as far as that. What `make` raises is raised in its place.
+    `given` is read in the caller's thread, and only as far as that; at a PAUSE, which is passed on, all that came
+    before it is made first. What `make` raises is raised in its place.
     """
     waiting: deque[Future[Made]] = deque()
     pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="decode")
     try:
         for item in given:
+            if item is PAUSE:
+                while waiting:
+                    yield waiting.popleft().result()
+                yield PAUSE
+                continue
             waiting.append(pool.submit(make, item))
             if len(waiting) >= depth:
                 yield waiting.popleft().result()
@@ -30,8 +44,14 @@ def ahead(make: Callable[[Given], Made], given: Iterable[Given], *, depth: int) 
         pool.shutdown(cancel_futures=True)
 
 
-def windows(items: Iterable[Made], size: int) -> Iterator[list[Made]]:
-    """`items` in lists of `size`, the last one shorter."""
-    rest = iter(items)
-    while window := list(islice(rest, size)):
+def windows(items: Iterable[Made | Pause], size: int) -> Iterator[list[Made]]:
+    """`items` in lists of `size`, those before a PAUSE and the last one shorter."""
+    window: list[Made] = []
+    for item in items:
+        if item is not PAUSE:
+            window.append(item)
+        if window and (item is PAUSE or len(window) == size):
+            yield window
+            window = []
+    if window:
         yield window

@@ -8,26 +8,31 @@ from pellucid.errors import UserError
 from pellucid.images.folders import left_out_words, look_through
 from pellucid.images.labels import clean
 from pellucid.images.tables import TABLES, Column, is_comment, is_file, located, read_rows
+from pellucid.uses.ahead import PAUSE, Pause
 from pellucid.uses.predict import Failure
 
 
 def expand_inputs(
     arguments: Sequence[str],
     *,
-    standard_input: Iterable[str],
+    standard_input: Iterable[str | Pause],
     path_column: str = "path",
     note: Callable[[str], None] = lambda _: None,
-) -> Iterator[Path | Failure]:
+) -> Iterator[Path | Failure | Pause]:
     """Every image that `arguments` name, in their order and as they are read: nothing is held back until the end.
 
     An argument is a file, a folder (all images beneath, sorted), a glob (sorted; ** goes deeper), a table with a column
     of paths relative to it (read as images.tables does), or "-" for one path a line on `standard_input`. What names no
     image at all is a Failure in its place; whether a file is there and an image shows when it is opened. `note` hears
-    what is left out of folders.
+    what is left out of folders. A PAUSE on standard input is passed on.
     """
     for argument in arguments:
         if argument == "-":
-            yield from (Path(line) for raw in standard_input if (line := raw.rstrip("\r\n")))
+            for line in standard_input:
+                if line is PAUSE:
+                    yield PAUSE
+                elif named := line.rstrip("\r\n"):
+                    yield Path(named)
         else:
             yield from _expanded(argument, path_column, note)
 

@@ -17,9 +17,10 @@ from pellucid.engines.choose import Engine, open_engine
 from pellucid.errors import UserError
 from pellucid.images.decode import Unreadable, open_image
 from pellucid.images.preprocessing import Input, Preprocessing, prepare
+from pellucid.names import path_of
 from pellucid.records import Record
 from pellucid.runs.card import Card, probabilities
-from pellucid.uses.ahead import ahead, windows
+from pellucid.uses.ahead import Pause, ahead, windows
 
 ImageLike = str | Path | bytes | Image.Image | npt.NDArray[np.uint8]
 Shares = npt.NDArray[np.float64]
@@ -100,7 +101,11 @@ class Classifier:
         if isinstance(images, str | Path | bytes | Image.Image):
             raise UserError("predict takes a list of images, not one alone", hint="predict([image])")
         named = ((image, f"images[{index}]") for index, image in enumerate(images))
-        opened = ahead(lambda each: _opened(*each, self.card.preprocessing), named, depth=checked(batch))
+
+        def ready(each: tuple[ImageLike, str]) -> Ready:
+            return _opened(*each, self.card.preprocessing)
+
+        opened = ahead(ready, named, depth=checked(batch))
         return [prediction for window in windows(opened, batch) for prediction in _judged(self.engine, window)]
 
     def __repr__(self) -> str:
@@ -113,11 +118,12 @@ def load(model: Path | str, *, device: str = "auto") -> Classifier:
 
 
 def predict_stream(
-    classifier: Classifier, inputs: Iterable[ImageLike | Failure], *, batch: int = 32
+    classifier: Classifier, inputs: Iterable[ImageLike | Failure | Pause], *, batch: int = 32
 ) -> Iterator[Prediction | Failure]:
     """Classify without end: one result for each input, in order, a Failure where an image cannot be read.
 
-    `inputs` is read no further ahead than two batches, and a Failure in it keeps its place.
+    `inputs` is read no further ahead than two batches, and a Failure in it keeps its place. At a PAUSE (uses.ahead)
+    in it, all images before it are answered first, however few they are.
     """
 
     def opened(each: ImageLike | Failure) -> Ready | Failure:
@@ -128,7 +134,8 @@ def predict_stream(
         except Unreadable as cause:
             return Failure(name=_name(each), error=cause.reason)
 
-    for window in windows(ahead(opened, inputs, depth=checked(batch)), batch):
+    cut: Iterator[list[Ready | Failure]] = windows(ahead(opened, inputs, depth=checked(batch)), batch)
+    for window in cut:
         predictions = iter(_judged(classifier.engine, [each for each in window if isinstance(each, Ready)]))
         for each in window:
             yield next(predictions) if isinstance(each, Ready) else each
@@ -165,7 +172,11 @@ def _opened(image: ImageLike, place: str, preprocessing: Preprocessing) -> Ready
     if isinstance(image, np.ndarray) and image.dtype != np.uint8:
         raise UserError(f"{place} is an array of {image.dtype}, not an image", hint=DOOR)
     name = _name(image)
-    opened = open_image(image, background=preprocessing.background, name=name or place)
+    opened = open_image(
+        path_of(image) if isinstance(image, str | Path) else image,
+        background=preprocessing.background,
+        name=name or place,
+    )
     return Ready(name, prepare(opened, preprocessing))
 
 
