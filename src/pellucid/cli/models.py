@@ -2,7 +2,6 @@
 
 import json
 import sys
-from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -383,13 +382,10 @@ def evaluate(
     split_column
         The table's column of ready-made parts. Default: split, where the table has it; '' for none.
     """
-    from pellucid.cli.show import aside, counting, out
-    from pellucid.reports.html import write_report
+    from pellucid.cli.show import aside, counting, kept_in_run, out
     from pellucid.reports.text import evaluation_text
-    from pellucid.runs.run_folder import open_run
     from pellucid.training.configure import parse_map
     from pellucid.uses.evaluate import evaluate as measure
-    from pellucid.uses.evaluate import write_evaluation
     from pellucid.uses.predict import load
     from pellucid.uses.requirements import check_requirements, unmet
 
@@ -413,18 +409,15 @@ def evaluate(
             label_column=label_column,
             split_column=split_column,
         )
-    if model.is_dir() and data is None:
-        run = open_run(model)
-        write_evaluation(evaluation, run)
-        write_report(run)
     if format == "json":
-        print(evaluation.model_dump_json())
+        print(evaluation.model_dump_json(), flush=True)
     else:
         out().print(evaluation_text(evaluation))
+    kept = data is not None or kept_in_run(evaluation)
     missed = unmet(evaluation, required)
     for line in missed:
         aside().print(f"not met: {line}")
-    return REQUIREMENT_NOT_MET if missed else DONE
+    return REQUIREMENT_NOT_MET if missed else DONE if kept else USER_FAULT
 
 
 def predict(
@@ -457,6 +450,7 @@ def predict(
     from pellucid.reports.text import prediction_header, prediction_line
     from pellucid.uses.inputs import expand_inputs
     from pellucid.uses.predict import Failure, load, predict_stream
+    from pellucid.uses.standard_input import paths as paths_of
 
     if not images:
         raise UserError("there is nothing to predict", hint="name files, folders or globs, or - for standard input")
@@ -468,7 +462,7 @@ def predict(
     failed = False
     paths = expand_inputs(
         images,
-        standard_input=_lines(),
+        standard_input=paths_of(sys.stdin),
         path_column=path_column,
         note=lambda words: aside().print(Text(f"! {words}")),
     )
@@ -489,15 +483,13 @@ def verify(model: Path, /) -> None:
     from pellucid.cli.show import say
     from pellucid.engines.choose import open_engine
     from pellucid.reports.text import card_text
+    from pellucid.runs.probe import not_proved
 
-    say(card_text(open_engine(model).card))
+    card = open_engine(model).card
+    say(card_text(card))
     say("\nproved: the probe gave the logits that the card says")
-
-
-def _lines() -> Iterator[str]:
-    for line in sys.stdin:
-        if line.strip():
-            yield line.rstrip("\n")
+    if loose := not_proved(card):
+        say(f"not proved: {', '.join(loose)}; the file was saved by a version that did not seal them")
 
 
 def _required(text: str | None) -> dict[str, float]:

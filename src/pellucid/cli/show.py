@@ -11,6 +11,7 @@ from rich.text import Text
 if TYPE_CHECKING:
     from pellucid.runs.events import Event, Stopped
     from pellucid.runs.run_folder import RunFolder
+    from pellucid.uses.evaluate import Evaluation
 
 
 def out() -> Console:
@@ -64,3 +65,24 @@ def follow(events: "Iterator[Event]") -> "tuple[RunFolder | None, Stopped | None
             elif isinstance(event, Stopped):
                 end = event
     return run, end
+
+
+def kept_in_run(evaluation: "Evaluation") -> bool:
+    """Keep what was measured, and the report of it, in the model's run; False where that could not be done.
+
+    What may not be kept there is told, and is nobody's mistake.
+    """
+    from pellucid.errors import UserError
+    from pellucid.reports.html import write_report
+    from pellucid.runs.run_folder import RunFolder, locate
+    from pellucid.uses.evaluate import keep_evaluation
+
+    try:
+        if why := keep_evaluation(evaluation):
+            aside().print(Text(f"not kept as the run's evaluation: {why}"))
+        else:
+            write_report(RunFolder(locate(evaluation.model).parent))
+    except UserError as error:
+        aside().print(Text(f"measured, but it could not be kept: {error}"))
+        return False
+    return True

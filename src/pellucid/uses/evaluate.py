@@ -12,12 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from pellucid.errors import UserError, listed, nearest
+from pellucid.errors import UserError, counted, listed, nearest
 from pellucid.images.decode import Unreadable, check_readable, open_image
 from pellucid.images.preprocessing import Input, Preprocessing, prepare
 from pellucid.images.sources import PARTS, Sample, Source, read_samples
-from pellucid.images.split import Split, SplitFile, content_hash, read_manifest
+from pellucid.images.split import Split, SplitFile, content_hash
 from pellucid.intervals import Measured
+from pellucid.names import path_of, shown
 from pellucid.records import Record, read_text, write
 from pellucid.runs.run_folder import RunFolder, locate
 from pellucid.uses import metrics
@@ -85,7 +86,7 @@ class Evaluation(Record):
 
     def location(self, judged: Judged) -> Path:
         """Where the image lies."""
-        return Path(self.root or self.data) / judged.path
+        return path_of(Path(self.root or self.data) / judged.path)
 
 
 def evaluate(
@@ -130,8 +131,31 @@ def evaluate(
     return _evaluation(classifier, chosen, tally, trained_on=trained_on, seconds=seconds)
 
 
+def keep_evaluation(evaluation: Evaluation) -> str:
+    """Keep it as the evaluation of the run whose best weights it measured, in place of an earlier one.
+
+    Only what the run kept for it may become that, as the report speaks of it and `pellucid runs` lists it: all of its
+    test part, or of validation where it kept no test. Returns "" where it is kept, else why not. Raises UserError
+    where it cannot be written.
+    """
+    model = locate(evaluation.model)
+    run = RunFolder(model.parent)
+    if model != run.model or not run.is_there():
+        return f"{model} is not the best model of a run"
+    split = run.split()
+    part = _own_part(split)
+    if evaluation.part != part:
+        of = f"the {evaluation.part} part of {evaluation.data}" if evaluation.part else evaluation.data
+        return f"it measured {of}, and a run is known by its own {part} images"
+    own = split.model_copy(update={"files": split.part(part)})
+    if evaluation.fingerprint != own.fingerprint():
+        return f"it measured {counted(evaluation.n, 'image')}, which are not the run's {len(own.files):,} {part} images"
+    write_evaluation(evaluation, run)
+    return ""
+
+
 def write_evaluation(evaluation: Evaluation, run: RunFolder) -> Path:
-    """Keep it as the run's evaluation.json, in place of an earlier one."""
+    """Write it as the run's evaluation.json, in place of an earlier one; see keep_evaluation for what may become it."""
     write(run.evaluation_path, evaluation.to_json())
     return run.evaluation_path
 
@@ -139,7 +163,7 @@ def write_evaluation(evaluation: Evaluation, run: RunFolder) -> Path:
 def read_evaluation(run: RunFolder) -> Evaluation:
     """The run's evaluation; UserError where it has none."""
     text = read_text(run.evaluation_path, hint=f"`pellucid evaluate {run.path}` makes it")
-    return Evaluation.from_json(text, str(run.evaluation_path))
+    return Evaluation.from_json(text, str(run.evaluation_path), hint=f"`pellucid evaluate {run.path}` makes it anew")
 
 
 @dataclass(frozen=True)
@@ -164,8 +188,8 @@ class _Tally:
 
 def _split_of(classifier: Classifier) -> Split | None:
     """The split that the model was trained with, where its run folder is there to tell."""
-    manifest = locate(classifier.model).with_name("split.json")
-    return read_manifest(manifest) if manifest.is_file() else None
+    run = RunFolder(locate(classifier.model).parent)
+    return run.split() if run.is_there() else None
 
 
 def _own(classifier: Classifier, trained_on: Split | None, part: str | None) -> _Chosen:
@@ -175,13 +199,18 @@ def _own(classifier: Classifier, trained_on: Split | None, part: str | None) -> 
             hint=f"name the data: pellucid evaluate {classifier.model} DATA",
         )
     kept = [name for name, counts in trained_on.counts().items() if sum(counts.values())]
-    part = PARTS.get(part, part) if part else "test" if "test" in kept else "validation"
+    part = PARTS.get(part, part) if part else _own_part(trained_on)
     if part not in kept:
         raise _no_part(str(classifier.model), part, kept)
     samples = tuple(
         Sample(trained_on.location(file), file.label, file.part, file.group) for file in trained_on.part(part)
     )
     return _Chosen(trained_on.root, Path(trained_on.root), part, samples, ())
+
+
+def _own_part(split: Split) -> str:
+    """The part that a run is measured on where no other is named."""
+    return "test" if split.part("test") else "validation"
 
 
 def _given(data: Path | str, source: Source, part: str | None) -> _Chosen:
@@ -326,9 +355,9 @@ def _evaluation(
     scores, two = np.array(tally.scores), len(classes) == 2
     table = metrics.confusion(truth, best, classes=len(classes))
     return Evaluation(
-        model=str(classifier.model),
-        data=chosen.data,
-        root=str(chosen.root.resolve()),
+        model=shown(str(classifier.model)),
+        data=shown(chosen.data),
+        root=shown(str(chosen.root.resolve())),
         part=chosen.part,
         fingerprint=_fingerprint(judged),
         n=len(judged),
@@ -372,4 +401,4 @@ def _fingerprint(judged: Sequence[Judged]) -> str:
 
 
 def _below(root: Path, path: Path) -> str:
-    return Path(os.path.relpath(path, root)).as_posix()
+    return shown(Path(os.path.relpath(path, root)).as_posix())
