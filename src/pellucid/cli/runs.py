@@ -7,8 +7,9 @@ from typing import Annotated, Any
 
 from cyclopts import Group, Parameter
 
-from pellucid.errors import DONE, USER_FAULT
+from pellucid.errors import DONE, USER_FAULT, UserError
 from pellucid.images.augmentation import Augmentation
+from pellucid.names import in_a_line, kind_of
 from pellucid.runs.run_folder import RunFolder
 from pellucid.training.config import FeatureSettings, Input, Learning, Machine, Option
 from pellucid.training.configure import configure
@@ -82,19 +83,19 @@ def runs(folder: Path = Path("runs"), /) -> None:
     folder
         The folder that holds the runs.
     """
-    from pellucid.cli.show import say
-    from pellucid.errors import UserError
-    from pellucid.reports.text import RunRow, runs_text
+    from rich.text import Text
+
+    from pellucid.cli.show import aside, say
+    from pellucid.reports.text import runs_text
     from pellucid.runs.run_folder import find_runs
 
     found = find_runs(folder)
     if not found:
         raise UserError(f"there are no runs in {folder}", hint="`pellucid train DATA` makes one")
-    rows = []
-    for run in found:
-        part, accuracy = _known(run)
-        rows.append(RunRow(run.path.name, run.state(), part, accuracy))
-    say(runs_text(rows))
+    told: list[str] = []
+    say(runs_text([_row(run, told) for run in found]))
+    for words in told:
+        aside().print(Text(words))
 
 
 def report(run: Path, /) -> None:
@@ -125,41 +126,61 @@ def _finish(run: RunFolder | None, end: Any) -> int:
     """Evaluate what was trained on images kept for it, write the report, say where all is."""
     from rich.text import Text
 
-    from pellucid.cli.show import aside, say, say_lines
+    from pellucid.cli.show import aside, kept_in_run, say, say_lines
     from pellucid.reports.html import write_report
     from pellucid.reports.text import evaluation_text
-    from pellucid.uses.evaluate import evaluate, write_evaluation
+    from pellucid.uses.evaluate import evaluate
 
     if run is None:
         aside().print(Text("stopped before training began; no run was made"))
         return USER_FAULT
+    goes_on = f"`pellucid resume {run.path}` goes on"
     if end is None:
-        aside().print(Text(f"stopped at once; `pellucid resume {run.path}` goes on with what was saved before"))
-        return USER_FAULT
-    if end.why == "interrupted" and not run.model.is_file():
-        aside().print(Text(f"interrupted before training began; `pellucid resume {run.path}` goes on"))
+        aside().print(Text(f"stopped at once; {goes_on} with what was saved before"))
         return USER_FAULT
     if end.why == "interrupted":
+        if not run.model.is_file():
+            aside().print(Text(f"interrupted before training began; {goes_on}"))
+            return USER_FAULT
+        aside().print(Text(f"interrupted; {goes_on}, {run.model} can be used as it is"))
         write_report(run)
-        aside().print(Text(f"interrupted; `pellucid resume {run.path}` goes on, {run.model} can be used as it is"))
         return USER_FAULT
     if run.split().part("test") or run.split().part("validation"):
         evaluation = evaluate(run.path)
-        write_evaluation(evaluation, run)
         say(evaluation_text(evaluation))
-    say_lines(f"run     {run.path}\nmodel   {run.model}\nreport  {write_report(run)}")
+        if not kept_in_run(evaluation):
+            say_lines(f"run     {run.path}\nmodel   {run.model}")
+            return USER_FAULT
+    else:
+        write_report(run)
+    say_lines(f"run     {run.path}\nmodel   {run.model}\nreport  {run.report_path}")
     return DONE
+
+
+def _row(run: RunFolder, told: list[str]) -> Any:
+    """What is known of a run; one that is damaged is told, and hides no other."""
+    from pellucid.reports.text import RunRow
+
+    try:
+        part, accuracy = _known(run)
+        state = run.state()
+        if state == "failed":
+            told.append(f"{run.path} failed: {in_a_line(run.failure() or 'nobody knows why')}")
+        if state == "unfinished":
+            told.append(f"{run.path} was stopped before its end: `pellucid resume {run.path}` goes on")
+    except UserError as error:
+        told.append(str(error))
+        return RunRow(in_a_line(run.path.name), "damaged", "", None)
+    return RunRow(in_a_line(run.path.name), state, part, accuracy)
 
 
 def _known(run: RunFolder) -> tuple[str, Any]:
     """The accuracy that is known of a run, and the part it was measured on."""
-    from pellucid.records import read_text
     from pellucid.runs.events import Validated
-    from pellucid.uses.evaluate import Evaluation
+    from pellucid.uses.evaluate import read_evaluation
 
-    if run.evaluation_path.exists():
-        path = run.evaluation_path
-        evaluation = Evaluation.from_json(read_text(path), str(path))
+    if kind_of(run.evaluation_path) != "nothing":
+        evaluation = read_evaluation(run)
         return evaluation.part or "other data", evaluation.accuracy
     best = [event for event in run.events() if isinstance(event, Validated) and event.best]
     return ("validation", best[-1].accuracy) if best else ("", None)

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pellucid.images.split import Split
+from pellucid.records import flat
 from pellucid.reports.history import History
 from pellucid.reports.spending import spent_words
 from pellucid.reports.words import duration, moment
@@ -15,23 +16,19 @@ ASKED_OF_EVERY_RUN = frozenset(
     {"model", "mode", "weights", "train_from", "seed", "data.folder", "data.train", "data.validation", "data.test"}
     | {"input.size", "learning.epochs", "learning.batch", "learning.optimizer", "learning.rate", "learning.schedule"}
 )
-TOLD_ELSEWHERE = ("asked", "left_out", "data")  # keys of a run's provenance that other sections show
+TOLD_ELSEWHERE = ("asked", "left_out", "data", "config")  # keys of a run's provenance that other sections show
 
 
 def settings(config: Mapping[str, Any], asked: Sequence[str] | None) -> tuple[list[Fact], ...]:
     """(chosen, usual): the settings that tell runs apart with those that somebody chose, and all others."""
-    rows = list(flat(config))
+    rows = list(told(config))
     first = ASKED_OF_EVERY_RUN | set(asked or ())
     return [row for row in rows if row[0] in first], [row for row in rows if row[0] not in first]
 
 
-def flat(values: Mapping[str, Any], place: str = "") -> Iterator[Fact]:
-    """Nested values as (dotted name, words)."""
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            yield from flat(value, f"{place}{name}.")
-        elif value is not None:
-            yield place + name, _worded(value)
+def told(values: Mapping[str, Any]) -> Iterator[Fact]:
+    """Nested values as (dotted name, words), without those that are not set."""
+    return ((name, _worded(value)) for name, value in flat(values) if value is not None)
 
 
 def _worded(value: Any) -> str:
@@ -76,4 +73,4 @@ def origin(provenance: Mapping[str, Any], course: History, split: Split) -> list
         rows += [("time", said)] if (said := spent_words(ended.spent)) else []
     rows.append(("fingerprint of the data", split.fingerprint()))
     shown = {key: value for key, value in provenance.items() if key not in TOLD_ELSEWHERE}
-    return [*rows, *flat(shown)]
+    return [*rows, *told(shown)]

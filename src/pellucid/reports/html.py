@@ -13,7 +13,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from pellucid.errors import counted
 from pellucid.images.split import Split
 from pellucid.intervals import Measured
-from pellucid.records import read_text, write
+from pellucid.names import kind_of
+from pellucid.records import write
 from pellucid.reports import cautions, palette, sentences, words
 from pellucid.reports.charts import accuracy_chart, loss_chart
 from pellucid.reports.facts import left_out, measures, origin, settings
@@ -23,7 +24,7 @@ from pellucid.reports.transfer import transfer_words
 from pellucid.runs.card import Card
 from pellucid.runs.events import Event
 from pellucid.runs.run_folder import RunFolder
-from pellucid.uses.evaluate import Evaluation
+from pellucid.uses.evaluate import Evaluation, read_evaluation
 
 SPACIOUS = 10  # classes up to which the confusion matrix has room for percentages
 LARGEST_MATRIX = 60  # classes up to which it is drawn at all
@@ -52,15 +53,14 @@ class Headline:
 
 def write_report(run: RunFolder) -> Path:
     """Write the run's report.html from what its folder holds now: evaluated or not, finished or not."""
-    path = run.evaluation_path
     page = render(
         run.path.name,
         config=run.config(),
         provenance=run.provenance(),
         split=run.split(),
         events=run.events(),
-        card=run.card() if run.model.exists() else None,
-        evaluation=Evaluation.from_json(read_text(path), str(path)) if path.exists() else None,
+        card=run.card() if kind_of(run.model) != "nothing" else None,
+        evaluation=read_evaluation(run) if kind_of(run.evaluation_path) != "nothing" else None,
     )
     write(run.report_path, page)
     return run.report_path

@@ -1,5 +1,6 @@
 """Where a run comes from: versions, commit, machine, and whatever else decided its result."""
 
+import json
 import os
 import platform
 import subprocess
@@ -8,7 +9,50 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from pydantic import ConfigDict, Field, JsonValue
+
+from pellucid.records import Record
+
 PACKAGES = ("pellucid", "torch", "timm", "lightning-fabric", "numpy", "pillow", "scikit-learn", "safetensors")
+
+
+class LeftOut(Record):
+    path: str
+    reason: str
+
+
+class Chosen(Record):
+    """What was decided before training and is not in the configuration."""
+
+    model_config = ConfigDict(extra="allow")
+
+    preprocessing: dict[str, JsonValue] = Field(default_factory=dict)
+    weights: dict[str, JsonValue] = Field(default_factory=dict)
+    threads: int | None = None
+    precision: str | None = None
+
+
+class Provenance(Record):
+    """What provenance.json holds, each where it is known; other keys are shown in the report and not read."""
+
+    model_config = ConfigDict(extra="allow")
+
+    versions: dict[str, str | None] = Field(default_factory=dict)
+    commit: str | None = None
+    machine: dict[str, JsonValue] = Field(default_factory=dict)
+    asked: tuple[str, ...] = ()
+    seed: int | None = None
+    data: dict[str, JsonValue] = Field(default_factory=dict)
+    left_out: tuple[LeftOut, ...] = ()
+    chosen: Chosen = Chosen()
+    config: dict[str, JsonValue] = Field(default_factory=dict)
+
+
+def check(text: str, path: Path) -> dict[str, Any]:
+    """The plain values in the text of provenance.json; UserError where they are of another shape."""
+    Provenance.from_json(text, str(path), "put an unchanged copy in its place, or train anew")
+    values: dict[str, Any] = json.loads(text)
+    return values
 
 
 def gather(*, device: str, precision: str) -> dict[str, Any]:

@@ -4,7 +4,9 @@ config.toml, provenance.json, split.json, events.jsonl, checkpoint.safetensors w
 model.safetensors (the best bundle), last.safetensors (the last), evaluation.json, report.html.
 """
 
-import json
+import os
+import re
+import shutil
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -15,11 +17,28 @@ from typing import Any
 import tomli_w
 from pydantic import ValidationError
 
-from pellucid.errors import UserError
-from pellucid.images.split import Split, read_manifest, write_manifest
-from pellucid.records import read_text, write, write_json
+from pellucid.errors import UserError, of_system
+from pellucid.images.split import Split, write_manifest
+from pellucid.names import kind_of, path_of, shown
+from pellucid.records import SCRATCH, clear_scratch, flat, hold, is_held, read_text, scratch_name, write, write_json
 from pellucid.runs.card import Card, read_card
-from pellucid.runs.events import EVENTS, Event, Preparing, Progress, Started, Stopped
+from pellucid.runs.events import EVENTS, Event, Failed, Preparing, Progress, Started, Stopped
+from pellucid.runs.lock import is_running
+from pellucid.runs.provenance import check
+
+BEFORE_TRAINING = ("config.toml", "provenance.json", "split.json")
+FILES = (
+    *BEFORE_TRAINING,
+    "events.jsonl",
+    "checkpoint.safetensors",
+    "checkpoint.json",
+    "model.safetensors",
+    "last.safetensors",
+    "paired.json",
+    "evaluation.json",
+    "report.html",
+)
+DAMAGED = "put an unchanged copy in its place, or train anew"
 
 
 @dataclass(frozen=True)
@@ -50,16 +69,39 @@ class RunFolder:
     def report_path(self) -> Path:
         return self.path / "report.html"
 
+    def is_there(self) -> bool:
+        """Whether there is a run at all: a model may lie in any folder."""
+        return all(kind_of(self.path / name) != "nothing" for name in BEFORE_TRAINING)
+
     def config(self) -> dict[str, Any]:
         """What was asked, every default written out; a key that is absent was not set."""
-        return tomllib.loads(read_text(self.path / "config.toml"))
-
-    def provenance(self) -> dict[str, Any]:
-        values: dict[str, Any] = json.loads(read_text(self.path / "provenance.json"))
+        path = self.path / "config.toml"
+        try:
+            values = tomllib.loads(read_text(path, hint=DAMAGED))
+        except tomllib.TOMLDecodeError as cause:
+            raise UserError(f"{path} cannot be used: it is not valid TOML ({cause})", hint=DAMAGED) from cause
+        known = dict(flat(values))
+        written = flat(self.provenance().get("config", {}))
+        if lost := [name for name, value in written if value is not None and name not in known]:
+            raise UserError(f"{path} lacks {lost[0]}, which it had when this run began", hint=DAMAGED)
         return values
 
+    def provenance(self) -> dict[str, Any]:
+        """Where the run comes from, see runs.provenance; what is not there was not known."""
+        path = self.path / "provenance.json"
+        return check(read_text(path, hint=DAMAGED), path)
+
     def split(self) -> Split:
-        return read_manifest(self.path / "split.json")
+        path = self.path / "split.json"
+        if kind_of(path) == "nothing":
+            raise UserError(
+                f"{self.path} has no split.json: it was stopped before training began, or damaged",
+                hint="remove the folder, and train anew",
+            )
+        split = Split.from_json(read_text(path, DAMAGED), str(path), DAMAGED)
+        if strange := sorted({file.label for file in split.files} - set(split.classes)):
+            raise UserError(f"{path} cannot be used: {strange[0]!r} is none of its classes", hint=DAMAGED)
+        return split
 
     def card(self) -> Card:
         """The card of the best bundle; the probe is not replayed."""
@@ -68,54 +110,134 @@ class RunFolder:
     def note(self, event: Event) -> None:
         """Append one event to events.jsonl. What is only shown (progress) is not kept."""
         if not isinstance(event, Progress | Preparing):
-            with (self.path / "events.jsonl").open("a", encoding="utf-8") as file:
-                file.write(event.model_dump_json() + "\n")
+            _append(self.path / "events.jsonl", event.model_dump_json().encode() + b"\n")
 
     def events(self) -> list[Event]:
         """All events so far, in order. A last line that was cut short by a crash is left out."""
         path = self.path / "events.jsonl"
-        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-        return list(_parsed(lines, path))
+        try:
+            content = path.read_bytes() if kind_of(path) != "nothing" else b""
+        except OSError as cause:
+            raise of_system(cause, str(path), doing="read") from cause
+        return list(_parsed(content, path))
 
     def state(self) -> str:
-        """`finished`, `early`, `interrupted`, or `unfinished` where training still runs or was killed."""
-        ends = [event for event in self.events() if isinstance(event, Started | Stopped)]
-        return ends[-1].why if ends and isinstance(ends[-1], Stopped) else "unfinished"
+        """`running`, or how its last sitting left it."""
+        return "running" if is_running(self.path) else self.left()
+
+    def left(self) -> str:
+        """`finished`, `early`, `budget`, `interrupted` or `failed`; `unfinished` where it was killed."""
+        self.split()  # without it nothing can be done with the run, and one should know
+        end = self._end()
+        return end.why if isinstance(end, Stopped) else "failed" if isinstance(end, Failed) else "unfinished"
+
+    def failure(self) -> str | None:
+        """What ended the run, where an error did."""
+        end = self._end()
+        return end.problem if isinstance(end, Failed) else None
+
+    def _end(self) -> Event | None:
+        """How its last sitting ended; its start where it did not."""
+        ends = [event for event in self.events() if isinstance(event, Started | Stopped | Failed)]
+        return ends[-1] if ends else None
 
 
-def _parsed(lines: list[str], path: Path) -> Iterator[Event]:
+def _append(path: Path, line: bytes) -> None:
+    """Add a line, whole or not at all; one that was cut short before it is mended, or dropped if nothing can be."""
+    try:
+        with path.open("a+b", buffering=0) as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - 1))
+            if size and file.read() != b"\n":
+                file.seek(0)
+                torn = file.read().rpartition(b"\n")[2]
+                whole = _is_event(torn)
+                size -= 0 if whole else len(torn)
+                line = b"\n" + line if whole else line
+                file.truncate(size)
+            try:
+                left = memoryview(line)
+                while left:
+                    left = left[file.write(left) :]
+            except BaseException:
+                file.truncate(size)
+                raise
+    except OSError as cause:
+        raise of_system(cause, str(path), doing="written") from cause
+
+
+def _is_event(line: bytes) -> bool:
+    try:
+        EVENTS.validate_json(line)
+    except ValidationError:
+        return False
+    return True
+
+
+def _parsed(content: bytes, path: Path) -> Iterator[Event]:
+    """Lines end with a newline and with nothing else: a name may hold what str.splitlines takes for an end."""
+    *lines, torn = content.split(b"\n")
     for number, line in enumerate(lines, start=1):
         try:
             yield EVENTS.validate_json(line)
         except ValidationError as cause:
-            if number < len(lines):
-                raise UserError(f"{path} is damaged at line {number}", hint="remove that line") from cause
+            hint = f"remove that line: sed -i {number}d {path}"
+            raise UserError(f"{path} is damaged at line {number}", hint=hint) from cause
+    if torn and _is_event(torn):
+        yield EVENTS.validate_json(torn)
 
 
 def create_run(
     runs: Path, name: str, *, config: Mapping[str, Any], provenance: Mapping[str, Any], split: Split
 ) -> RunFolder:
-    """A new folder NAME-TIME under `runs`, with what is known before training. An existing folder is never reused."""
+    """A new folder NAME-TIME under `runs`, with what is known before training. An existing folder is never reused.
+
+    It appears whole or not at all; what earlier ones left that were killed before theirs did is removed.
+    """
     stem = f"{name}-{datetime.now(UTC):%Y%m%d-%H%M}"
-    path = _make_unused(runs, stem)
-    run = RunFolder(path)
-    write(path / "config.toml", to_toml(config))
-    write_json(path / "provenance.json", dict(provenance))
-    write_manifest(split, path / "split.json")
-    return run
+    scratch = runs / scratch_name(stem)
+    try:
+        scratch.mkdir(parents=True)
+    except OSError as cause:
+        raise of_system(cause, str(runs / stem), doing="made", hint="--runs names another place") from cause
+    _clear_unborn(runs, but=scratch)
+    number = os.open(scratch, os.O_RDONLY) if os.name == "posix" else None
+    try:
+        if number is not None:
+            hold(number)
+        write(scratch / "config.toml", to_toml(config))
+        write_json(scratch / "provenance.json", dict(provenance))
+        write_manifest(split, scratch / "split.json")
+        return RunFolder(_named(scratch, runs, stem))
+    except BaseException:
+        shutil.rmtree(scratch, ignore_errors=True)
+        raise
+    finally:
+        if number is not None:
+            os.close(number)
 
 
-def _make_unused(runs: Path, stem: str) -> Path:
+def _named(scratch: Path, runs: Path, stem: str) -> Path:
     for attempt in range(1, 1000):
         path = runs / (stem if attempt == 1 else f"{stem}-{attempt}")
-        try:
-            path.mkdir(parents=True)
-        except FileExistsError:
-            continue
-        except OSError as cause:
-            raise UserError(f"{path} cannot be made: {cause.strerror}", hint="--runs names another place") from cause
-        return path
+        if not os.path.lexists(path):
+            try:
+                return scratch.rename(path)
+            except OSError:  # another began at this very moment, or it cannot be done at all, which the last one says
+                if attempt == 999:
+                    raise
     raise UserError(f"{runs} holds 999 runs named {stem}", hint="--runs names another place")
+
+
+def _clear_unborn(runs: Path, *, but: Path) -> None:
+    """Remove folders that `create_run` was killed in: of such a name, holding nothing else, and held by nobody."""
+    for place in runs.glob(".*-*.*"):
+        found = SCRATCH.fullmatch(place.name)
+        if place == but or not found or not re.search(r"-\d{8}-\d{4}$", found[1]) or not place.is_dir():
+            continue
+        inside = {SCRATCH.sub(r"\1", entry.name) for entry in place.iterdir()}
+        if inside <= set(BEFORE_TRAINING) and not is_held(place):
+            shutil.rmtree(place, ignore_errors=True)
 
 
 def to_toml(values: Mapping[str, Any]) -> str:
@@ -135,39 +257,52 @@ def _unset(values: Mapping[str, Any], place: str = "") -> Iterator[str]:
 
 def _without_none(values: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        name: _without_none(value) if isinstance(value, Mapping) else value
+        name: _without_none(value) if isinstance(value, Mapping) else shown(value) if isinstance(value, str) else value
         for name, value in values.items()
         if value is not None
     }
 
 
 def open_run(path: Path | str) -> RunFolder:
-    """The run at `path`, or a UserError that says why it is none."""
-    path = Path(path)
-    if not (path / "config.toml").is_file():
-        what = "has no config.toml, so it is not a run folder" if path.is_dir() else "is not a run folder"
-        raise UserError(
-            f"{path} {what}" if path.exists() else f"{path} is not there", hint="`pellucid runs` lists them"
-        )
-    return RunFolder(path)
+    """The run at `path`, or a UserError that says why it is none; what dead writers left in it is removed."""
+    path = path_of(path)
+    hint = "`pellucid runs` lists them"
+    match kind_of(path):
+        case "folder" if any(kind_of(path / name) != "nothing" for name in BEFORE_TRAINING):
+            clear_scratch(path, FILES)
+            return RunFolder(path)
+        case "folder":
+            raise UserError(f"{path} has no config.toml, so it is not a run folder", hint=hint)
+        case "nothing":
+            raise UserError(f"{path} is not there", hint=hint)
+    raise UserError(f"{path} is not a run folder", hint=hint)
 
 
 def find_runs(runs: Path) -> list[RunFolder]:
-    """Every run directly under `runs`, oldest first by name."""
-    return [RunFolder(path.parent) for path in sorted(runs.glob("*/config.toml"))]
+    """Every run directly under `runs`, oldest first by name; those that lack a file too."""
+    if kind_of(runs) != "folder":
+        return []
+    try:
+        folders = sorted(place for place in runs.iterdir() if not place.name.startswith("."))
+    except OSError as cause:
+        raise of_system(cause, str(runs), doing="read") from cause
+    return [RunFolder(place) for place in folders if any((place / name).is_file() for name in BEFORE_TRAINING)]
 
 
 def locate(model: Path | str) -> Path:
     """MODEL as people give it (a run folder, or a bundle's file) to the file that holds the bundle."""
-    path = Path(model)
-    if not path.is_dir():
-        if not path.exists():
+    path = path_of(model)
+    match kind_of(path):
+        case "nothing":
             raise UserError(
                 f"{path} is not there",
                 hint="`pellucid runs` lists what has been trained; `pellucid adopt` makes models of published weights",
             )
-        return path
+        case "other":
+            raise UserError(f"{path} is no file but a pipe or a device", hint="a model is a run folder or a file")
+        case "file":
+            return path
     run = open_run(path)
-    if not run.model.is_file():
+    if kind_of(run.model) != "file":
         raise UserError(f"{path} holds no model yet", hint=f"`pellucid resume {path}` goes on with its training")
     return run.model

@@ -6,16 +6,17 @@ Random numbers are not in it: every draw is a function of (seed, epoch, step), s
 from collections.abc import Mapping
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from pellucid.errors import UserError
+from pellucid.names import kind_of
 from pellucid.records import Record, write, write_json
 from pellucid.runs.bundle import plain_tensors
 from pellucid.runs.events import Spent
-from pellucid.runs.run_folder import RunFolder
+from pellucid.runs.run_folder import DAMAGED, RunFolder
 
 
 class Best(Record):
@@ -63,28 +64,24 @@ def save_checkpoint(
 
 def load_checkpoint(run: RunFolder, *, network: nn.Module, optimizer: Optimizer, average: nn.Module | None) -> Position:
     """Put the state back into what is given; training goes on bit for bit as if it had not stopped."""
-    with safe_open(run.checkpoint, framework="pt") as file:
-        position = Position.from_json((file.metadata() or {}).get("position", ""), f"the state in {run.checkpoint}")
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is not a mapping
+    position, tensors = _read(run)
     load_network(run, network)
-    try:
-        if average is not None:
-            average.load_state_dict(_under("average.", tensors))
-    except RuntimeError as cause:
-        raise UserError(f"{run.checkpoint} does not fit this run's configuration", [str(cause)]) from cause
     slots: dict[int, dict[str, Tensor]] = {}
     for name, tensor in _under("optimizer.", tensors).items():
         index, _, slot = name.partition(".")
         slots.setdefault(int(index), {})[slot] = tensor
-    optimizer.load_state_dict({"state": slots, "param_groups": optimizer.state_dict()["param_groups"]})
+    try:
+        if average is not None:
+            average.load_state_dict(_under("average.", tensors))
+        optimizer.load_state_dict({"state": slots, "param_groups": optimizer.state_dict()["param_groups"]})
+    except (RuntimeError, ValueError, KeyError) as cause:
+        raise UserError(f"{run.checkpoint} does not fit this run's configuration", [str(cause)]) from cause
     return position
 
 
 def load_network(run: RunFolder, network: nn.Module) -> None:
     """Put the network's weights back as they were at the checkpoint."""
-    with safe_open(run.checkpoint, framework="pt") as file:
-        names = [name for name in file.keys() if name.startswith("network.")]  # noqa: SIM118 - it is not a mapping
-        tensors = {name: file.get_tensor(name) for name in names}
+    _, tensors = _read(run, "network.")
     try:
         network.load_state_dict(_under("network.", tensors))
     except RuntimeError as cause:
@@ -93,10 +90,21 @@ def load_network(run: RunFolder, network: nn.Module) -> None:
 
 def read_position(run: RunFolder) -> Position | None:
     """Where the run stands, or None where it has no checkpoint yet."""
-    if not run.checkpoint.exists():
-        return None
-    with safe_open(run.checkpoint, framework="numpy") as file:
-        return Position.from_json((file.metadata() or {}).get("position", ""), f"the state in {run.checkpoint}")
+    return None if kind_of(run.checkpoint) == "nothing" else _read(run, "nothing of")[0]
+
+
+def _read(run: RunFolder, prefix: str = "") -> tuple[Position, dict[str, Tensor]]:
+    """The checkpoint's position, and its tensors with that prefix; UserError where it is damaged."""
+    path = run.checkpoint
+    hint = f"{DAMAGED}; models beside it can be used as they are"
+    try:
+        with safe_open(path, framework="pt") as file:
+            text = (file.metadata() or {}).get("position", "")
+            names = [name for name in file.keys() if name.startswith(prefix)]  # noqa: SIM118 - it is not a mapping
+            tensors = {name: file.get_tensor(name) for name in names}
+    except (SafetensorError, OSError, ValueError) as cause:
+        raise UserError(f"{path} is damaged", [str(cause)], hint=hint) from cause
+    return Position.from_json(text, f"the state in {path}", hint=hint), tensors
 
 
 def _prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

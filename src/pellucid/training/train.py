@@ -1,6 +1,7 @@
 """`train` and `resume`: a configuration and a folder of images become a run folder."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from functools import wraps
 from pathlib import Path
@@ -21,9 +22,10 @@ from pellucid.images.store import cache_folder, check_folder
 from pellucid.networks.build import Network, network
 from pellucid.networks.published import default_preprocessing, published_weights
 from pellucid.networks.weights import check_conventions, load_weights
-from pellucid.runs.events import Event, Noted, PixelsReady, Planned, Preparing, Stopped, now
+from pellucid.runs.events import Epoch, Event, Failed, Noted, PixelsReady, Planned, Preparing, Started, Stopped, now
+from pellucid.runs.lock import held
 from pellucid.runs.provenance import gather
-from pellucid.runs.run_folder import RunFolder, create_run, open_run
+from pellucid.runs.run_folder import DAMAGED, RunFolder, create_run, open_run
 from pellucid.training.budget import FINISH, choose, measure, most_epochs, planned, told
 from pellucid.training.config import Config, bytes_of, seconds_of
 from pellucid.training.configure import configure
@@ -34,6 +36,16 @@ from pellucid.training.loop import fit
 from pellucid.training.machine import Fabric, check_machine, fabric_for, workers_for
 from pellucid.training.probe_at import probed_at
 from pellucid.training.reading import check_counts, check_one_logit, checked, unchanged
+from pellucid.training.resuming import (
+    check_settings,
+    chosen,
+    listing,
+    other_data,
+    other_machine,
+    settings,
+    take_threads,
+)
+from pellucid.training.room import check_room
 from pellucid.training.state import Position, load_network, read_position
 from pellucid.training.transfer import check_frozen, freeze
 
@@ -105,7 +117,9 @@ def train_events(config: Config, *, began: float | None = None) -> Iterator[Even
     provenance = gather(device=str(fabric.device), precision=precision) | {
         "asked": asked,
         "seed": config.seed,
-        "data": {"fingerprint": parts.fingerprint(), "root": parts.root, "rule": parts.rule, "notes": parts.notes},
+        "data": {"fingerprint": parts.fingerprint(), "root": parts.root, "rule": parts.rule, "notes": parts.notes}
+        | listing(samples),
+        "config": settings(config),
         "left_out": [{"path": path, "reason": reason} for path, reason in readable.left_out],
         "chosen": {
             "preprocessing": prepared.preprocessing.model_dump(),
@@ -115,6 +129,9 @@ def train_events(config: Config, *, began: float | None = None) -> Iterator[Even
             "precision": precision,
         },
     }
+    every = sum(parameter.numel() for parameter in prepared.network.parameters())
+    trained = every if config.mode == "scratch" else 0  # at least
+    check_room(Path(config.runs), prepared.network, config, trained=trained, hint="--runs names another place")
     name = f"{_name(config.data.folder)}-{config.model.replace('/', '-')}"
     run = create_run(Path(config.runs), name, config=config.model_dump(), provenance=provenance, split=parts)
     job = _job(config, run, parts, prepared, fabric, precision, provenance, pixels)
@@ -122,33 +139,46 @@ def train_events(config: Config, *, began: float | None = None) -> Iterator[Even
         job = _limited(job, plan, began=began)
     first: list[Event] = [readable.told]
     first += [plan] if plan else []
-    yield from _kept(run, _trained(job, parts, None, first))
+    with held(run.path):
+        yield from _kept(run, _trained(job, parts, None, first))
 
 
 def resume_events(run: str | Path) -> Iterator[Event]:
-    """As train_events, from where the run's checkpoint stands."""
+    """As train_events, from where the run's checkpoint stands. Raises UserError too where another process is at it."""
     folder = open_run(run)
-    config = Config.from_fields(folder.config(), f"{folder.path}/config.toml")
+    with held(folder.path):
+        yield from _resumed(folder)
+
+
+def _resumed(folder: RunFolder) -> Iterator[Event]:
+    config = Config.from_fields(folder.config(), f"{folder.path}/config.toml", DAMAGED)
     position = read_position(folder)
-    if folder.state() in ("finished", "early", "budget") or (position and position.ended):
+    if folder.left() in ("finished", "early", "budget") or (position and position.ended):
         raise UserError(f"{folder.path} has been trained to its end", hint=f"`pellucid evaluate {folder.path}`")
     check_machine(config.machine)
-    fabric, precision = fabric_for(config)
-    parts = folder.split()
     provenance = folder.provenance()
+    words = check_settings(config, provenance.get("config", {}), folder.path / "config.toml")
+    preprocessing, origin = chosen(folder, provenance)
+    take_threads(config, provenance["chosen"])
+    parts = folder.split()
+    fabric, precision = fabric_for(config)
+    words += other_machine(provenance, gather(device=str(fabric.device), precision=precision))
+    words += other_data(config, parts, provenance["data"])
     net = _network(config, parts.classes)
-    preprocessing = Preprocessing.from_fields(provenance["chosen"]["preprocessing"], f"{folder.path}/provenance.json")
     if position is None:
         prepared = _start_network(config, parts.classes)
     else:
         load_network(folder, net)  # what is frozen is needed before training goes on
-        prepared = Prepared(net, preprocessing, provenance["chosen"]["weights"])
+        prepared = Prepared(net, preprocessing, origin)
     pixels = _pixel_cache(config)
     told = yield from unchanged(parts, config, preprocessing, pixels)
     job = _job(config, folder, parts, prepared, fabric, precision, provenance, pixels)
+    trained = sum(parameter.numel() for parameter in prepared.network.parameters() if parameter.requires_grad)
+    check_room(folder.path, prepared.network, config, trained=trained, hint="free some space there, then resume")
     for plan in (event for event in folder.events() if isinstance(event, Planned)):
         job = _limited(job, plan, began=perf_counter() - (position.seconds if position else 0.0))
-    yield from _kept(folder, _trained(job, parts, position, [told]))
+    notes = [Noted(time=now(), words=word) for word in words]
+    yield from _kept(folder, _trained(job, parts, position, [*notes, told]))
 
 
 def _pixel_cache(config: Config) -> PixelCache:
@@ -172,7 +202,11 @@ def _trained(job: Job, parts: Split, position: Position | None, told: Sequence[E
             start = yield from solved_start(job, parts)
         job = yield from with_features(job, parts, epoch=position.epoch if position else 0)
     except Interrupted:
-        yield Stopped(time=now(), epoch=0, why="interrupted", best_epoch=None, seconds=0.0)
+        stood = position or Position()
+        best = None if stood.best is None else stood.best.epoch
+        yield Stopped(
+            time=now(), epoch=stood.epoch, why="interrupted", best_epoch=best, seconds=stood.seconds, spent=stood.spent
+        )
         return
     yield from fit(job, resume=resume and job.config.learning.optimizer != "solve", start=start)
 
@@ -205,9 +239,23 @@ def _limited(job: Job, plan: Planned, *, began: float) -> Job:
 
 
 def _kept(run: RunFolder, events: Iterator[Event]) -> Iterator[Event]:
-    for event in events:
-        run.note(event)
-        yield event
+    """`events`, each kept in the run before it is passed on; an error that ends them is one too."""
+    epoch, failed = 0, False
+    try:
+        for event in events:
+            failed = isinstance(event, Failed)
+            epoch = event.epoch if isinstance(event, Started | Epoch) else epoch
+            with suppress(UserError) if failed else nullcontext():  # what went wrong matters more than noting it
+                run.note(event)
+            yield event
+    except Exception as cause:
+        if not failed:
+            problem = cause.problem if isinstance(cause, UserError) else str(cause) or type(cause).__name__
+            event = Failed(time=now(), epoch=epoch, problem=problem)
+            with suppress(UserError):
+                run.note(event)
+            yield event
+        raise
 
 
 @dataclass(frozen=True)
