@@ -77,12 +77,14 @@ def kept_in_run(evaluation: "Evaluation") -> bool:
     from pellucid.runs.run_folder import RunFolder, locate
     from pellucid.uses.evaluate import keep_evaluation
 
+    what = "what was measured could not be kept"
     try:
         if why := keep_evaluation(evaluation):
             aside().print(Text(f"not kept as the run's evaluation: {why}"))
         else:
+            what = "the report could not be written"
             write_report(RunFolder(locate(evaluation.model).parent))
     except UserError as error:
-        aside().print(Text(f"measured, but it could not be kept: {error}"))
+        aside().print(Text(f"{what}: {error}"))
         return False
     return True
