@@ -88,7 +88,7 @@ def test_the_first_unreadable_image_is_named(bright_or_dark):
         bright_or_dark.predict([image(3), b"no picture"])
 
 
-@pytest.mark.filterwarnings("ignore:overflow")
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_outputs_that_are_no_numbers_are_not_passed_on(tmp_path):
     broken = classifier(tmp_path / "model.safetensors", temperature=1e-320)
     with pytest.raises(UserError) as refused:

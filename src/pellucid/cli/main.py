@@ -7,6 +7,7 @@ import tempfile
 import threading
 import traceback
 from collections.abc import Sequence
+from itertools import pairwise
 from time import perf_counter
 
 from cyclopts import App, CycloptsError, Parameter, ValidationError
@@ -108,7 +109,7 @@ def _check_given(arguments: Sequence[str]) -> None:
         raise UserError(
             "standard output is closed, so results have nowhere to go", hint="send them to a file: > results.txt"
         )
-    if "" in arguments:
+    if any(not argument and not before.startswith("-") for before, argument in pairwise(["", *arguments])):
         raise UserError("one of the arguments is empty", hint="give it a value (is a variable of the shell not set?)")
     if nul := [argument for argument in arguments if "\0" in argument]:
         raise UserError(f"{nul[0]!r} cannot be used: it holds a NUL character", hint="remove that character")
