@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pellucid.errors import UserError
-from pellucid.images.decode import Unreadable, check_readable, open_image
+from pellucid.images.decode import Unreadable, open_image
 from tests.golden import check
 
 RAMP = np.arange(256, dtype=np.uint8).reshape(16, 16)
@@ -215,18 +215,6 @@ def test_permission_denied_is_told_whoever_asks(tmp_path, monkeypatch):
 def test_things_that_are_no_picture_are_refused(thing):
     with pytest.raises(UserError):
         open_image(thing)
-
-
-def test_every_file_is_checked_and_the_refusals_come_in_order(tmp_path):
-    paths = []
-    for number in range(12):
-        paths.append(tmp_path / f"{number}.png")
-        good = encoded(Image.fromarray(COLOURS), "PNG")
-        paths[-1].write_bytes(good[:50] if number % 5 == 0 else good)
-    heard = []
-    refused = check_readable(paths, progress=lambda done, total: heard.append((done, total)))
-    assert [error.name for error in refused] == [str(paths[number]) for number in (0, 5, 10)]
-    assert heard == [(number, 12) for number in range(1, 13)]
 
 
 @given(

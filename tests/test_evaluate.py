@@ -5,11 +5,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from pellucid.errors import UserError
 from pellucid.images.sources import read_samples
 from pellucid.images.split import split
 from pellucid.intervals import wilson
+from pellucid.reports.cautions import of_evaluation
 from pellucid.runs.run_folder import RunFolder, create_run
 from pellucid.uses.evaluate import Evaluation, LeftOut, evaluate, read_evaluation, write_evaluation
 from pellucid.uses.predict import Classifier
@@ -305,3 +307,33 @@ def test_unknown_measures_and_impossible_bounds_are_refused_before_anything_is_c
     assert "roc_auc" in measure_names(("a", "b"))
     assert "roc_auc" not in measure_names(("a", "b", "c"))
     assert "recall.v1.2" in measure_names(("v1.2", "b"))
+
+
+def test_an_image_too_long_to_be_resized_is_listed_or_left_out_by_name(judge):
+    data = folders("photos", **GREYS)
+    Image.new("RGB", (60_000, 2)).save("photos/dark/strip.png")
+    wide = judge.card.preprocessing.model_copy(update={"resize": 2048, "interpolation": "bilinear"})
+    judge.engine.card = judge.card.model_copy(update={"preprocessing": wide})
+    assert "strip.png: too long and thin" in refusal(judge, data)
+    assert [left.path for left in evaluate(judge, data, skip_unreadable=True).left_out] == ["dark/strip.png"]
+
+
+def test_what_was_decided_in_reading_and_what_was_left_out_is_told(judge):
+    data = folders("photos/testing", **GREYS)
+    folders("photos/training", **GREYS)
+    Path("photos/testing/dark/IMG_1.heic").write_bytes(b"\0\0\0\x18ftypheic")
+    told = list(of_evaluation(evaluate(judge, data.parent)))
+    assert any("taken for parts: testing for test" in words for words in told)
+    assert any("1 file was left out of the measurement: 1 x .heic (HEIF) is not read" in words for words in told)
+
+
+def test_images_of_one_class_alone_are_measured_with_a_caution(judge):
+    told = list(of_evaluation(evaluate(judge, folders("photos", dark=[0, 10, 20]))))
+    assert any("All of these images are of one class, dark" in words for words in told)
+
+
+def test_a_class_in_another_spelling_is_told_with_the_map_that_joins_it(judge):
+    data = folders("photos", Dark=[0, 10], bright=[200])
+    said = refusal(judge, data)
+    assert "Dark is dark there" in said and "--map Dark=dark,bright=bright" in said
+    assert evaluate(judge, data, map={"Dark": "dark", "bright": "bright"}).n == 3

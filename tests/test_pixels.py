@@ -233,3 +233,21 @@ def test_a_model_that_looks_at_several_crops_proves_it(tmp_path: Path) -> None:
     probe = pl.train(photos, **(settings | {"epochs": None}), mode="probe", weights=str(run.model), input=several)
     (told_probe,) = (event for event in probe.events() if event.event == "validated")
     assert pl.evaluate(probe.path, part="validation").accuracy == told_probe.accuracy
+
+
+def test_an_image_too_long_to_be_resized_is_refused_by_name_in_whatever_form_it_is_wanted(tmp_path: Path) -> None:
+    strip = tmp_path / "strip.png"
+    Image.new("RGB", (60_000, 2)).save(strip)
+    plain = Preprocessing(
+        resize=256,
+        interpolation="bilinear",
+        size=224,
+        background=(255, 255, 255),
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
+    )
+    forms = (Form.of(plain, None), Form.of(plain, Augmentation(crop="centre")))
+    for wanted in (Wanted(strip, (), 256), *(Wanted(strip, (form,), 256) for form in forms)):
+        *_, last = PixelCache(tmp_path / "cache", limit=1 << 30).fill([wanted])
+        (refused,) = last.found
+        assert isinstance(refused, Unreadable) and refused.name == str(strip) and "too long and thin" in refused.reason

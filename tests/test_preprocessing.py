@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pellucid.errors import UserError
+from pellucid.images.decode import Unreadable
 from pellucid.images.preprocessing import (
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -151,3 +152,18 @@ def test_nothing_has_a_default():
 def test_a_record_read_back_from_json_is_the_same():
     chosen = preprocessing(resize=(9, 7))
     assert Preprocessing.from_json(chosen.to_json(), "it") == chosen
+
+
+@pytest.mark.parametrize("extent", [(60_000, 2), (2, 60_000), (1_000_000, 40)])
+def test_an_image_that_would_grow_beyond_all_bounds_is_refused_by_name(extent):
+    with pytest.raises(Unreadable, match=r"^strip\.png: too long and thin: "):
+        resized(extent, 224, name="strip.png")
+    # where the file that it came from is known, whoever opens it says so
+    width, height = (side if side > 1_000 else 2 for side in extent)
+    with pytest.raises(Unreadable, match="strip"):
+        prepare(Image.new("RGB", (width, height)), preprocessing(resize=256, size=224), name="strip")
+
+
+@pytest.mark.parametrize("extent", [(4_000, 20), (20_000, 15_000), (2, 2), (100, 3)])
+def test_long_images_that_people_have_are_resized(extent):
+    assert min(resized(extent, 224)) == 224

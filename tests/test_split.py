@@ -161,3 +161,17 @@ def test_what_a_split_has_to_say_is_told_in_the_terminal_before_training(photos:
             table.show(event)
     assert "! 1 image is an exact copy of another" in console.file.getvalue()  # type: ignore[attr-defined]
     assert "in two classes at once" in console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_a_class_that_a_part_lacks_is_told_before_training(photos: Path) -> None:
+    Path("parts/test").mkdir(parents=True)
+    photos.rename("parts/train")
+    Path("parts/train/b").rename("parts/test/b")
+    Path("parts/test/a").mkdir()
+    Path("parts/train/a/000.png").rename("parts/test/a/000.png")
+    notes = split(read_samples("parts")).notes
+    assert "the test part has no image of c" in notes and "the train part has no image of b" in notes
+    with pytest.raises(UserError, match="the training part has no image of b") as caught:
+        for _ in train_events(configure("parts", model="small", size=32)):
+            pass
+    assert "--seed" not in str(caught.value)  # the data came like this

@@ -382,6 +382,8 @@ def evaluate(
     split_column
         The table's column of ready-made parts. Default: split, where the table has it; '' for none.
     """
+    from rich.text import Text
+
     from pellucid.cli.show import aside, counting, kept_in_run, out
     from pellucid.reports.text import evaluation_text
     from pellucid.training.configure import parse_map
@@ -416,7 +418,7 @@ def evaluate(
     kept = data is not None or kept_in_run(evaluation)
     missed = unmet(evaluation, required)
     for line in missed:
-        aside().print(f"not met: {line}")
+        aside().print(Text(f"not met: {line}"))
     return REQUIREMENT_NOT_MET if missed else DONE if kept else USER_FAULT
 
 

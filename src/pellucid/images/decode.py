@@ -6,7 +6,7 @@ import stat
 import struct
 import warnings
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from io import BytesIO
@@ -156,26 +156,6 @@ def decoding_threads(number: int = THREADS) -> Iterator[ThreadPoolExecutor]:
         yield pool
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def check_readable(paths: Sequence[Path], *, progress: Callable[[int, int], None] | None = None) -> list[Unreadable]:
-    """Decode every file in full, in threads; the refusals in the order of `paths`. `progress` hears (done, total)."""
-    refused = []
-    with decoding_threads() as pool:
-        for done, error in enumerate(pool.map(_refusal, paths), start=1):
-            if error is not None:
-                refused.append(error)
-            if progress:
-                progress(done, len(paths))
-    return refused
-
-
-def _refusal(path: Path) -> Unreadable | None:
-    try:
-        open_image(path)
-    except Unreadable as error:
-        return error
-    return None
 
 
 def _opened(source: Source, name: str) -> Image.Image:

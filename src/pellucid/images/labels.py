@@ -149,6 +149,15 @@ def _quoted(text: str) -> str:
     return shlex.quote(text)
 
 
+def lacking(counts: Mapping[str, Mapping[str, int]]) -> list[str]:
+    """What to say of parts, of images by part and class, that have images and of some class none."""
+    return [
+        f"the {part} part has no image of {named(sorted(empty))}"
+        for part, of_class in counts.items()
+        if any(of_class.values()) and (empty := [name for name, number in of_class.items() if not number])
+    ]
+
+
 def check_classes(classes: Iterable[str], where: str) -> None:
     """Two at least. Raises UserError."""
     found = list(classes)

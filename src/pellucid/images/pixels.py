@@ -72,13 +72,13 @@ class Form:
         # A crop of the smallest share of the area still has `size` pixels a side.
         return cls("whole", same, math.ceil(preprocessing.size / math.sqrt(augmentation.scale[0])))
 
-    def cut(self, image: Image.Image, extent: tuple[int, int]) -> Kept:
-        """From an image, which may be a reduced one of the (width, height) `extent`."""
+    def cut(self, image: Image.Image, extent: tuple[int, int], *, name: str = "the image") -> Kept:
+        """From an image, which may be a reduced one of the (width, height) `extent`. Raises Unreadable with `name`."""
         how, reduced = self.preprocessing, image.size != extent
         if self.what == "crop":
-            return Kept(crop(image, how))
+            return Kept(crop(image, how, name=name))
         if how.resize is not None and how.interpolation is not None:
-            image = image.resize(resized(extent, how.resize), INTERPOLATIONS[how.interpolation])
+            image = image.resize(resized(extent, how.resize, name=name), INTERPOLATIONS[how.interpolation])
         elif self.least is not None and min(image.size) > 2 * self.least:  # no JPEG, or one beyond the smallest scale
             image = image.resize(resized(image.size, self.least), Image.Resampling.BOX)
         return Kept(np.asarray(image, dtype=np.uint8), reduced)
@@ -95,21 +95,25 @@ def decode(path: Path, forms: Sequence[Form]) -> dict[Form, Kept]:
         if form.least is None:
             image = whole.get(background) or open_image(content, background=background, name=name)
             whole[background] = image
-            found[form] = form.cut(image, image.size)
+            found[form] = form.cut(image, image.size, name=name)
             continue
         image, extent = open_reduced(content, least=form.least, background=background, name=name)
         if image.size == extent:
             whole[background] = image
-        found[form] = form.cut(image, extent)
+        found[form] = form.cut(image, extent, name=name)
     return found
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """A file, and the forms in which it will be seen; with none, it is only read to its end."""
+    """A file, and the forms in which it will be seen; with none, it is only read to its end.
+
+    `resize` is what it will be resized to later on, by whoever looks at it then: one that cannot be is refused now.
+    """
 
     path: Path
     forms: tuple[Form, ...]
+    resize: int | tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -187,7 +191,9 @@ class PixelCache:
             if missing and self.fits:
                 return self._sampled.pop(wanted.path, None) or decode(wanted.path, missing)
             if missing or not wanted.forms:
-                open_reduced(wanted.path, least=FEWEST)
+                _, extent = open_reduced(wanted.path, least=FEWEST)
+                if wanted.resize is not None:
+                    resized(extent, wanted.resize, name=str(wanted.path))
         except Unreadable as unreadable:
             return unreadable
         return {}

@@ -1,6 +1,7 @@
 """Preprocessing: the record a model carries, and the one function that turns an image into its input."""
 
 from collections.abc import Callable
+from math import prod
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -8,6 +9,7 @@ import numpy.typing as npt
 from PIL import Image
 from pydantic import model_validator
 
+from pellucid.images.decode import Unreadable
 from pellucid.records import Record
 
 INTERPOLATIONS = {
@@ -23,6 +25,8 @@ Triple = tuple[float, float, float]
 Pixels = npt.NDArray[np.uint8]
 Input = npt.NDArray[np.float32]
 
+# Pixels that an image may grow to: 134 MB. One of 60,000 x 2 pixels, 429 bytes as a file, took 4 GB.
+MOST_RESIZED = 1 << 25
 IMAGENET_MEAN: Triple = (0.485, 0.456, 0.406)
 IMAGENET_STD: Triple = (0.229, 0.224, 0.225)
 
@@ -68,21 +72,23 @@ class Preprocessing(Record):
         return self
 
 
-def prepare(image: Image.Image, preprocessing: Preprocessing) -> Input:
+def prepare(image: Image.Image, preprocessing: Preprocessing, *, name: str = "the image") -> Input:
     """An upright RGB image (see decode.open_image) as the network's input: float32 (3, size, size).
 
-    With several crops, the region in which they lie; see `averaged`.
+    With several crops, the region in which they lie; see `averaged`. Raises Unreadable, with `name`, as `resized` does.
     """
-    return normalise(crop(image, preprocessing), preprocessing)
+    return normalise(crop(image, preprocessing, name=name), preprocessing)
 
 
-def crop(image: Image.Image, preprocessing: Preprocessing) -> Pixels:
+def crop(image: Image.Image, preprocessing: Preprocessing, *, name: str = "the image") -> Pixels:
     """Resize, then cut the centre out: uint8 (seen, seen, 3). Where the image is smaller than that, black is added.
 
     Rounding follows torchvision's Resize and CenterCrop, so that published weights see what they were measured on.
+    Raises Unreadable, with `name`, as `resized` does.
     """
     if preprocessing.resize is not None and preprocessing.interpolation is not None:
-        image = image.resize(resized(image.size, preprocessing.resize), INTERPOLATIONS[preprocessing.interpolation])
+        extent = resized(image.size, preprocessing.resize, name=name)
+        image = image.resize(extent, INTERPOLATIONS[preprocessing.interpolation])
     left, top = (centred(side, preprocessing.seen) for side in image.size)
     # A copy: who keeps the crop would keep the whole image with it.
     return np.array(cut(np.asarray(image, dtype=np.uint8), left, top, preprocessing.seen))
@@ -123,12 +129,19 @@ def centred(side: int, size: int) -> int:
     return round((side - size) / 2) if side >= size else -((size - side) // 2)
 
 
-def resized(extent: tuple[int, int], resize: int | tuple[int, int]) -> tuple[int, int]:
-    """(width, height) after resizing: the shorter side to `resize`, or to (height, width) exactly."""
+def resized(extent: tuple[int, int], resize: int | tuple[int, int], *, name: str = "the image") -> tuple[int, int]:
+    """(width, height) after resizing: the shorter side to `resize`, or to (height, width) exactly.
+
+    Raises Unreadable, with `name`, for an image so long and thin that it would grow beyond MOST_RESIZED.
+    """
     if isinstance(resize, tuple):
         return resize[1], resize[0]
     shorter = min(extent)
     width, height = (resize if side == shorter else max(1, int(resize * side / shorter)) for side in extent)
+    if width * height > max(MOST_RESIZED, prod(extent)):
+        raise Unreadable(
+            name, f"too long and thin: {extent[0]} x {extent[1]} pixels, which would be resized to {width} x {height}"
+        )
     return width, height
 
 

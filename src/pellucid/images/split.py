@@ -13,6 +13,7 @@ from typing import Literal
 
 from pellucid.errors import UserError, counted, listed
 from pellucid.images.decode import decoding_threads
+from pellucid.images.labels import lacking
 from pellucid.images.sources import Sample, Samples
 from pellucid.names import path_of, shown
 from pellucid.records import Record, read_text, write
@@ -377,4 +378,5 @@ def _made(
         if (part := chosen.get(index)) is not None
     )
     root = shown(str(samples.root.resolve()))
-    return Split(root=root, rule=rule, seed=seed, classes=samples.classes, files=files, notes=(*samples.notes, *notes))
+    made = Split(root=root, rule=rule, seed=seed, classes=samples.classes, files=files)
+    return made.model_copy(update={"notes": (*samples.notes, *notes, *lacking(made.counts()))})

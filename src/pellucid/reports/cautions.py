@@ -20,6 +20,13 @@ UNEVEN = 3  # the largest class over the smallest
 def of_evaluation(evaluation: Evaluation) -> Iterator[str]:
     """What weakens the figures themselves."""
     supports = {result.name: result.support for result in evaluation.per_class}
+    yield from (f"{note[:1].upper()}{note[1:]}." for note in evaluation.notes)
+    present = [name for name, support in supports.items() if support]
+    if len(present) == 1 and len(supports) > 1:
+        yield (
+            f"All of these images are of one class, {present[0]}: the accuracy is how many of them are recognised, and "
+            "says nothing of how often other images are called so."
+        )
     yield from _of_accuracy(evaluation, supports)
     if few := [f"{name} ({n})" for name, n in supports.items() if n < FEW]:
         shown = few if len(few) <= 6 else [*few[:5], f"{len(few) - 5} more classes"]
@@ -35,7 +42,7 @@ def of_evaluation(evaluation: Evaluation) -> Iterator[str]:
     if evaluation.left_out:
         reasons = Counter(left_out.reason for left_out in evaluation.left_out)
         listed = "; ".join(f"{n} x {reason}" for reason, n in reasons.most_common(3))
-        counting = counted(len(evaluation.left_out), "image was", "images were")
+        counting = counted(len(evaluation.left_out), "file was", "files were")
         yield f"{counting} left out of the measurement: {listed}."
 
 

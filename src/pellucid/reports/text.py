@@ -186,7 +186,7 @@ def card_text(card: Card) -> RenderableType:
     named = card.classes[:MOST_NAMED] if len(card.classes) > MOST_CLASSES else card.classes
     more = len(card.classes) - len(named)
     table.add_row("classes", Text("; ".join(named) + f"; and {more:,} more" if more else ", ".join(named)))
-    table.add_row("output", "one logit, for " + card.classes[1] if card.one_logit else "a logit for each class")
+    table.add_row("output", Text("one logit, for " + card.classes[1] if card.one_logit else "a logit for each class"))
     table.add_row("images", Text(preprocessing(card)))
     table.add_row("answer", Text(" ".join(decision(card))))
     for result in card.results:

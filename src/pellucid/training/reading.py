@@ -27,7 +27,9 @@ def checked(
     samples: Samples, config: Config, preprocessing: Preprocessing, pixels: PixelCache
 ) -> Generator[Event, None, Readable]:
     """Decode every image once. Unreadable ones stop the training, or are left out by name."""
-    wanted = [Wanted(sample.path, _forms(config, preprocessing, sample.part)) for sample in samples]
+    wanted = [
+        Wanted(sample.path, _forms(config, preprocessing, sample.part), preprocessing.resize) for sample in samples
+    ]
     found, told = yield from _decoded(wanted, pixels, config)
     bad = [one for one in found if isinstance(one, Unreadable)]
     if bad and not config.data.skip_unreadable:
@@ -117,7 +119,10 @@ def unchanged(
     parts: Split, config: Config, preprocessing: Preprocessing, pixels: PixelCache
 ) -> Generator[Event, None, PixelsReady]:
     """The run's images are still there, with the same content."""
-    wanted = [Wanted(parts.location(file), _forms(config, preprocessing, file.part)) for file in parts.files]
+    wanted = [
+        Wanted(parts.location(file), _forms(config, preprocessing, file.part), preprocessing.resize)
+        for file in parts.files
+    ]
     found, told = yield from _decoded(wanted, pixels, config)
     gone = [f"{file.path} is gone" for file in parts.files if not parts.location(file).is_file()]
     changed = [

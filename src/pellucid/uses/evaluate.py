@@ -2,6 +2,7 @@
 
 import inspect
 import os
+import shlex
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -13,7 +14,9 @@ from typing import Any
 import numpy as np
 
 from pellucid.errors import UserError, counted, listed, nearest
-from pellucid.images.decode import Unreadable, check_readable, open_image
+from pellucid.images.decode import Unreadable, open_image
+from pellucid.images.folders import left_out_words
+from pellucid.images.labels import MOST_MAPPED, look
 from pellucid.images.preprocessing import Input, Preprocessing, prepare
 from pellucid.images.sources import PARTS, Sample, Source, read_samples
 from pellucid.images.split import Split, SplitFile, content_hash
@@ -60,7 +63,8 @@ class Evaluation(Record):
     `part` is None for data that is not divided. `seen_in_training` counts images whose content the model was trained
     on; None where its training is not known (no run folder). `roc_auc` and `average_precision` are of the second
     class against the first, None with more than two. `confusion` has the truth in rows, both in the order of
-    `classes`. `fingerprint` is that of the contents and labels (images.split).
+    `classes`. `fingerprint` is that of the contents and labels (images.split), `notes` what was
+    decided in reading them.
     """
 
     model: str
@@ -81,6 +85,7 @@ class Evaluation(Record):
     confusion: tuple[tuple[int, ...], ...]
     predictions: tuple[Judged, ...]
     left_out: tuple[LeftOut, ...]
+    notes: tuple[str, ...] = ()
     seconds: float
     images_per_second: float
 
@@ -175,6 +180,7 @@ class _Chosen:
     part: str | None
     samples: tuple[Sample, ...]
     left_out: tuple[LeftOut, ...]
+    notes: tuple[str, ...] = ()
 
 
 @dataclass
@@ -216,9 +222,10 @@ def _own_part(split: Split) -> str:
 def _given(data: Path | str, source: Source, part: str | None) -> _Chosen:
     read = read_samples(data, source)
     left_out = tuple(LeftOut(path=_below(read.root, path), reason=reason) for path, reason in read.left_out)
+    notes = tuple(note for note in read.notes if note != left_out_words(read.left_out))  # a caution counts those
     parts = sorted({sample.part for sample in read if sample.part})
     if not parts and part is None:
-        return _Chosen(str(data), read.root, None, read.samples, left_out)
+        return _Chosen(str(data), read.root, None, read.samples, left_out, notes)
     if not parts:
         raise UserError(f"{data} is not divided into parts", hint="leave --part out to measure all of it")
     if part is None and "test" not in parts:
@@ -228,7 +235,7 @@ def _given(data: Path | str, source: Source, part: str | None) -> _Chosen:
     part = PARTS.get(part, part) if part else "test"
     if part not in parts:
         raise _no_part(str(data), part, parts)
-    return _Chosen(str(data), read.root, part, tuple(sample for sample in read if sample.part == part), left_out)
+    return _Chosen(str(data), read.root, part, tuple(sample for sample in read if sample.part == part), left_out, notes)
 
 
 def _no_part(data: str, part: str, parts: Sequence[str]) -> UserError:
@@ -241,7 +248,14 @@ def _known(chosen: _Chosen, classes: Sequence[str], *, only_known: bool) -> _Cho
     if not unknown:
         return chosen
     knows = f"it knows {', '.join(listed(classes))}"
-    if len(unknown) == len({sample.label for sample in chosen.samples}):
+    here = sorted({sample.label for sample in chosen.samples})
+    if spelled := _spelled(here, classes):
+        raise UserError(
+            f"{chosen.data} spells {'a class' if len(spelled) == 1 else 'classes'} in another way than this model",
+            listed([f"{ours} is {theirs} there" for ours, theirs in spelled.items()]),
+            hint=f"--map {shlex.quote(','.join(f'{name}={spelled.get(name, name)}' for name in here[:MOST_MAPPED]))}",
+        )
+    if len(unknown) == len(here):
         raise UserError(f"{chosen.data} has no class that this model knows", listed(_counted(unknown)), hint=knows)
     if not only_known:
         raise UserError(
@@ -266,6 +280,12 @@ def _known(chosen: _Chosen, classes: Sequence[str], *, only_known: bool) -> _Cho
     )
 
 
+def _spelled(here: Sequence[str], classes: Sequence[str]) -> dict[str, str]:
+    """Labels that no class has, but one that looks the same."""
+    alike = {look(name): name for name in classes}
+    return {name: alike[look(name)] for name in here if name not in classes and look(name) in alike}
+
+
 def _counted(images: Counter[str]) -> list[str]:
     return [f"{name} ({n} {'image' if n == 1 else 'images'})" for name, n in sorted(images.items())]
 
@@ -286,7 +306,7 @@ def _measure(
         ready = [each for each in window if isinstance(each, _Opened)]
         refused = [each for each in window if isinstance(each, Unreadable)]
         if refused and not skip_unreadable:
-            raise _unreadable(chosen)
+            raise _unreadable(chosen, card.preprocessing)
         tally.left_out += [LeftOut(path=_below(chosen.root, Path(each.name)), reason=each.reason) for each in refused]
         given = shares(classifier.engine, [each.input for each in ready])
         tally.scores += given[:, -1].tolist()
@@ -319,14 +339,15 @@ class _Opened:
 def _opened(sample: Sample, preprocessing: Preprocessing) -> _Opened | Unreadable:
     try:
         image = open_image(sample.path, background=preprocessing.background)
+        return _Opened(sample, content_hash(sample.path), prepare(image, preprocessing, name=str(sample.path)))
     except Unreadable as cause:
         return cause
-    return _Opened(sample, content_hash(sample.path), prepare(image, preprocessing))
 
 
-def _unreadable(chosen: _Chosen) -> UserError:
+def _unreadable(chosen: _Chosen, preprocessing: Preprocessing) -> UserError:
     """The error that lists every image that cannot be read, not the first alone."""
-    refused = check_readable([sample.path for sample in chosen.samples])
+    every = ahead(partial(_opened, preprocessing=preprocessing), chosen.samples, depth=1)
+    refused = [each for each in every if isinstance(each, Unreadable)]
     return UserError(
         f"{len(refused)} of the {len(chosen.samples)} images of {chosen.data} cannot be read",
         listed([str(each) for each in refused]),
@@ -382,6 +403,7 @@ def _evaluation(
         confusion=tuple(map(tuple, table.tolist())),
         predictions=tuple(judged),
         left_out=(*chosen.left_out, *tally.left_out),
+        notes=chosen.notes,
         seconds=seconds,
         images_per_second=len(judged) / seconds,
     )

@@ -63,7 +63,7 @@ def compare(
     load_weights(ours, tensors, layout=against if layout == "auto" else layout)
     images = torch.randn(1, 3, ours.size, ours.size)
     if image is not None:
-        prepared = prepare(open_image(image), default_preprocessing(net, size=ours.size))
+        prepared = prepare(open_image(image), default_preprocessing(net, size=ours.size), name=str(image))
         images = torch.from_numpy(prepared)[None]
     return parity(ours, images, theirs.end_points(ours, images))
 

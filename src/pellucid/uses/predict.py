@@ -177,7 +177,7 @@ def _opened(image: ImageLike, place: str, preprocessing: Preprocessing) -> Ready
         background=preprocessing.background,
         name=name or place,
     )
-    return Ready(name, prepare(opened, preprocessing))
+    return Ready(name, prepare(opened, preprocessing, name=name or place))
 
 
 def _name(image: object) -> str | None:

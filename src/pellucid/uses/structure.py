@@ -93,7 +93,7 @@ def flowing(
         wanted = record.preprocessing
     elif weights is not None:
         check_conventions(made, load_weights(made, Path(weights), layout=layout))
-    return flows(made, torch.from_numpy(prepare(open_image(image), wanted))[None])
+    return flows(made, torch.from_numpy(prepare(open_image(image), wanted, name=str(image)))[None])
 
 
 def _built(net: str, *, size: int | None, **options: Any) -> "tuple[Network, Preprocessing]":
