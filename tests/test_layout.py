@@ -291,10 +291,12 @@ def test_a_class_of_pictures_that_are_not_read_says_what_they_are_and_what_to_do
     assert "1 x .heic (HEIF) is not read" in said and "save them as JPEG or PNG" in said
 
 
-def test_a_name_that_cannot_be_written_down_is_refused():
+def test_a_class_whose_name_is_no_text_is_refused_and_a_file_is_read():
     lay("d/cat/", "d/dog/")
     Path(os.fsdecode(b"d/cat/caf\xe9.png")).write_bytes(PNG)
-    assert "not UTF-8" in refused() and "\\xe9" in refused()
+    assert read_samples("d").counts() == {"cat": 2, "dog": 1}
+    Path("d/cat").rename(os.fsdecode(b"d/k\xe4tzchen"))
+    assert "not UTF-8" in refused() and "\\xe4" in refused()
 
 
 @pytest.mark.parametrize("data", ["x" * 300, "nul\0", "gone", ""])

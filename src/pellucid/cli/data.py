@@ -7,7 +7,7 @@ from pellucid.training.configure import configure
 
 
 def split(
-    data: Path,
+    data: str,
     out: Path,
     /,
     *,

@@ -330,7 +330,7 @@ def adopt(
 
 def evaluate(
     model: Path,
-    data: Path | None = None,
+    data: str | None = None,
     /,
     *,
     part: str | None = None,

@@ -27,6 +27,7 @@ from pellucid.images.tables import (
     read_rows,
     why_missing,
 )
+from pellucid.names import kind_of
 
 __all__ = ["PARTS", "Sample", "Samples", "Source", "check_classes", "find_images", "read_samples"]
 
@@ -52,8 +53,8 @@ class _Read:
 
 def read_samples(data: Path | str, source: Source | None = None) -> Samples:
     """Every labelled image of `data`. Raises UserError for data that is missing, empty or cannot be understood."""
+    _check_there(data)
     root, source = Path(data), source or Source()
-    _check_there(root)
     pattern = None if source.group_from is None else _pattern(source.group_from, "group", "--group-from")
     kind = _kind(root, source)
     _check_meant(source, kind)
@@ -76,7 +77,6 @@ def _finished(
     """What is the same for every kind: labels settled, groups found, all in order."""
     if not read.samples:
         raise UserError(f"{root} holds no images", hint="name a folder that has a folder of images for each class")
-    _check_names(sample.path for sample in read.samples)
     samples, notes = settle(read.samples, source.map, str(root))
     if pattern is not None:
         if any(sample.group for sample in samples):
@@ -94,31 +94,12 @@ def _finished(
     )
 
 
-def _check_there(root: Path) -> None:
+def _check_there(data: Path | str) -> None:
     hint = "name a folder of images, or a table of paths and labels"
-    try:
-        there = root.exists()
-    except (OSError, ValueError) as cause:
-        why = getattr(cause, "strerror", None) or cause
-        raise UserError(f"{str(root)[:80]!r} cannot be a folder or a file: {why}", hint=hint) from cause
-    if not there:
-        raise UserError(f"{root} is not there", hint=hint)
-
-
-def _check_names(paths: Iterable[Path]) -> None:
-    """What is trained on is written down, which takes names that can be written."""
-    bad = []
-    for path in paths:
-        try:
-            str(path).encode()
-        except UnicodeEncodeError:
-            bad.append(repr(os.fsencode(path)))
-    if bad:
-        raise UserError(
-            f"{counted(len(bad), 'path', verb=('is', 'are'))} not UTF-8, and could not be written down",
-            listed(bad),
-            hint="rename them; `convmv` does so for whole folders",
-        )
+    if not str(data):
+        raise UserError("no data is named: the name is empty", hint=hint)
+    if kind_of(data) == "nothing":
+        raise UserError(f"{data} is not there", hint=hint)
 
 
 def _kind(root: Path, source: Source) -> Kind:
