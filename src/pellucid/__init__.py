@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from pellucid.errors import UserError
     from pellucid.images.sources import read_samples
     from pellucid.images.split import split
-    from pellucid.networks.build import network
+    from pellucid.networks.asked import network
     from pellucid.networks.weights import load_weights
     from pellucid.reports.drawn import structure
     from pellucid.reports.html import write_report
@@ -28,7 +28,7 @@ _HOMES = {
     "evaluate": "uses.evaluate",
     "load": "uses.predict",
     "load_weights": "networks.weights",
-    "network": "networks.build",
+    "network": "networks.asked",
     "read_samples": "images.sources",
     "resume": "training.train",
     "show": "reports.pictures",

@@ -339,6 +339,7 @@ def evaluate(
     skip_unreadable: bool = False,
     format: Literal["text", "json"] = "text",
     batch: int = 32,
+    model_code: str | None = None,
     source: str = "auto",
     label_from: str | None = None,
     map: str | None = None,
@@ -367,6 +368,8 @@ def evaluate(
         text or json.
     batch
         Images at once.
+    model_code
+        Where the code of one's own network is: FILE.py:NAME. It is run only when it is named.
     source
         How DATA is to be read, where looking at it is not enough: class-folders, split-folders, table, file-names.
     label_from
@@ -392,7 +395,7 @@ def evaluate(
     from pellucid.uses.requirements import check_requirements, unmet
 
     required = _required(require)
-    classifier = load(model)
+    classifier = load(model, model=model_code)
     check_requirements(required, classifier.classes)
     with counting("evaluating") as progress:
         evaluation = measure(
@@ -430,6 +433,7 @@ def predict(
     format: Literal["text", "json", "csv"] = "text",
     batch: int = 32,
     path_column: str = "path",
+    model_code: str | None = None,
 ) -> int:
     """Classify IMAGES: files, folders, globs, a table of paths, or - for standard input.
 
@@ -445,6 +449,8 @@ def predict(
         Images at once.
     path_column
         The table's column of paths.
+    model_code
+        Where the code of one's own network is: FILE.py:NAME. It is run only when it is named.
     """
     from rich.text import Text
 
@@ -458,7 +464,7 @@ def predict(
         raise UserError("there is nothing to predict", hint="name files, folders or globs, or - for standard input")
     if unknown := [name for name in images if name.startswith("--") and not Path(name).exists()]:
         raise UserError(f"unknown option: {unknown[0]}", hint="`pellucid predict --help` lists what there is")
-    classifier = load(model)
+    classifier = load(model, model=model_code)
     if header := prediction_header(format):
         print(header)
     failed = False
@@ -474,19 +480,23 @@ def predict(
     return USER_FAULT if failed else DONE
 
 
-def verify(model: Path, /) -> None:
+def verify(model: Path, /, *, model_code: str | None = None) -> None:
     """Replay MODEL's probe and show its card.
 
     Parameters
     ----------
     model
         A run folder or a .safetensors bundle.
+    model_code
+        Where the code of one's own network is: FILE.py:NAME. It is run only when it is named.
     """
     from pellucid.cli.show import say
     from pellucid.engines.choose import open_engine
+    from pellucid.networks.own import remember
     from pellucid.reports.text import card_text
     from pellucid.runs.probe import not_proved
 
+    remember(model_code)
     card = open_engine(model).card
     say(card_text(card))
     say("\nproved: the probe gave the logits that the card says")

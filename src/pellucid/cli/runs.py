@@ -10,6 +10,7 @@ from cyclopts import Group, Parameter
 from pellucid.errors import DONE, USER_FAULT, UserError
 from pellucid.images.augmentation import Augmentation
 from pellucid.names import in_a_line, kind_of
+from pellucid.networks.own import remember
 from pellucid.runs.run_folder import RunFolder
 from pellucid.training.config import FeatureSettings, Input, Learning, Machine, Option
 from pellucid.training.configure import configure
@@ -45,7 +46,7 @@ def _shown_as(verb: Callable[..., int], function: Callable[..., Any]) -> None:
     """Give `verb` the flags and the help of `function`; where that takes a mapping, a flag for each of its fields."""
     records = {"input": Input, "augmentation": Augmentation, "learning": Learning}
     records |= {"features": FeatureSettings, "machine": Machine}
-    fields: dict[str, Any] = {"options": dict[str, Option] | None}
+    fields: dict[str, Any] = {"model": str | None, "options": dict[str, Option] | None}
     fields |= {
         # No defaults are shown: what is not said comes from the recipe.
         name: Annotated[record | None, Parameter(group=Group(name.capitalize(), sort_key=10), show_default=False)]
@@ -61,17 +62,20 @@ def _shown_as(verb: Callable[..., int], function: Callable[..., Any]) -> None:
 _shown_as(train, configure)
 
 
-def resume(run: Path, /) -> int:
+def resume(run: Path, /, *, model_code: str | None = None) -> int:
     """Go on with a run that was interrupted, to the same weights as if it had not been.
 
     Parameters
     ----------
     run
         The run folder.
+    model_code
+        Where the code of one's own network is: FILE.py:NAME. It is run only when it is named.
     """
     from pellucid.cli.show import follow
     from pellucid.training.train import resume_events
 
+    remember(model_code)
     return _finish(*follow(resume_events(run)))
 
 

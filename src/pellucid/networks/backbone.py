@@ -10,18 +10,17 @@ from huggingface_hub import constants as hub_settings
 from timm.data import ImageNetInfo, infer_imagenet_subset
 from torch import Tensor, nn
 
-from pellucid.architectures.geometry import check_end_point
 from pellucid.errors import UserError, nearest
 from pellucid.images.preprocessing import INTERPOLATIONS, Preprocessing
-from pellucid.networks.build import TIMM, Divided, Network, is_unit, units
+from pellucid.networks.build import TIMM
 from pellucid.networks.fetching import connections_end, unreachable
+from pellucid.networks.wrapped import ENDS, WrappedNetwork
 
 CACHED = "model.safetensors"  # what timm keeps for a network on the hub
 HUB_TIMEOUT = 10.0  # seconds
-ENDS = ("PreLogits", "Logits", "Predictions")
 
 
-class TimmNetwork(Network):
+class TimmNetwork(WrappedNetwork):
     """A timm model; its end points are timm's own feature names, then PreLogits, Logits and Predictions."""
 
     def __init__(self, name: str, classes: int, *, size: int | None = None, dropout: float | None = None) -> None:
@@ -48,77 +47,12 @@ class TimmNetwork(Network):
         # Modules that are named more than once, or not at all, are no vocabulary.
         self.end_point_names = (*dict.fromkeys(place for place in found if place), *ENDS)
 
-    def forward(self, images: Tensor) -> Tensor:
-        return self.model(images)
-
-    def end_points(self, images: Tensor, last: str | None = None) -> dict[str, Tensor]:
-        """Maps by end point; PreLogits is what the classifier is given."""
-        if last is not None:
-            check_end_point(self.name, self.end_point_names, last)
-        found: dict[str, Tensor] = {}
-
-        def keep(place: str, value: Tensor) -> None:
-            found[place] = value
-            if place == last:
-                raise _Reached
-
-        hooks = [
-            self.model.get_submodule(place).register_forward_hook(
-                lambda _module, _inputs, output, place=place: keep(place, output)
-            )
-            for place in self.end_point_names[: -len(ENDS)]
-        ]
-        hooks.append(
-            self.head_modules()[0].register_forward_pre_hook(lambda _module, inputs: keep("PreLogits", inputs[0]))
-        )
-        try:
-            logits = self.model(images)
-        except _Reached:
-            return found
-        finally:
-            for hook in hooks:
-                hook.remove()
-        found["Logits"] = logits
-        if last != "Logits":
-            found["Predictions"] = logits.sigmoid() if self.classes == 1 else logits.softmax(dim=1)
-        return found
-
     def head_modules(self) -> list[nn.Module]:
         head = self.model.get_classifier()
         parts = list(head) if isinstance(head, tuple) else [head]
         if not all(any(True for _ in part.parameters()) for part in parts):
             raise UserError(f"{self.name} has no classifier to train", hint="choose another network")
         return parts
-
-    def divided(self, end_point: str) -> Divided:
-        """In the order in which timm lists the modules; PreLogits lies between the last features and the head."""
-        check_end_point(self.name, self.end_point_names, end_point)
-        head = {id(part) for module in self.head_modules() for part in units(module)}
-        *features, _, _, _ = self.end_point_names
-        listed = [(name, module) for name, module in self.model.named_modules() if is_unit(module)]
-        body = [(name, module) for name, module in listed if id(module) not in head]
-        heads = tuple(module for _, module in listed if id(module) in head)
-        place = end_point if end_point in features else features[-1] if features else ""
-        first, end = _span([name for name, _ in body], place) if place else (0, 0)
-        modules = tuple(module for _, module in body)
-        match end_point:
-            case "PreLogits":
-                return Divided(modules[:end], modules[end:], heads)
-            case "Logits":
-                return Divided(modules, heads, ())
-            case "Predictions":
-                return Divided((*modules, *heads), (), ())
-        return Divided(modules[:first], modules[first:end], (*modules[end:], *heads))
-
-
-class _Reached(Exception):
-    """The last end point that was asked for has been computed."""
-
-
-def _span(names: list[str], place: str) -> tuple[int, int]:
-    """Where the modules at and inside `place` begin and end in `names`."""
-    inside = [index for index, name in enumerate(names) if name == place or name.startswith(f"{place}.")]
-    return inside[0], inside[-1] + 1
 
 
 def known_name(name: str) -> str:

@@ -41,9 +41,12 @@ from pellucid.architectures.layers import (
     Separable,
     filled,
 )
+from pellucid.architectures.written import from_text
 from pellucid.errors import UserError, nearest
+from pellucid.networks.own import is_own
 
 TIMM = "timm/"
+TABLE = "table/"
 Holder = TypeVar("Holder", bound=nn.Sequential)
 
 
@@ -87,6 +90,7 @@ class Network(nn.Module, ABC):
     size: int
     end_point_names: tuple[str, ...]
     head_names: tuple[str, ...] = ()
+    as_it_comes = False  # somebody made it, and its weights may be of use
 
     def forward(self, images: Tensor) -> Tensor:
         """float32 (N, 3, H, W) to logits (N, classes)."""
@@ -136,6 +140,7 @@ class TableNetwork(Network):
         if not 0 <= norm_decay < 1:
             raise UserError(f"norm_decay is at least 0 and below 1, not {norm_decay:g}", hint="0.9 is common")
         self.name, self.classes, self.size, self.family = table.name, classes, size, table.family
+        self.table = table
         self.options = {"size": size, "width": width, "dropout": dropout}
         self.options |= {"auxiliary": auxiliary, "conventions": conventions}
         self.options |= {"initialisation": initialisation, "norm_decay": norm_decay, "last": last}
@@ -194,16 +199,28 @@ def network(name: str, classes: int, *, size: int | None = None, **options: Any)
     `options` of the networks defined here: width (a factor on channels), dropout, auxiliary (build the auxiliary
     heads), conventions ("torch" or "tensorflow": how maps are padded, averaged and normalised), initialisation ("he" or
     "tf-slim"), norm_decay (how much of the running statistics a batch leaves) and last (the end point after which the
-    network ends: pooled and classified there). timm/NAME has dropout alone.
+    network ends: pooled and classified there). timm/NAME has dropout alone. table/NAME is the network of the text
+    `table` (see architectures.written); a name with a colon is somebody's own, if it has been named (networks.own).
     Raises UserError for unknown names and options, and for a size that is too small.
     """
+    if is_own(name):
+        from pellucid.networks.own_network import own_network
+
+        return own_network(name, classes, size=size, **options)
     if name.startswith(TIMM):
         from pellucid.networks.backbone import TimmNetwork  # brings timm and torchvision, 17 s
 
         _check_options(name, options, ("dropout",))
         return TimmNetwork(name, classes, size=size, **options)
-    table = architecture(name)
     known = ("width", "dropout", "auxiliary", "conventions", "initialisation", "norm_decay", "last")
+    if name.startswith(TABLE):
+        text = str(options.pop("table", ""))
+        table = from_text(text)
+        _check_options(name, options, known)
+        made = TableNetwork(table, classes, size=table.size if size is None else size, **options)
+        made.name, made.options = f"{TABLE}{table.name}", made.options | {"table": text}
+        return made
+    table = architecture(name)
     _check_options(name, options, known)
     return TableNetwork(table, classes, size=table.size if size is None else size, **options)
 

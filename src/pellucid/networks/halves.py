@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from pellucid.networks.build import Network, TableNetwork, held, is_unit, units
+from pellucid.networks.own import is_own
 
 JOINED = "+"  # between the names of several end points
 CHECKED_TO = 1e-5  # relative to the largest logit
@@ -156,9 +157,26 @@ def followed(model: nn.Module) -> fx.Graph | None:
     values and cannot be followed.
     """
     try:
-        return _Watched().trace(model, concrete_args=_defaults(model))
+        graph = _Watched().trace(model, concrete_args=_defaults(model))
     except Exception:
         return None
+    for node in graph.nodes:
+        # The same, wherever that can be: here channels may come last in memory.
+        if node.op == "call_method" and node.target == "view" and not isinstance(node.args[-1], torch.dtype):
+            node.target = "reshape"
+    return graph
+
+
+def _alike_in_training(model: nn.Module, graph: fx.Graph) -> bool:
+    """Whether the graph is the same in training mode, or the other way round: no dropout, say, is done by hand."""
+    before = [(module, module.training) for module in model.modules()]
+    model.train(not model.training)
+    try:
+        other = followed(model)
+    finally:
+        for module, training in before:
+            module.training = training
+    return other is not None and other.python_code("self").src == graph.python_code("self").src
 
 
 def _across(late: Collection[fx.Node]) -> set[fx.Node]:
@@ -173,8 +191,8 @@ def _of_graph(network: Network, train_from: str) -> Halves | None:
     trained = {id(part) for part in (*place.within, *place.after)}
     modules = dict(model.named_modules())
     graph = followed(model)
-    if graph is None:  # such a network is trained as a whole
-        return None
+    if graph is None or (is_own(network.name) and not _alike_in_training(model, graph)):
+        return None  # such a network is trained as a whole
     late: set[fx.Node] = set()
     for node in graph.nodes:
         learns = node.op == "call_module" and any(id(part) in trained for part in units(modules[node.target]))

@@ -7,8 +7,9 @@ from torch import Tensor
 from pellucid.architectures.catalog import architecture
 from pellucid.errors import UserError
 from pellucid.images.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
-from pellucid.networks.build import TIMM, Network
+from pellucid.networks.build import TABLE, TIMM, Network
 from pellucid.networks.fetching import fetch
+from pellucid.networks.own import is_own
 from pellucid.networks.sources.table import ELSEWHERE
 
 WHITE = (255, 255, 255)
@@ -30,8 +31,8 @@ def default_preprocessing(name: str, *, size: int) -> Preprocessing:
         interpolation="bilinear",
         size=size,
         background=WHITE,
-        mean=HALF if name.startswith("inception") else IMAGENET_MEAN,
-        std=HALF if name.startswith("inception") else IMAGENET_STD,
+        mean=HALF if name.startswith("inception") and not nobodys(name) else IMAGENET_MEAN,
+        std=HALF if name.startswith("inception") and not nobodys(name) else IMAGENET_STD,
     )
 
 
@@ -45,7 +46,12 @@ class Published:
 
 def is_published(name: str) -> bool:
     """Whether somebody publishes weights for `name`, as far as is known without asking timm."""
-    return name.startswith(TIMM) or bool(architecture(name).published)
+    return name.startswith(TIMM) or (not nobodys(name) and bool(architecture(name).published))
+
+
+def nobodys(name: str) -> bool:
+    """Whether it is somebody's own network or table, which nobody else knows."""
+    return is_own(name) or name.startswith(TABLE)
 
 
 def published_record(name: str) -> Published:
@@ -79,6 +85,11 @@ def _at_timm(name: str) -> str:
     """The name at timm, where weights come from there; "" for others."""
     if name.startswith(TIMM):
         return name
+    if nobodys(name):
+        raise UserError(
+            f"nobody publishes weights for {name}",
+            hint="--weights FILE takes a file; `pellucid train --mode scratch` starts from random weights",
+        )
     return f"{TIMM}{name}" if architecture(name).published == ("timm",) else ""
 
 

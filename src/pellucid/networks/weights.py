@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pellucid.architectures.catalog import architecture
 from pellucid.errors import UserError, counted, listed
 from pellucid.networks.build import Network, TableNetwork, held, units
 from pellucid.networks.files import read_weights, several
@@ -220,8 +219,8 @@ def check_conventions(net: Network, report: LoadReport) -> None:
     """
     if report.layout not in TENSORFLOW or net.options.get("conventions") != "torch":
         return
-    table = architecture(net.name)
-    if table.torch != table.tensorflow:
+    assert isinstance(net, TableNetwork)
+    if net.table.torch != net.table.tensorflow:
         raise UserError(
             f"these are weights of {report.layout}, and {net.name} is built by torch's conventions",
             ["padding, epsilon or strides differ: it would compute something else"],

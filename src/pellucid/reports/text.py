@@ -178,7 +178,7 @@ def runs_text(rows: Iterable[RunRow]) -> RenderableType:
 
 def card_text(card: Card) -> RenderableType:
     """What a model knows of itself."""
-    options = ", ".join(f"{name} {value}" for name, value in card.options.items())
+    options = ", ".join(f"{name} {_short(value)}" for name, value in card.options.items())
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(style="bold", no_wrap=True)
     table.add_column()
@@ -196,6 +196,13 @@ def card_text(card: Card) -> RenderableType:
         if isinstance(value, str | int | float):
             table.add_row(Text(name), Text(str(value)))
     return table
+
+
+def _short(value: Any) -> str:
+    """An option's value: of code, the first figures of its hash; of a table, which is long, only that it is there."""
+    if isinstance(value, dict):
+        return str(value.get("sha256", ""))[:12]
+    return "in the file" if isinstance(value, str) and len(value) > MOST_CLASSES * 10 else str(value)
 
 
 def prediction_header(form: Format) -> str | None:

@@ -192,7 +192,7 @@ class Config(Record):
 
     model: str
     mode: Mode
-    weights: str  # "none", "imagenet", or a file
+    weights: str  # "none", "imagenet", "own" (one's own network, as it comes), or a file
     layout: str = "auto"
     until: str | None = None  # the weights end at this end point
     train_from: str | None = None
@@ -252,7 +252,7 @@ class Config(Record):
         slowly = self.learning.unfreeze or self.learning.norms == "kept"
         if slowly and self.mode != "finetune":
             raise ValueError("learning.unfreeze and learning.norms are for mode finetune: there is nothing to be kept")
-        if self.until and self.weights in ("none", "imagenet"):
+        if self.until and self.weights in ("none", "imagenet", "own"):
             raise ValueError("until says where a weights file ends: it goes with a file as weights")
         learning = self.learning
         if learning.class_weights and learning.balanced_sampling:

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from pellucid.errors import UserError, nearest
 from pellucid.images.augmentation import Augmentation
+from pellucid.networks.own import is_own, remember
 from pellucid.records import Record, read_text, refusal
 from pellucid.training.config import Config, Data, FeatureSettings, Input, Learning, Machine, Mode, Option
 from pellucid.training.effects import idle
@@ -25,7 +26,7 @@ def configure(
     data: str | Path,
     /,
     *,
-    model: str | None = None,
+    model: Any = None,
     mode: Mode | None = None,
     train_from: str | None = None,
     probe_at: str | None = None,
@@ -80,7 +81,8 @@ def configure(
     data
         A folder with a folder for each class, a folder of ready splits, a table, or a flat folder of images.
     model
-        A network of `pellucid models`, or timm/NAME. Default: resnet18.
+        A network of `pellucid models`, timm/NAME, or one's own: FILE.py:NAME, package.module:NAME (in Python an
+        nn.Module, a class or function that makes one, or a table). Default: resnet18.
     mode
         scratch: random weights, all trained. probe: all but the head frozen. finetune: all trained, or from an end
         point on. Default: finetune with weights, otherwise scratch.
@@ -89,8 +91,8 @@ def configure(
     probe_at
         Before training, solve a head at each of these end points, with commas, or at all, and tell its accuracy.
     weights
-        imagenet, none, or a file (.safetensors, .pth, .npz, .h5, .keras, .pdparams). Default: imagenet, unless from
-        scratch.
+        imagenet, none, own (as one's own module comes), or a file (.safetensors, .pth, .npz, .h5, .keras, .pdparams).
+        Default: imagenet, own for one's own network, none from scratch.
     layout
         Whose names the tensors in the weights file have: pellucid, torchvision, timm, tf-slim, keras, paddle. Default:
         auto.
@@ -176,6 +178,7 @@ def configure(
     columns |= {"labels": _word(labels), "label_from": label_from, "group_from": group_from}
     counts: dict[str, Any] = {"train": _word(train), "validation": _word(validation), "test": _word(test)}
     counts |= {"per_class": per_class, "skip_unreadable": skip_unreadable}
+    model = None if model is None else remember(model)
     words = {"model": model, "mode": mode, "weights": weights, "layout": layout, "seed": seed, "runs": _word(runs)}
     places = _given({"until": until, "train_from": train_from, "probe_at": probe_at, "budget": budget})
     said = {
@@ -209,7 +212,7 @@ def _configured(said: Mapping[str, Any], recipe: str | None) -> Config:
     values = _overlay(named or {}, by_hand)
     model, weights = values.setdefault("model", "resnet18"), values.get("weights")
     mode = values.setdefault("mode", _default_mode(model, weights))
-    values.setdefault("weights", "none" if mode == "scratch" else "imagenet")
+    values.setdefault("weights", "none" if mode == "scratch" else "own" if is_own(model) else "imagenet")
     usual = _built_in(mode) if named is None and mode in recipes() else named or {}
     values = _overlay(usual, values)
     learning = by_hand["learning"]
@@ -300,7 +303,7 @@ def _no_recipe(name: str, besides: str) -> UserError:
 
 def _default_mode(model: str, weights: str | None) -> Mode:
     if weights is None:
-        return "scratch" if model.startswith("small") else "finetune"
+        return "scratch" if model.startswith("small") or is_own(model) else "finetune"
     return "scratch" if weights == "none" else "finetune"
 
 

@@ -161,7 +161,7 @@ IDLE = (
     ),
     Idle(
         ("layout",),
-        lambda config: config.weights == "none",
+        lambda config: config.weights in ("none", "own"),
         "no weights are loaded",
         ("weights", "mode"),
     ),

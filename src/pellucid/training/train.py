@@ -20,7 +20,8 @@ from pellucid.images.sources import check_classes, read_samples
 from pellucid.images.split import Split, split
 from pellucid.images.store import cache_folder, check_folder
 from pellucid.networks.build import Network, network
-from pellucid.networks.published import default_preprocessing, published_weights
+from pellucid.networks.own import is_own, notes_on, remember, short
+from pellucid.networks.published import default_preprocessing, nobodys, published_weights
 from pellucid.networks.weights import check_conventions, load_weights
 from pellucid.runs.events import Epoch, Event, Failed, Noted, PixelsReady, Planned, Preparing, Started, Stopped, now
 from pellucid.runs.lock import held
@@ -59,8 +60,12 @@ def train(*arguments: Any, **settings: Any) -> RunFolder:
 train.__name__ = train.__qualname__ = "train"
 
 
-def resume(run: str | Path) -> RunFolder:
-    """Go on with a run that was interrupted, to the same weights as if it had not been."""
+def resume(run: str | Path, *, model: Any = None) -> RunFolder:
+    """Go on with a run that was interrupted, to the same weights as if it had not been.
+
+    `model` is one's own network, as for `train`, where the run is of one and it has not been named in this process.
+    """
+    remember(model)
     return _last_run(resume_events(run))
 
 
@@ -93,6 +98,9 @@ def train_events(config: Config, *, began: float | None = None) -> Iterator[Even
     check_frozen(prepared.network, config, prepared.weights.get("left_random", ()))
     if config.weights == "none" and (config.mode == "probe" or config.train_from):
         yield Noted(time=now(), words="what is frozen stays at random weights, since the weights are none")
+    if config.weights == "own" and (config.mode == "probe" or config.train_from):
+        yield Noted(time=now(), words=f"what is frozen stays as {prepared.network.name} comes, trained or random")
+    yield from (Noted(time=now(), words=note) for note in notes_on(prepared.network))
     check_solvable(prepared.network, config)
     readable = yield from checked(samples, config, prepared.preprocessing, pixels)
     yield Preparing(phase="splitting", done=0, total=0)
@@ -110,6 +118,10 @@ def train_events(config: Config, *, began: float | None = None) -> Iterator[Even
     plan = None
     if config.budget:
         yield Preparing(phase=f"measuring this machine, to plan for {config.budget}", done=0, total=0)
+        if is_own(prepared.network.name):  # which may take images of one size only
+            config = config.model_copy(
+                update={"input": config.input.model_copy(update={"size": prepared.network.size})}
+            )
         config, plan = _planned(config, parts, prepared, pixels, readable.told, fabric.device, began)
         if plan.size != prepared.preprocessing.size:
             prepared = _start_network(config, samples.classes)
@@ -122,6 +134,7 @@ def train_events(config: Config, *, began: float | None = None) -> Iterator[Even
         "config": settings(config),
         "left_out": [{"path": path, "reason": reason} for path, reason in readable.left_out],
         "chosen": {
+            **_own_network(config, prepared.network),
             "preprocessing": prepared.preprocessing.model_dump(),
             "weights": prepared.weights,
             "workers": workers_for(config, decoded=pixels.holds_all, device=fabric.device),
@@ -132,7 +145,7 @@ def train_events(config: Config, *, began: float | None = None) -> Iterator[Even
     every = sum(parameter.numel() for parameter in prepared.network.parameters())
     trained = every if config.mode == "scratch" else 0  # at least
     check_room(Path(config.runs), prepared.network, config, trained=trained, hint="--runs names another place")
-    name = f"{_name(config.data.folder)}-{config.model.replace('/', '-')}"
+    name = f"{_name(config.data.folder)}-{short(config.model)}"
     run = create_run(Path(config.runs), name, config=config.model_dump(), provenance=provenance, split=parts)
     job = _job(config, run, parts, prepared, fabric, precision, provenance, pixels)
     if plan:
@@ -164,9 +177,10 @@ def _resumed(folder: RunFolder) -> Iterator[Event]:
     fabric, precision = fabric_for(config)
     words += other_machine(provenance, gather(device=str(fabric.device), precision=precision))
     words += other_data(config, parts, provenance["data"])
-    net = _network(config, parts.classes)
+    made = provenance["chosen"].get("network")
+    net = _network(config, parts.classes, made)
     if position is None:
-        prepared = _start_network(config, parts.classes)
+        prepared = _start_network(config, parts.classes, made)
     else:
         load_network(folder, net)  # what is frozen is needed before training goes on
         prepared = Prepared(net, preprocessing, origin)
@@ -258,6 +272,11 @@ def _kept(run: RunFolder, events: Iterator[Event]) -> Iterator[Event]:
         raise
 
 
+def _own_network(config: Config, net: Network) -> dict[str, Any]:
+    """What rebuilds a network that nobody else knows: its table, or what tells its code from other code."""
+    return {"network": {"name": net.name, "options": net.options}} if nobodys(config.model) else {}
+
+
 @dataclass(frozen=True)
 class Prepared:
     network: Network
@@ -265,18 +284,21 @@ class Prepared:
     weights: dict[str, Any]  # where they came from, for provenance
 
 
-def _network(config: Config, names: Sequence[str]) -> Network:
+def _network(config: Config, names: Sequence[str], made: dict[str, Any] | None = None) -> Network:
+    """The network with random weights; `made` as it was made before, by name and options."""
     torch.manual_seed(config.seed)
     classes = 1 if config.learning.one_logit else len(names)
+    if made:
+        return network(made["name"], classes, **made["options"])
     options: dict[str, Any] = dict(config.options)
-    if config.mode == "probe" and config.until and not config.model.startswith("timm/"):
+    if config.mode == "probe" and config.until and not (is_own(config.model) or config.model.startswith("timm/")):
         options.setdefault("last", config.until)  # what comes after the weights' end would be frozen at random
     return network(config.model, classes, size=config.input.size, **options)
 
 
-def _start_network(config: Config, names: Sequence[str]) -> Prepared:
+def _start_network(config: Config, names: Sequence[str], made: dict[str, Any] | None = None) -> Prepared:
     """The network with its first weights, and the preprocessing they want, changed where the config says so."""
-    net = _network(config, names)
+    net = _network(config, names, made)
     wanted = default_preprocessing(config.model, size=net.size)
     origin: dict[str, Any] = {"from": config.weights}
     if config.weights == "imagenet":
@@ -284,6 +306,9 @@ def _start_network(config: Config, names: Sequence[str]) -> Prepared:
         report = load_weights(net, tensors, layout=config.layout, head=False)
         wanted = published.preprocessing if config.input.size is None else wanted
         origin |= {"loaded": len(report.loaded), "left_random": list(report.left_random)}
+    elif config.weights == "own":
+        if not net.as_it_comes:
+            raise UserError(f"{net.name} has no weights of its own", hint="--weights FILE, imagenet or none")
     elif config.weights != "none":
         report = load_weights(net, Path(config.weights), layout=config.layout, until=config.until, head=False)
         if "conventions" not in config.options:

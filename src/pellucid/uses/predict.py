@@ -18,6 +18,7 @@ from pellucid.errors import UserError
 from pellucid.images.decode import Unreadable, open_image
 from pellucid.images.preprocessing import Input, Preprocessing, prepare
 from pellucid.names import path_of
+from pellucid.networks.own import remember
 from pellucid.records import Record
 from pellucid.runs.card import Card, probabilities
 from pellucid.uses.ahead import Pause, ahead, windows
@@ -112,9 +113,13 @@ class Classifier:
         return f"<Classifier {self.model}: {self.card.architecture}, {', '.join(self.classes)}>"
 
 
-def load(model: Path | str, *, device: str = "auto") -> Classifier:
-    """Open a run folder or a .safetensors as a classifier; see engines.choose.open_engine for what can go wrong."""
-    return Classifier(open_engine(model, device=device), model=Path(model))
+def load(path: Path | str, *, device: str = "auto", model: Any = None) -> Classifier:
+    """Open a run folder or a .safetensors as a classifier; see engines.choose.open_engine for what can go wrong.
+
+    `model` is one's own network, as for `train`: what a file says of code is never run, only what is named here.
+    """
+    remember(model)
+    return Classifier(open_engine(path, device=device), model=Path(path))
 
 
 def predict_stream(

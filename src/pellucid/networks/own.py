@@ -1,0 +1,398 @@
+"""One's own networks: what somebody named as a model, the code it is in, and whether that is the code a file speaks of.
+
+Code is run only when whoever gives the command, or calls the function, names it (`remember`). What a file says of a
+network (a model's card, a run's config.toml) runs nothing: it only chooses among what has been named, by content.
+Torch-free, so that flags can be read before it is there.
+"""
+
+import ast
+import hashlib
+import inspect
+import json
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from types import CodeType, FunctionType, ModuleType
+from typing import TYPE_CHECKING, Any
+
+from pellucid.architectures.layers import Architecture
+from pellucid.errors import UserError, listed, nearest
+
+if TYPE_CHECKING:
+    from torch import nn
+
+MOST = 8  # networks that are remembered: each may hold its weights
+SPELLED = "write FILE.py:NAME or package.module:NAME"
+NOT_OURS = ("torch", "builtins", "abc", "typing")  # modules whose sources are no part of anybody's own network
+
+
+@dataclass
+class Own:
+    """A network that was named. `where` is its import path without folders; `spelled` what was typed, if it was.
+
+    `given` is a module, a class or function that makes one, or a table; None until code that was typed is imported.
+    """
+
+    where: str
+    spelled: str = ""
+    given: Any = field(default=None, repr=False)
+
+    def content(self) -> Any:
+        """What was named, imported where it has not been yet."""
+        if self.given is None:
+            self.given = _imported(self.spelled)
+        return self.given
+
+
+_NAMED: dict[str, Own] = {}  # by the name that networks.build.network takes; the last one named at the end
+
+
+def is_own(name: str) -> bool:
+    """Whether a network's name is an import path: mynet.py:MyNet, package.module:function."""
+    return ":" in name and not name.startswith("timm/")
+
+
+def remember(model: Any) -> str:
+    """Note that somebody named `model` as code to be run; returns the name by which `network` knows it.
+
+    `model` is FILE.py:NAME, package.module:NAME, an nn.Module, a class or function that makes one for a number of
+    classes, or a table. Any other text is returned as it is, "" for None. Nothing is imported yet.
+    """
+    if model is None:
+        return ""
+    if isinstance(model, str):
+        if model.endswith(".py"):
+            raise _which(Path(model).expanduser())
+        if not is_own(model):
+            return model
+        file, _, name = model.rpartition(":")
+        if not file or not name:
+            raise UserError(f"{model!r} names no network", hint=SPELLED)
+        key, own = model, Own(f"{Path(file).name if file.endswith('.py') else file}:{name}", model)
+        if key in _NAMED and not _NAMED[key].spelled:  # what was given in Python, by the name that it has here
+            own = _NAMED[key]
+    else:
+        if not (isinstance(model, Architecture) or callable(model)):
+            raise UserError(
+                f"{model!r:.80} is no network",
+                hint="give a name, an nn.Module, or a class or function that makes one for a number of classes",
+            )
+        own = Own(_where(model), given=model)
+        key = own.where
+        number = 2
+        while key in _NAMED and _NAMED[key].given is not model:
+            key, number = f"{own.where} ({number})", number + 1
+    _NAMED.pop(key, None)
+    _NAMED[key] = own
+    while len(_NAMED) > MOST:
+        del _NAMED[next(iter(_NAMED))]
+    return key
+
+
+def named(name: str) -> Own:
+    """What was named by that; UserError where nobody did in this process."""
+    if name not in _NAMED:
+        raise unnamed(name)
+    return _NAMED[name]
+
+
+def all_named() -> list[Own]:
+    """Everything that was named, the last first."""
+    return list(reversed(_NAMED.values()))
+
+
+def unnamed(where: str) -> UserError:
+    return UserError(
+        f"{where} is code, which is run only when you name it",
+        hint=f"--model-code {where}, with the folder it is in (with train --model; in Python model=)",
+    )
+
+
+def _which(path: Path) -> UserError:
+    """A file was named without saying what of it; it is only read here."""
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (OSError, SyntaxError, ValueError):
+        return UserError(f"{path} alone names no network", hint=SPELLED)
+    kinds = (ast.ClassDef, ast.FunctionDef)
+    known = [node.name for node in tree.body if isinstance(node, kinds) and not node.name.startswith("_")]
+    first = f"{path}:{known[0]}" if known else SPELLED
+    return UserError(f"{path} is a file: which network of it?", listed(known), hint=f"write {first}")
+
+
+def notes_on(net: "nn.Module") -> Iterator[str]:
+    """What should be known of somebody's own network before it is trained."""
+    parts = (getattr(net, "options", None) or {}).get("code", {}).get("parts", {})
+    if names := unreadable(parts):
+        yield (
+            f"the source of {', '.join(names)} cannot be read (it was written at a prompt): the model file tells it by "
+            "its layers, and by what it computes, alone"
+        )
+
+
+def short(name: str) -> str:
+    """A network's name without where it comes from, for the name of a folder."""
+    return name.rpartition(":")[2].partition(" ")[0] if is_own(name) else name.replace("/", "-")
+
+
+# The content of a network's code.
+
+
+def contents(module: "nn.Module") -> dict[str, str]:
+    """Hashes of what `module` consists of: its layers and the shapes of its tensors, and each class's definition.
+
+    A definition is the source of a class and of whatever of its own folder it names; torch's own classes have none. It
+    is the same however a module was made, wherever its file lies, and whatever else that file holds.
+    """
+    lines = [f"{name}: {_bare(type(part))}" for name, part in module.named_modules()]
+    lines += [f"{name}: {tuple(tensor.shape)}" for name, tensor in module.state_dict().items()]
+    found = {"layers": _hash("\n".join(lines))}
+    for part in module.modules():
+        for kind in type(part).__mro__:
+            _define(kind, found)
+    return found
+
+
+def whole(parts: dict[str, str]) -> str:
+    """One hash of all."""
+    return _hash(json.dumps(parts, sort_keys=True))
+
+
+def unreadable(parts: dict[str, str]) -> list[str]:
+    """The classes whose source cannot be found: they were defined at a prompt."""
+    return [name for name, value in parts.items() if not value]
+
+
+def changes(then: dict[str, str], now: dict[str, str]) -> list[str]:
+    """In words, what differs between the parts of two networks."""
+    both = [name for name in then if name != "layers" and name in now and then[name] != now[name]]
+    words = [f"{name} is not defined as it was" for name in both]
+    words += [f"{name} is not in it" for name in then if name not in now]
+    words += [f"{name} was not in it" for name in now if name not in then]
+    return words or ["its layers, or their shapes, differ"]
+
+
+def _define(thing: Any, found: dict[str, str]) -> None:
+    """Add the hash of a class's or function's source, and of everything of its own folder that its code names."""
+    name = _bare(thing)
+    if thing.__module__.split(".")[0] in NOT_OURS or name in found:
+        return
+    found[name] = ""
+    with suppress(OSError, TypeError):  # defined at a prompt; what it computes is proved all the same
+        found[name] = _hash(_plain(inspect.getsource(thing)))
+    for function in _functions(thing):
+        for word in sorted(_words(function.__code__)):
+            used = function.__globals__.get(word)
+            if isinstance(used, type | FunctionType):
+                if _folder(used) == _folder(thing):
+                    _define(used, found)
+            elif word in function.__globals__ and not word.startswith("__"):
+                with suppress(TypeError, ValueError):  # of constants alone
+                    found[word] = _hash(json.dumps(used, sort_keys=True))
+
+
+def _folder(thing: Any) -> Path | None:
+    """Where the file lies that something is defined in."""
+    file = getattr(sys.modules.get(thing.__module__), "__file__", None)
+    return Path(file).resolve().parent if file else None
+
+
+def _functions(thing: Any) -> Iterator[FunctionType]:
+    if isinstance(thing, FunctionType):
+        yield thing
+        return
+    for value in vars(thing).values():
+        bare = getattr(value, "__func__", getattr(value, "fget", value))
+        if isinstance(bare, FunctionType):
+            yield bare
+
+
+def _words(code: CodeType) -> set[str]:
+    """Every name that the code looks up, also in what is defined inside it."""
+    return set(code.co_names).union(*(_words(inner) for inner in code.co_consts if isinstance(inner, CodeType)))
+
+
+def _plain(source: str) -> str:
+    """Without what nobody sees: how far it is indented, how lines end."""
+    return "\n".join(line.rstrip() for line in textwrap.dedent(source).splitlines())
+
+
+def _bare(thing: Any) -> str:
+    return str(thing.__qualname__).rpartition("<locals>.")[2]
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+# Finding it.
+
+
+def _where(model: Any) -> str:
+    """The import path of what an object is defined by, without folders: mynet.py:MyNet, torch.nn:Sequential."""
+    if isinstance(model, Architecture):
+        return f"table:{model.name}"
+    model = model.func if isinstance(model, partial) else model
+    thing = model if isinstance(model, type | FunctionType) else type(model)
+    module, name = thing.__module__, _bare(thing)
+    if module.startswith("torch.nn."):
+        return f"torch.nn:{name}"
+    if "." not in module:  # a file of its own, or a script
+        try:
+            file = inspect.getsourcefile(thing)
+        except TypeError:
+            file = None
+        if file and file.endswith(".py"):
+            return f"{Path(file).name}:{name}"
+    return f"{module}:{name}"
+
+
+def _imported(spelled: str) -> Any:
+    file, _, name = spelled.rpartition(":")
+    if file.endswith(".py") or "/" in file or "\\" in file:
+        module = _from_file(Path(file).expanduser())
+    else:
+        module = _from_package(file, spelled)
+    found: Any = module
+    for word in name.split("."):
+        if not hasattr(found, word):
+            known = [one for one in vars(found) if not one.startswith("_")]
+            right = nearest(word, known)
+            raise UserError(
+                f"{file} has no {name}", hint=f"did you mean {file}:{right}?" if right else f"it has {', '.join(known)}"
+            )
+        found = getattr(found, word)
+    if not (isinstance(found, Architecture) or callable(found)):
+        raise UserError(
+            f"{spelled} is of type {type(found).__name__}, and no network",
+            hint="name an nn.Module, a class or function that makes one for a number of classes, or a table",
+        )
+    return found
+
+
+def _from_file(path: Path) -> ModuleType:
+    """The file run as a module: its own text, never what was compiled of an older one."""
+    try:
+        text = path.read_bytes()
+    except OSError as cause:
+        reason = "is not there" if isinstance(cause, FileNotFoundError) else f"cannot be read: {cause.strerror}"
+        raise UserError(f"{path} {reason}", hint=SPELLED) from cause
+    name = f"{path.stem}_{hashlib.sha256(bytes(path.resolve()) + text).hexdigest()[:12]}"
+    if name in sys.modules:
+        return sys.modules[name]
+    module = ModuleType(name)
+    module.__file__ = str(path.resolve())
+    sys.modules[name] = module  # where inspect and pickle look for what is defined in it
+    try:
+        with beside(path.resolve().parent):
+            exec(compile(text, str(path.resolve()), "exec"), vars(module))
+    except (Exception, SystemExit) as cause:
+        del sys.modules[name]
+        raise theirs(f"{path} cannot be imported", cause, within=path.resolve()) from cause
+    return module
+
+
+def _from_package(name: str, spelled: str) -> ModuleType:
+    try:
+        with beside(Path.cwd()):
+            return import_module(name)
+    except ModuleNotFoundError as cause:
+        if cause.name and (name == cause.name or name.startswith(f"{cause.name}.")):
+            hint = f"is it a file? {name.replace('.', '/')}.py:{spelled.rpartition(':')[2]}"
+            raise UserError(f"there is no module {cause.name} to import for {spelled}", hint=hint) from cause
+        raise theirs(f"{name} cannot be imported", cause) from cause
+    except (Exception, SystemExit) as cause:
+        raise theirs(f"{name} cannot be imported", cause) from cause
+
+
+@contextmanager
+def beside(folder: Path) -> Iterator[None]:
+    """With `folder` first among the places that are imported from, as when a script in it is run."""
+    sys.path.insert(0, str(folder))
+    try:
+        yield
+    finally:
+        if str(folder) in sys.path:
+            sys.path.remove(str(folder))
+
+
+def theirs(problem: str, cause: BaseException, *, hint: str = "", within: Path | None = None) -> UserError:
+    """An error in somebody's own code as a UserError: what it says, and the last line of that code that was run."""
+    said = str(cause).strip()
+    head = f"{problem}: {type(cause).__name__}{': ' + said.splitlines()[0] if said else ''}"
+    lines = []
+    if isinstance(cause, SyntaxError) and cause.lineno:
+        lines = [f"line {cause.lineno}: {(cause.text or '').strip()}"]
+    else:
+        for frame in _frames(cause):
+            if within is None or Path(frame[0]) == within:
+                lines = [f"{Path(frame[0]).name}, line {frame[1]}, in {frame[2]}"]
+    return UserError(head, lines, hint=hint)
+
+
+def _frames(cause: BaseException) -> Iterator[tuple[str, int, str]]:
+    """Where the error went through code that is neither ours, nor torch's, nor Python's own."""
+    from traceback import walk_tb
+
+    for frame, line in walk_tb(cause.__traceback__):
+        file = frame.f_code.co_filename
+        package = str(frame.f_globals.get("__name__", "")).split(".")[0]
+        if package not in ("pellucid", "torch", "importlib") and not file.startswith("<frozen"):
+            yield file, line, frame.f_code.co_name
+
+
+def made(own: Own, classes: int, *, size: int, options: dict[str, Any]) -> "nn.Module":
+    """The module that a class or function makes for so many classes: called as its signature asks.
+
+    The number of classes goes to the parameter that is named after it, or to the only one that must be given; `size`
+    and `options` to those of their names. Raises UserError for options it does not take, and for whatever it raises.
+    """
+    maker: Callable[..., Any] = own.content()
+    try:
+        parameters = list(inspect.signature(maker).parameters.values())
+    except (TypeError, ValueError) as cause:
+        raise UserError(f"how {own.where} is to be called cannot be found out", hint="write a function") from cause
+    taken = [one.name for one in parameters if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)]
+    more = any(one.kind is one.VAR_KEYWORD for one in parameters)
+    for option in options:
+        if option not in taken and not more:
+            right = nearest(option, taken)
+            hint = f"did you mean {right}?" if right else f"it takes {', '.join(taken) or 'nothing'}"
+            raise UserError(f"{own.where} has no option {option!r}", hint=hint)
+    given = dict(options)
+    if "size" in taken:
+        given.setdefault("size", size)
+    required = [
+        one
+        for one in parameters
+        if one.default is one.empty and one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD) and one.name not in given
+    ]
+    counted = next((name for name in taken if name in CLASSES), None)
+    position: tuple[int, ...] = ()
+    if counted is not None:
+        given[counted] = classes
+        required = [one for one in required if one.name != counted]
+    elif len(required) == 1 and required[0].kind is not required[0].KEYWORD_ONLY:
+        position, required = (classes,), []
+    elif more and not required:
+        given["num_classes"] = classes
+    if required:
+        wanted = ", ".join(one.name for one in required)
+        raise UserError(
+            f"{own.where} wants {wanted}, and pellucid only knows the number of classes",
+            hint="name a function of the number of classes that gives the rest",
+        )
+    try:
+        with beside(Path(own.spelled.rpartition(":")[0]).expanduser().resolve().parent if own.spelled else Path.cwd()):
+            module = maker(*position, **given)
+    except Exception as cause:
+        raise theirs(f"{own.where} cannot be made for {classes} classes", cause) from cause
+    return module
+
+
+CLASSES = ("classes", "num_classes", "n_classes", "nclasses", "num_class", "nb_classes", "class_count", "outputs")

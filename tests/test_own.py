@@ -1,0 +1,392 @@
+"""One's own network: a module in a file, or made in Python, goes through the whole story as any other does."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from textwrap import dedent
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import pellucid as pl
+from pellucid.cli.main import run as command
+from pellucid.errors import UserError
+from pellucid.networks import own
+from pellucid.networks.build import network as known
+from pellucid.networks.halves import halves
+from pellucid.runs.card import read_card
+from pellucid.runs.run_folder import RunFolder, find_runs
+from pellucid.training.configure import configure
+from pellucid.training.interruption import Interruption
+from pellucid.training.train import train_events
+from tests.pictures import make_classes
+
+QUICK: dict[str, Any] = {"size": 32, "epochs": 2, "batch": 8, "workers": 0}
+TUTORIAL = '''
+from torch import nn
+from torch.nn import functional as F
+
+
+class Net(nn.Module):
+    """The fake-face tutorial's network, as its page writes one."""
+
+    def __init__(self, classes):
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 15, 3)
+        self.conv2 = nn.Conv2d(15, 75, 4)
+        self.conv3 = nn.Conv2d(75, 150, 3)
+        self.conv4 = nn.Conv2d(150, 300, 3)
+        self.conv5 = nn.Conv2d(300, 300, 3)
+        self.pool = nn.MaxPool2d(2)
+        self.fc1 = nn.Linear(7500, 400)
+        self.fc2 = nn.Linear(400, 120)
+        self.fc3 = nn.Linear(120, classes)
+
+    def forward(self, x):
+        for conv in (self.conv1, self.conv2, self.conv3, self.conv4, self.conv5):
+            x = self.pool(F.relu(conv(x)))
+        x = x.view(-1, 7500)
+        x = F.relu(self.fc1(x))
+        x = F.relu(self.fc2(x))
+        return self.fc3(x)
+'''
+
+
+class Block(nn.Module):
+    def __init__(self, before: int, after: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(before, after, 3, padding=1, bias=False)
+        self.norm = nn.BatchNorm2d(after)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(self.conv(x)).relu()
+
+
+class Small(nn.Module):
+    """Blocks in nested containers, a pooling that is called twice, and `view`."""
+
+    def __init__(self, num_classes: int = 2, width: int = 8) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(Block(3, width), nn.Sequential(Block(width, width), Block(width, 2 * width)))
+        self.pool = nn.MaxPool2d(2)
+        self.classifier = nn.Sequential(
+            nn.Linear(2 * width * 64, 16), nn.ReLU(inplace=True), nn.Linear(16, num_classes)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.pool(self.pool(self.stem(x)))
+        return self.classifier(x.view(x.size(0), -1))
+
+
+def nested(classes: int) -> nn.Sequential:
+    first = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU())
+    return nn.Sequential(first, nn.Sequential(nn.AdaptiveAvgPool2d(2), nn.Flatten()), nn.Linear(32, classes))
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_classes(tmp_path_factory.mktemp("data") / "photos")
+
+
+@pytest.fixture(scope="module")
+def run(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    return pl.train(photos, model=Small, **QUICK, runs=tmp_path_factory.mktemp("runs"))
+
+
+@pytest.fixture
+def elsewhere(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Forget what was named, as another process would not know it."""
+    return lambda: monkeypatch.setattr(own, "_NAMED", {})
+
+
+def interrupted(monkeypatch: pytest.MonkeyPatch, *, after: int) -> None:
+    """As Ctrl-C does it: the request is noticed after a step."""
+    steps = iter(range(1000))
+    asked = property(lambda _: next(steps) >= after, lambda *_: None)
+    monkeypatch.setattr(Interruption, "asked", asked, raising=False)
+
+
+def test_the_tutorials_network_in_a_file_goes_through_the_whole_story(
+    photos: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    elsewhere: Callable[[], None],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("nets").mkdir()
+    Path("nets/faces.py").write_text(TUTORIAL, encoding="utf-8")
+    few = ["--train", "8", "--validation", "4", "--test", "4", "--batch", "4", "--epochs", "2", "--workers", "0"]
+    code = ["--model-code", "nets/faces.py:Net"]
+    with monkeypatch.context() as patch:
+        interrupted(patch, after=3)
+        assert command(["train", str(photos), "--model", "nets/faces.py:Net", *few]) == 2
+    (made,) = find_runs(Path("runs"))
+    assert made.path.name.startswith("photos-Net-")
+    elsewhere()
+    assert command(["resume", str(made.path)]) == 2  # what a run folder says is never run
+    assert "--model-code faces.py:Net" in capsys.readouterr().err
+    assert command(["resume", str(made.path), *code]) == 0 and made.state() == "finished"
+    assert sum(event.parameters for event in made.events() if event.event == "started") == 2 * 4_384_257
+    card = made.card()
+    assert card.architecture == card.options["code"]["path"] == "faces.py:Net" and str(tmp_path) not in repr(card)
+    elsewhere()
+    image = str(photos / "smooth" / "000.png")
+    for verb in (["evaluate", str(made.path)], ["predict", str(made.path), image], ["verify", str(made.path)]):
+        assert command(verb) == 2
+        assert "which is run only when you name it" in capsys.readouterr().err
+        assert command([*verb, *code]) == 0
+        elsewhere()
+    assert command(["report", str(made.path)]) == 0
+    assert "faces.py:Net" in made.report_path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("model", [Small, Small(), nested, nested(2), partial(Small, width=4)])
+def test_whatever_makes_a_module_is_trained_to_a_model_that_proves_itself(
+    photos: Path, tmp_path: Path, model: Any, elsewhere: Callable[[], None]
+) -> None:
+    run = pl.train(photos, model=model, **QUICK | {"epochs": 1}, runs=tmp_path)
+    here = pl.load(run.path)  # named in this process
+    elsewhere()
+    with pytest.raises(UserError, match="which is run only when you name it"):
+        pl.load(run.path)
+    there = pl.load(run.model, model=model)
+    image = photos / "smooth" / "003.png"
+    assert here.predict([image])[0].ranking == there.predict([image])[0].ranking
+    assert pl.evaluate(there).accuracy.n == pl.evaluate(here).accuracy.n == 6
+
+
+def test_a_module_is_trained_as_it_comes_and_left_as_it_was(photos: Path, tmp_path: Path) -> None:
+    model = Small()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    run = pl.train(photos, model=model, mode="probe", size=32, workers=0, runs=tmp_path)
+    assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
+    kept = pl.load(run.path).engine._network.state_dict()  # what is frozen is the module's own
+    assert torch.allclose(kept["model.classifier.0.weight"], before["classifier.0.weight"])
+
+
+@pytest.mark.parametrize("train_from", ["classifier", "stem.1", "stem.1.1.conv", "classifier.2"])
+def test_training_begins_at_any_module_by_its_name(photos: Path, tmp_path: Path, train_from: str) -> None:
+    run = pl.train(photos, model=Small, mode="finetune", train_from=train_from, **QUICK | {"epochs": 1}, runs=tmp_path)
+    torch.manual_seed(0)
+    before, after = pl.network(Small, 2, size=32).state_dict(), pl.load(run.path).engine
+    net = pl.network(Small, 2, size=32)
+    place = net.divided(train_from)
+    frozen = {id(tensor) for unit in place.before for tensor in unit.state_dict(keep_vars=True).values()}
+    names = [name for name, tensor in net.state_dict(keep_vars=True).items() if id(tensor) in frozen]
+    assert names and "model.classifier.2.weight" not in names
+    from safetensors.torch import load_file
+
+    trained = load_file(run.last)
+    assert all(torch.equal(before[name], trained[name]) for name in names)
+    assert not torch.equal(before["model.classifier.2.weight"], trained["model.classifier.2.weight"])
+    assert after.card.architecture == "test_own.py:Small" or after.card.architecture == "tests.test_own:Small"
+
+
+def test_interrupted_and_resumed_is_bit_for_bit_uninterrupted(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, elsewhere: Callable[[], None]
+) -> None:
+    from safetensors.torch import load_file
+
+    whole = pl.train(photos, model=Small, **QUICK, runs=tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        interrupted(patch, after=3)
+        *_, last = train_events(configure(photos, model=Small, **QUICK, runs=tmp_path / "cut"))
+    assert last.event == "stopped" and last.why == "interrupted"
+    elsewhere()
+    (cut,) = find_runs(tmp_path / "cut")
+    with pytest.raises(UserError, match=r"is not the .*Small that was trained"):
+        pl.resume(cut.path, model=nested)
+    resumed = pl.resume(cut.path, model=Small)
+    ours, theirs = load_file(whole.last), load_file(resumed.last)
+    assert ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_halves_of_a_module_are_cut_where_its_code_can_be_followed() -> None:
+    net = pl.network(Small, 2, size=32).eval()
+    images = torch.randn(2, 3, 32, 32)
+    assert net.end_point_names == (
+        *("stem.0", "stem.1.0", "stem.1.1", "classifier.0", "classifier.1"),
+        *("PreLogits", "Logits", "Predictions"),
+    )
+    with torch.no_grad():
+        found = net.end_points(images)
+        assert torch.equal(found["Logits"], net(images)) and tuple(found) == net.end_point_names
+        assert (found["classifier.0"] < 0).any()  # before the ReLU in place
+        for place in ("stem.1", "classifier", "Logits"):
+            cut = halves(net, place)
+            assert cut is not None and torch.allclose(cut.rest(cut.frozen(images)), net(images), atol=1e-6)
+
+
+def test_dropout_by_hand_is_never_lost_where_features_take_the_place_of_images() -> None:
+    class ByHand(Small):
+        def forward(self, x: Tensor) -> Tensor:
+            x = nn.functional.dropout(self.pool(self.pool(self.stem(x))), 0.5, training=self.training)
+            return self.classifier(x.view(x.size(0), -1))
+
+    assert halves(pl.network(ByHand, 2, size=32), "stem.1") is None
+
+
+FILE = """
+from torch import nn
+
+SLOPE = 0.1
+
+
+def bend(x):
+    return nn.functional.leaky_relu(x, SLOPE)
+
+
+class Net(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+        self.head = nn.Linear(4, classes)
+
+    def forward(self, x):
+        return self.head(bend(self.conv(x)).mean((2, 3)))
+
+
+print("imported")
+"""
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (("bend(self.conv(x)).mean((2, 3))", "bend(self.conv(x)).amax((2, 3))"), "Net is not defined as it was"),
+        (("leaky_relu(x, SLOPE)", "elu(x)"), "bend is not defined as it was"),
+        (("SLOPE = 0.1", "SLOPE = 0.2"), "SLOPE is not defined as it was"),
+        (("self.conv = nn.Conv2d(3, 4, 3)", "self.conv = nn.Conv2d(3, 4, 5)"), "Net is not defined as it was"),
+    ],
+)
+def test_a_model_file_refuses_other_code_and_says_what_changed(
+    tmp_path: Path, change: tuple[str, str], why: str, elsewhere: Callable[[], None]
+) -> None:
+    file, other = tmp_path / "net.py", tmp_path / "other.py"
+    file.write_text(FILE, encoding="utf-8")
+    net = pl.network(f"{file}:Net", 2, size=16)
+    other.write_text(FILE.replace(*change), encoding="utf-8")
+    elsewhere()
+    own.remember(f"{other}:Net")
+    with pytest.raises(UserError, match=r"is not the net\.py:Net that was trained") as caught:
+        known(net.name, 2, **net.options)
+    assert why in caught.value.details
+    # What else the file holds, and where it lies, does not matter.
+    other.write_text(f"# a note\n\n{FILE}\nEPOCHS = 3\n", encoding="utf-8")
+    elsewhere()
+    own.remember(f"{other}:Net")
+    assert known(net.name, 2, **net.options).name == "net.py:Net"
+
+
+def test_what_a_model_file_names_is_never_imported(
+    run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, elsewhere: Callable[[], None]
+) -> None:
+    from safetensors.torch import load_file, save_file
+
+    from pellucid.runs.card import CARD
+
+    monkeypatch.chdir(tmp_path)
+    Path("evil.py").write_text("open('run', 'w')\n\ndef Net(classes): ...\n", encoding="utf-8")
+    card = read_card(run.model)
+    for name in ("evil.py:Net", "evil:Net", f"{tmp_path}/evil.py:Net"):
+        for options in (card.options, {}, card.options | {"code": card.options["code"] | {"path": name}}):
+            elsewhere()
+            edited = card.model_copy(update={"architecture": name, "options": options})
+            save_file(load_file(run.model), "edited.safetensors", metadata={CARD: edited.model_dump_json()})
+            with pytest.raises(UserError, match="run only when you name it"):
+                pl.load("edited.safetensors")
+            with pytest.raises(UserError):
+                pl.structure("edited.safetensors")
+    assert not Path("run").exists()
+
+
+class Tuple(Small):
+    def forward(self, x: Tensor) -> Any:
+        return super().forward(x), x
+
+
+class TupleInTraining(Small):
+    def forward(self, x: Tensor) -> Any:
+        return (super().forward(x), x) if self.training else super().forward(x)
+
+
+class Softmax(Small):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x).softmax(dim=1)
+
+
+def convolutions(classes: int) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(3, classes, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+
+def ten() -> nn.Sequential:
+    return nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 10))
+
+
+def fails(classes: int) -> nn.Module:
+    raise RuntimeError(f"not for {classes}")
+
+
+@pytest.mark.parametrize(
+    ("model", "size", "problem", "hint"),
+    [
+        (Tuple, 32, "gives a tuple of 2, and no tensor of logits", "let forward return the logits alone"),
+        (TupleInTraining, 32, "in training, .* gives a tuple of 2", "self.training"),
+        (Softmax, 32, "does not end with its last linear layer, classifier.2: softmax", "the loss has a softmax"),
+        (convolutions, 32, r"no linear layer at its end: .* 0 \(Conv2d\)", "torch.nn.Linear"),
+        (Small, 48, "fails at classifier.0 on images of 48 x 48 pixels: .*shapes cannot be multiplied", "--size 32"),
+        (ten, 32, "has 10 outputs, for 2 classes", "torch.nn.Linear(3072, 2)"),
+        (fails, 32, "cannot be made for 2 classes: RuntimeError: not for 2", ""),
+        (nn.Conv2d, 32, "wants in_channels, out_channels, kernel_size", "name a function of the number of classes"),
+        (lambda classes: print(classes), 32, "gives nothing", "return an nn.Module"),
+        (7, 32, "7 is no network", "an nn.Module"),
+        ("nowhere.py:Net", 32, "nowhere.py is not there", "FILE.py:NAME"),
+        ("no.such.package:Net", 32, "no module no to import", "no/such/package.py:Net"),
+    ],
+)
+def test_what_is_no_network_is_refused_in_plain_words(model: Any, size: int, problem: str, hint: str) -> None:
+    with pytest.raises(UserError, match=problem) as caught:
+        pl.network(model, 2, size=size)
+    assert hint in caught.value.hint
+
+
+def test_a_file_is_read_with_care(tmp_path: Path) -> None:
+    file = tmp_path / "net.py"
+    file.write_text(FILE, encoding="utf-8")
+    with pytest.raises(UserError, match="is a file: which network of it") as caught:
+        pl.network(str(file), 2)
+    assert caught.value.details == ("bend", "Net") and caught.value.hint.endswith("net.py:bend")
+    with pytest.raises(UserError, match="has no Nett") as caught:
+        pl.network(f"{file}:Nett", 2)
+    assert "did you mean" in caught.value.hint and "Net" in caught.value.hint
+    with pytest.raises(UserError, match="is of type float, and no network"):
+        pl.network(f"{file}:SLOPE", 2)
+    file.write_text("import nothing_there\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r"cannot be imported: ModuleNotFoundError: .*nothing_there") as caught:
+        pl.network(f"{file}:Net", 2)
+    assert caught.value.details == ("net.py, line 1, in <module>",)
+    file.write_text("class Net(:\n", encoding="utf-8")
+    with pytest.raises(UserError, match="SyntaxError"):
+        pl.network(f"{file}:Net", 2)
+
+
+def test_a_class_of_no_source_is_told_by_its_layers(photos: Path, tmp_path: Path) -> None:
+    scope: dict[str, Any] = {"nn": nn, "__name__": "__prompt__"}
+    text = """
+    class Net(nn.Module):
+        def __init__(self, classes):
+            super().__init__()
+            self.fc = nn.Linear(3 * 16 * 16, classes)
+        def forward(self, x):
+            return self.fc(x.flatten(1))
+    """
+    exec(dedent(text), scope)
+    events = list(
+        train_events(configure(photos, model=scope["Net"], **QUICK | {"size": 16, "epochs": 1}, runs=tmp_path))
+    )
+    (run,) = find_runs(tmp_path)
+    assert any(event.event == "noted" and "source of Net cannot be read" in event.words for event in events)
+    assert pl.load(run.path, model=scope["Net"]).classes == ("grainy", "smooth")
