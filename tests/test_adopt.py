@@ -5,12 +5,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 import pellucid as pl
 from pellucid.cli.main import run
 from pellucid.errors import UserError
 from pellucid.networks.published import published_record
-from pellucid.runs.card import read_card
+from pellucid.runs.bundle import load_bundle, save_bundle
+from pellucid.runs.card import CARD, read_card
 from pellucid.uses.adopt import adopt
 from tests.references.seeded import HERE
 from tests.shared import shared
@@ -98,3 +100,42 @@ def test_weights_of_keras_are_refused_in_a_network_by_torchs_conventions(tmp_pat
         "resnet50", tmp_path / "net.safetensors", weights=file, classes=names, size=64, conventions="tensorflow"
     )
     assert read_card(path).provenance["adopted"]["layout"] == "keras"
+
+
+@pytest.fixture(scope="module")
+def adopted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("adopted")
+    torch.manual_seed(1)
+    torch.save(pl.network("small", 2, width=0.25, size=32).state_dict(), folder / "net.pth")
+    return adopt(
+        "small", folder / "net.safetensors", weights=folder / "net.pth", classes=("ant", "bee"), size=32, width=0.25
+    )
+
+
+@pytest.mark.parametrize("odd", [float("nan"), float("inf")])
+def test_no_model_is_written_whose_weights_are_no_numbers(odd: float, adopted: Path, tmp_path: Path) -> None:
+    bundle = load_bundle(adopted)
+    with torch.no_grad():
+        next(bundle.network.parameters())[0] = odd
+    with pytest.raises(UserError, match="is not written") as caught:
+        save_bundle(tmp_path / "odd.safetensors", bundle.network, bundle.card)
+    assert "are NaN or infinite" in str(caught.value)
+    said = bundle.card.probe.model_copy(update={"logits": {"ant": odd, "bee": 0.0}})
+    with pytest.raises(UserError, match="is not written"):
+        save_bundle(
+            tmp_path / "odd.safetensors", load_bundle(adopted).network, bundle.card.model_copy(update={"probe": said})
+        )
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_model_that_an_earlier_version_wrote_of_nan_is_told(adopted: Path, tmp_path: Path) -> None:
+    tensors, text = load_file(adopted), read_card(adopted).model_dump_json()
+    card = json.loads(text)
+    card["probe"]["logits"] = {"ant": None, "bee": None}  # as JSON was written for NaN
+    save_file(tensors, tmp_path / "old.safetensors", metadata={CARD: json.dumps(card)})
+    with pytest.raises(UserError, match="weights give no numbers"):
+        pl.load(tmp_path / "old.safetensors")
+    tensors["conv1.conv.weight"][0] = float("nan")
+    save_file(tensors, tmp_path / "new.safetensors", metadata={CARD: text})
+    with pytest.raises(UserError, match="holds weights that are no finite numbers"):
+        pl.load(tmp_path / "new.safetensors")

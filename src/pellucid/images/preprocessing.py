@@ -65,6 +65,8 @@ class Preprocessing(Record):
             raise ValueError("several crops need a region over which they are spread, and one crop has none")
         if self.crops < 1 or (self.region is not None and self.region < self.size):
             raise ValueError("crops is at least 1, and the region at least as large as one of them")
+        if not np.isfinite((*self.mean, *self.std)).all():
+            raise ValueError("mean and std are finite numbers")
         if min(self.std) <= 0:
             raise ValueError("std is above 0 in every channel")
         if not all(0 <= level <= 255 for level in self.background):

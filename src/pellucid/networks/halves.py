@@ -7,6 +7,7 @@ from inspect import Parameter, signature
 import torch
 from torch import Tensor, fx, nn
 
+from pellucid.errors import UserError
 from pellucid.networks.build import Network, TableNetwork, held, is_unit, units
 from pellucid.networks.own import is_own
 
@@ -125,6 +126,11 @@ def _agree(network: Network, cut: Halves) -> bool:
         expected, found = network(images), cut.rest(cut.frozen(images))
     for module in training:
         module.training = True
+    if not expected.isfinite().all():
+        raise UserError(
+            f"{network.name} gives no finite numbers with these weights",
+            hint="take other weights: these have overflowed",
+        )
     same = expected.shape == found.shape and (expected - found).abs().max() <= CHECKED_TO * expected.abs().max()
     return bool(same)
 

@@ -9,11 +9,11 @@ from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from pellucid.errors import UserError
+from pellucid.errors import UserError, listed
 from pellucid.images.preprocessing import Input, Preprocessing, averaged
 from pellucid.networks.build import network
 from pellucid.records import write
-from pellucid.runs.card import CARD, Card, read_card, sealed
+from pellucid.runs.card import CARD, Card, read_card, sealed, unreal
 from pellucid.runs.probe import Logits, replay
 
 
@@ -27,8 +27,19 @@ class Bundle:
 
 
 def save_bundle(path: Path, network: nn.Module, card: Card) -> None:
-    """Write weights and sealed card as one file, whole or not at all."""
-    write(path, save(plain_tensors(network.state_dict()), metadata={CARD: sealed(card).model_dump_json()}))
+    """Write weights and sealed card as one file, whole or not at all.
+
+    Raises UserError where a weight, or what the network said of the probe image, is no finite number: such a file
+    would prove nothing, and none of its numbers could be written.
+    """
+    tensors = plain_tensors(network.state_dict())
+    if problems := [*_unreal(tensors), *unreal(card.probe)]:
+        raise UserError(
+            f"{path} is not written: its weights are no finite numbers, or give none",
+            listed(problems, 3),
+            hint="where training brought this about, a lower --rate; otherwise take other weights",
+        )
+    write(path, save(tensors, metadata={CARD: sealed(card).model_dump_json()}))
 
 
 def load_bundle(path: Path) -> Bundle:
@@ -49,6 +60,12 @@ def load_bundle(path: Path) -> Bundle:
             f"{path} does not hold the weights of {card.architecture} that its card speaks of",
             [f"{name}: {_shape(tensors, name)} in the file, {_shape(expected, name)} in the network"],
             hint="the file was changed after it was saved: use an unchanged copy, or train again",
+        )
+    if problems := _unreal(tensors):
+        raise UserError(
+            f"{path} holds weights that are no finite numbers: the training that made it had failed",
+            listed(problems, 3),
+            hint="take an earlier model, or train again with a lower --rate",
         )
     net.load_state_dict(tensors)
     net.eval()
@@ -77,6 +94,14 @@ def logits_of(net: nn.Module, preprocessing: Preprocessing) -> Logits:
 def plain_tensors(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Tensors as safetensors wants them: on the CPU, contiguous, sharing nothing."""
     return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
+
+
+def _unreal(tensors: Mapping[str, Tensor]) -> list[str]:
+    """The tensors that hold NaN or infinity, in words."""
+    odd = {name: int((~torch.isfinite(tensor)).sum()) for name, tensor in tensors.items()}
+    return [
+        f"{name}: {number:,} of {tensors[name].numel():,} are NaN or infinite" for name, number in odd.items() if number
+    ]
 
 
 def _shape(tensors: Mapping[str, Tensor], name: str) -> str:

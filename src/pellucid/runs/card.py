@@ -108,6 +108,11 @@ def read_card(path: Path) -> Card:
             f"{path} holds weights but no card, so nothing is known of its classes or preprocessing",
             hint="`pellucid train DATA --weights FILE` makes a model of it",
         )
+    if _says_nothing(metadata[CARD]):
+        raise UserError(
+            f"{path} was saved by a network whose weights give no numbers (NaN): the training that made it had failed",
+            hint="take an earlier model, or train again with a lower --rate",
+        )
     card = Card.from_json(metadata[CARD], f"the card in {path}")
     if card.format != FORMAT:
         raise UserError(
@@ -115,6 +120,23 @@ def read_card(path: Path) -> Card:
             hint="install the version of pellucid that wrote it: its card names it under provenance",
         )
     return card
+
+
+def unreal(probe: Probe) -> list[str]:
+    """What of the probe is no finite number, in words."""
+    said = {f"logit of {name}": value for name, value in probe.logits.items()}
+    said |= {f"probability of {name}": value for name, value in probe.probabilities.items()}
+    said |= {f"pixel sample {number}": value for number, value in enumerate(probe.pixels)}
+    return [f"{name}: {value}" for name, value in said.items() if not np.isfinite(value)]
+
+
+def _says_nothing(text: str) -> bool:
+    """Whether the card's probe lacks numbers: JSON has none for NaN, and an earlier version wrote null."""
+    try:
+        said = json.loads(text)["probe"]
+        return None in [*said["logits"].values(), *said["probabilities"].values()]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return False
 
 
 def probabilities(
