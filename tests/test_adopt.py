@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,11 +12,14 @@ import pellucid as pl
 from pellucid.cli.main import run
 from pellucid.errors import UserError
 from pellucid.networks.published import published_record
+from pellucid.networks.sources.inputs import OTHERWISE, WANTED
 from pellucid.runs.bundle import load_bundle, save_bundle
 from pellucid.runs.card import CARD, read_card
 from pellucid.uses.adopt import adopt
 from tests.references.seeded import HERE
 from tests.shared import shared
+
+TINY: dict[str, Any] = {"size": 32, "width": 0.25}
 
 
 def test_the_records_name_the_classes_in_the_order_of_imagenet() -> None:
@@ -31,6 +35,23 @@ def test_the_records_name_the_classes_in_the_order_of_imagenet() -> None:
     assert timms.preprocessing.interpolation == "bicubic"
     assert published_record("inception_v4").preprocessing.mean == (0.5, 0.5, 0.5)
     assert published_record("inception_v4").classes == timms.classes
+
+
+def test_the_record_of_each_source_is_what_the_libraries_say() -> None:
+    """timm's own settings of every set of weights of these networks, and torchvision's transforms."""
+    import timm
+
+    otherwise = set()
+    for family in ("resnet", "vgg", "inception_v3", "inception_v4", "inception_resnet_v2"):
+        wanted = WANTED["timm", family]
+        for name in [name for name in pl.architectures() if name.startswith(family) and name != "inception_v1_plain"]:
+            for tag in timm.list_pretrained(f"{name}.*"):
+                said = timm.get_pretrained_cfg(tag)
+                otherwise |= {tag} if (said.mean, said.std) != (wanted.mean, wanted.std) else set()
+    assert otherwise == set(OTHERWISE)
+    for name, family in (("resnet18", "resnet"), ("vgg11_bn", "vgg"), ("inception_v3", "inception_v3")):
+        record, wanted = published_record(name).preprocessing, WANTED["torchvision", family]
+        assert (record.mean, record.std, record.channels) == (wanted.mean, wanted.std, wanted.channels)
 
 
 def test_a_file_of_weights_becomes_a_model_that_names_what_it_sees(
@@ -106,10 +127,8 @@ def test_weights_of_keras_are_refused_in_a_network_by_torchs_conventions(tmp_pat
 def adopted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("adopted")
     torch.manual_seed(1)
-    torch.save(pl.network("small", 2, width=0.25, size=32).state_dict(), folder / "net.pth")
-    return adopt(
-        "small", folder / "net.safetensors", weights=folder / "net.pth", classes=("ant", "bee"), size=32, width=0.25
-    )
+    torch.save(pl.network("small", 2, **TINY).state_dict(), folder / "net.pth")
+    return adopt("small", folder / "net.safetensors", weights=folder / "net.pth", classes=("ant", "bee"), **TINY)
 
 
 @pytest.mark.parametrize("odd", [float("nan"), float("inf")])
@@ -139,3 +158,57 @@ def test_a_model_that_an_earlier_version_wrote_of_nan_is_told(adopted: Path, tmp
     save_file(tensors, tmp_path / "new.safetensors", metadata={CARD: text})
     with pytest.raises(UserError, match="holds weights that are no finite numbers"):
         pl.load(tmp_path / "new.safetensors")
+
+
+def test_names_of_classes_are_read_as_they_are_meant(tmp_path: Path) -> None:
+    def names(text: str) -> tuple[str, ...]:
+        (tmp_path / "names.txt").write_bytes(text.encode())
+        return read_card(
+            adopt(
+                "small",
+                tmp_path / "net.safetensors",
+                weights=tmp_path / "net.pth",
+                classes=tmp_path / "names.txt",
+                **TINY,
+            )
+        ).classes
+
+    torch.save(pl.network("small", 2, **TINY).state_dict(), tmp_path / "net.pth")
+    assert names("\ufeffcat\r\n d\u200bog \n\n") == ("cat", "dog")
+    assert names("cafe\u0301\nth\u00e9") == ("caf\u00e9", "th\u00e9")
+    told = {
+        "cat\n\ndog\nhen\n": "no name in line 2",
+        "cat\ndog\ncat\n": "two logits have the same class name",
+        "caf\u00e9\ncafe\u0301\n": "two logits have the same class name",
+        "cat\nd\0og\n": "control characters",
+        '["cat", "dog"]': "is JSON",
+        "cat\ndog\nhen\n": "is for 2 classes, and small is built for 3",
+        "\ufeff\n": "at least two classes",
+    }
+    for text, words in told.items():
+        with pytest.raises(UserError, match=words):
+            names(text)
+
+
+def test_a_run_stands_for_its_model_and_names_its_classes(adopted: Path, tmp_path: Path) -> None:
+    run_folder = tmp_path / "run"
+    run_folder.mkdir()
+    (run_folder / "model.safetensors").write_bytes(adopted.read_bytes())
+    again = read_card(adopt("small", tmp_path / "again.safetensors", weights=run_folder, **TINY))
+    assert again.classes == ("ant", "bee") and again.provenance["adopted"]["weights"] == "model.safetensors"
+    assert f"the weights are {run_folder / 'model.safetensors'}" in again.provenance["adopted"]["notes"]
+
+
+def test_what_is_said_of_the_input_is_in_the_card(adopted: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names, weights = adopted.with_name("two.txt"), adopted.with_name("w.pth")
+    names.write_text("ant\nbee\n")
+    torch.save({"net": pl.network("small", 2).state_dict()}, weights)
+    out = adopted.with_name("said.safetensors")
+    asked = (
+        f"--weights {weights} --classes {names} --out {out} --input.mean 0 0 0 --input.std 1 1 1 --input.channels BGR"
+    )
+    assert run(["adopt", "small", *asked.split()]) == 0
+    wanted = read_card(out).preprocessing
+    assert (wanted.mean, wanted.std, wanted.channels) == ((0, 0, 0), (1, 1, 1), "BGR")
+    assert "names begin with net." in " ".join(capsys.readouterr().err.split())
+    assert run(["adopt", "small", *asked.replace("0 0 0", "0 0 nan").split()]) == 2

@@ -39,7 +39,7 @@ VERBS = {
     "train": ("runs", "Train a classifier on DATA."),
     "resume": ("runs", "Go on with a run that was interrupted, to the same weights as if it had not been."),
     "runs": ("runs", "List what has been trained, a line a run."),
-    "adopt": ("models", "Make a model of weights that others trained: published ones, or a file."),
+    "adopt": ("adopt", "Make a model of weights that others trained: published ones, or a file."),
     "evaluate": ("models", "Measure MODEL on DATA: accuracy and more, each with n and a 95 % interval."),
     "predict": ("models", "Classify IMAGES: files, folders, globs, a table of paths, or - for standard input."),
     "report": ("runs", "Write the run's report.html again, from what its folder holds now."),

@@ -286,48 +286,6 @@ def parity(
     return REQUIREMENT_NOT_MET if found.first else DONE
 
 
-def adopt(
-    net: str,
-    /,
-    *,
-    out: Path,
-    weights: str = "imagenet",
-    layout: Literal["auto", "pellucid", "torchvision", "timm", "tf-slim", "keras", "paddle"] = "auto",
-    classes: Path | None = None,
-    size: int | None = None,
-    conventions: Literal["torch", "tensorflow"] | None = None,
-) -> None:
-    """Make a model of weights that others trained: published ones, or a file.
-
-    It carries their classes and preprocessing, and a probe that every load replays, like one that was trained here.
-
-    Parameters
-    ----------
-    net
-        A network of `pellucid models`, or timm/NAME.
-    out
-        The .safetensors to write.
-    weights
-        imagenet, for what torchvision or timm publish, or a file.
-    layout
-        Whose names the tensors in the file have.
-    classes
-        A file with the name of each logit, a line each; default: as the published weights' record says.
-    size
-        Pixels a side; default: as the record says.
-    conventions
-        torch or tensorflow, as the weights were trained; default: tensorflow where the layout is tf-slim or keras.
-    """
-    from pellucid.cli.show import say
-    from pellucid.uses.adopt import adopt as make
-
-    chosen = conventions or ("tensorflow" if layout in ("tf-slim", "keras") else "torch")
-    options = {} if net.startswith("timm/") or chosen == "torch" else {"conventions": chosen}
-    path = make(net, out, weights=weights, layout=layout, classes=classes, size=size, **options)
-    say(f"model   {path}")
-    say(f"`pellucid verify {path}` shows its card")
-
-
 def evaluate(
     model: Path,
     data: str | None = None,

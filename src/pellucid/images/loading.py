@@ -12,7 +12,7 @@ from torch import Tensor
 
 from pellucid.images.augmentation import Augmentation, augment
 from pellucid.images.pixels import Form, PixelCache, decode
-from pellucid.images.preprocessing import Pixels, Preprocessing, normalise
+from pellucid.images.preprocessing import Pixels, Preprocessing, normalise, order
 from pellucid.images.split import SplitFile
 from pellucid.images.workers import Workers
 
@@ -161,6 +161,9 @@ def _normalised(pixels: Tensor, preprocessing: Preprocessing) -> Tensor:
     """As preprocessing.normalise, and equal to it: (N, S, S, 3) to (N, 3, S, S), its channels last in memory."""
     number, height, width, channels = pixels.shape
     # A row of pixels at once: with three numbers a time, torch takes six times as long.
-    mean, std = (torch.tensor(three).repeat(width) for three in (preprocessing.mean, preprocessing.std))
+    seen = order(preprocessing)
+    if preprocessing.channels != "RGB":
+        pixels = pixels[..., seen]
+    mean, std = (torch.tensor(three)[seen].repeat(width) for three in (preprocessing.mean, preprocessing.std))
     rows = pixels.float().view(number * height, width * channels).div_(255).sub_(mean).div_(std)
     return rows.view(pixels.shape).permute(0, 3, 1, 2)

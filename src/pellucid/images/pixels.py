@@ -59,7 +59,7 @@ class Form:
     @classmethod
     def of(cls, preprocessing: Preprocessing, augmentation: Augmentation | None) -> "Form":
         """What versions by `augmentation` start from; with None, what validation and prediction see."""
-        bare = preprocessing.model_copy(update={"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)})
+        bare = preprocessing.model_copy(update={"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0), "channels": "RGB"})
         if augmentation is None:
             return cls("crop", bare)
         reduced = augmentation.decode == "reduced"
@@ -238,7 +238,7 @@ class PixelCache:
         self.fits = not sizes or self.needed <= self.room
 
     def _store(self, form: Form) -> Store:
-        how = form.preprocessing.model_dump(mode="json", exclude={"mean", "std"})
+        how = form.preprocessing.model_dump(mode="json", exclude={"mean", "std", "channels"})
         return Store(self.folder, "pixels", {"what": form.what, "least": form.least, **how}, limit=self.limit)
 
 

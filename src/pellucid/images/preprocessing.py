@@ -1,6 +1,6 @@
 """Preprocessing: the record a model carries, and the one function that turns an image into its input."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from math import prod
 from typing import Any, Literal, Self
 
@@ -21,6 +21,7 @@ INTERPOLATIONS = {
     "lanczos": Image.Resampling.LANCZOS,
 }
 Interpolation = Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"]
+Channels = Literal["RGB", "BGR"]
 Triple = tuple[float, float, float]
 Pixels = npt.NDArray[np.uint8]
 Input = npt.NDArray[np.float32]
@@ -36,9 +37,9 @@ class Preprocessing(Record):
 
     `resize`: pixels of the shorter side, or (height, width) exactly, or None to keep the native resolution;
     `interpolation` is then None too. `size`: pixels a side of the centre crop. `background`: what shows through
-    transparent pixels, 0 to 255. `mean` and `std`: of channels scaled to 0..1. With several `crops` a side, that many
-    times that many of `size` pixels are spread evenly over a centre `region`, each is looked at alone, and the
-    network's outputs are averaged.
+    transparent pixels, 0 to 255. `mean` and `std`: of red, green and blue scaled to 0..1; `channels` is the order in
+    which the network then sees them. With several `crops` a side, that many times that many of `size` pixels are spread
+    evenly over a centre `region`, each is looked at alone, and the network's outputs are averaged.
     """
 
     resize: int | tuple[int, int] | None
@@ -47,6 +48,7 @@ class Preprocessing(Record):
     background: tuple[int, int, int]
     mean: Triple
     std: Triple
+    channels: Channels = "RGB"
     crops: int = 1
     region: int | None = None
 
@@ -148,8 +150,45 @@ def resized(extent: tuple[int, int], resize: int | tuple[int, int], *, name: str
 
 
 def normalise(pixels: Pixels, preprocessing: Preprocessing) -> Input:
-    """uint8 (..., height, width, 3) to float32 (..., 3, height, width): scaled to 0..1, less the mean, over the std."""
+    """uint8 (..., height, width, 3), red first, to float32 (..., 3, height, width) as the network wants it.
+
+    Scaled to 0..1, less the mean, over the std, its channels in the network's order.
+    """
     mean = np.asarray(preprocessing.mean, dtype=np.float32)
     std = np.asarray(preprocessing.std, dtype=np.float32)
     scaled = (pixels.astype(np.float32) / np.float32(255) - mean) / std
+    if preprocessing.channels != "RGB":
+        scaled = scaled[..., order(preprocessing)]
     return np.ascontiguousarray(np.moveaxis(scaled, -1, -3))
+
+
+def order(preprocessing: Preprocessing) -> list[int]:
+    """Which of red, green and blue the network sees first, second and third."""
+    return ["RGB".index(letter) for letter in preprocessing.channels]
+
+
+def at_size(preprocessing: Preprocessing, size: int) -> Preprocessing:
+    """The same for a network of another `size`: as much of the image is seen, in so many pixels."""
+    if size == preprocessing.size:
+        return preprocessing
+
+    def scaled(side: int) -> int:
+        return max(1, round(side * size / preprocessing.size))
+
+    resize, region = preprocessing.resize, preprocessing.region
+    sides = (scaled(resize[0]), scaled(resize[1])) if isinstance(resize, tuple) else resize and scaled(resize)
+    return preprocessing.model_copy(
+        update={"size": size, "resize": sides, "region": region and max(size, scaled(region))}
+    )
+
+
+def changed(wanted: Preprocessing, said: Mapping[str, Any]) -> Preprocessing:
+    """What weights want, where somebody `said` otherwise, by the names of the fields; "native" keeps the resolution."""
+    said = {name: value for name, value in said.items() if value is not None}
+    if said.get("resize") == "native":
+        said |= {"resize": None, "interpolation": None}
+    elif "resize" in said and wanted.interpolation is None:
+        said.setdefault("interpolation", "bilinear")
+    if said.get("crops", 1) > 1:
+        said.setdefault("region", said["crops"] * said.get("size", wanted.size))
+    return Preprocessing.from_fields(wanted.model_dump() | said, "input")

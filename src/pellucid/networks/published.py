@@ -1,5 +1,6 @@
-"""Published ImageNet weights, with the preprocessing they were measured with, as their record says: never guessed."""
+"""Published weights and files of them, with the preprocessing that their record says: never guessed."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -10,6 +11,7 @@ from pellucid.images.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preproces
 from pellucid.networks.build import TABLE, TIMM, Network
 from pellucid.networks.fetching import fetch
 from pellucid.networks.own import is_own
+from pellucid.networks.sources.inputs import HALF, WANTED
 from pellucid.networks.sources.table import ELSEWHERE
 
 WHITE = (255, 255, 255)
@@ -17,7 +19,6 @@ RESIZE_OVER_CROP = 256 / 224
 # Ported from TensorFlow, where an Inception sees -1 to 1; with these weights torchvision turns what its record asks for
 # back into that.
 PORTED = ("inception_v1", "inception_v3")
-HALF = (0.5, 0.5, 0.5)
 
 
 def default_preprocessing(name: str, *, size: int) -> Preprocessing:
@@ -33,6 +34,28 @@ def default_preprocessing(name: str, *, size: int) -> Preprocessing:
         background=WHITE,
         mean=HALF if name.startswith("inception") and not nobodys(name) else IMAGENET_MEAN,
         std=HALF if name.startswith("inception") and not nobodys(name) else IMAGENET_STD,
+    )
+
+
+def preprocessing_for(net: Network, layout: str, said: Collection[str] = ()) -> tuple[Preprocessing, str]:
+    """What weights of `layout` in `net` want to see, and who says so: the record of that source and network.
+
+    Raises UserError where there is none, unless `said` names what somebody says: mean and std at the least.
+    """
+    wanted = default_preprocessing(net.name, size=net.size)
+    if net.name.startswith(TIMM):
+        return wanted, "timm's record of the network"
+    if layout == "pellucid" or nobodys(net.name):
+        return wanted, f"what {net.name} is trained on here, unless told otherwise"
+    record = WANTED.get((layout, architecture(net.name).family))
+    if record:
+        seen = {"channels": record.channels, "mean": record.mean, "std": record.std}
+        return wanted.model_copy(update=seen), record.origin
+    if {"mean", "std"} <= set(said):
+        return wanted, "what was asked for"
+    raise UserError(
+        f"nobody says how images must reach {net.name} with weights of {layout}",
+        hint="say it: --input.mean 0.485 0.456 0.406 --input.std 0.229 0.224 0.225 --input.channels RGB, or what it is",
     )
 
 

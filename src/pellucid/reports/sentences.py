@@ -63,7 +63,9 @@ def preprocessing(card: Card) -> str:
     if p.crops > 1:
         crops = f"{p.crops**2} crops of {p.size} x {p.size} pixels, spread over {p.seen} x {p.seen} at its centre,"
         cut = f"{crops} are looked at and averaged"
+    seen = "" if p.channels == "RGB" else " The network sees blue first, then green, then red."
     return (
         f"An image is turned upright, {resized}, and {cut}. "
-        f"Channels are scaled to 0..1, less {mean}, divided by {std}. Behind transparent pixels: {background}."
+        f"Channels are scaled to 0..1, less {mean}, divided by {std}.{seen} "
+        f"Behind transparent pixels: {background}."
     )

@@ -108,12 +108,26 @@ def read_card(path: Path) -> Card:
             f"{path} holds weights but no card, so nothing is known of its classes or preprocessing",
             hint="`pellucid train DATA --weights FILE` makes a model of it",
         )
-    if _says_nothing(metadata[CARD]):
+    return _card(metadata[CARD], path)
+
+
+def card_in(path: Path) -> Card | None:
+    """The card in a file of weights; None where it has none, or is of another format."""
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+    except (SafetensorError, OSError):
+        return None
+    return _card(metadata[CARD], path) if CARD in metadata else None
+
+
+def _card(text: str, path: Path) -> Card:
+    if _says_nothing(text):
         raise UserError(
             f"{path} was saved by a network whose weights give no numbers (NaN): the training that made it had failed",
             hint="take an earlier model, or train again with a lower --rate",
         )
-    card = Card.from_json(metadata[CARD], f"the card in {path}")
+    card = Card.from_json(text, f"the card in {path}")
     if card.format != FORMAT:
         raise UserError(
             f"{path} is written in format {card.format}; this version of pellucid reads format {FORMAT}",

@@ -10,7 +10,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from pellucid.images.augmentation import Augmentation
-from pellucid.images.preprocessing import Interpolation, Triple
+from pellucid.images.preprocessing import Channels, Interpolation, Triple
 from pellucid.images.sources import Source
 from pellucid.records import Described, Record
 
@@ -47,9 +47,11 @@ class Input(Described):
     background: tuple[int, int, int] | None = None
     """What shows through transparent pixels: red, green and blue, 0 to 255."""
     mean: Triple | None = None
-    """Subtracted from each channel, on the scale of 0 to 1."""
+    """Subtracted from red, green and blue, on the scale of 0 to 1."""
     std: Triple | None = None
-    """What each channel is divided by after that."""
+    """What red, green and blue are divided by after that."""
+    channels: Channels | None = None
+    """The order in which the network sees them: RGB or BGR."""
 
     @field_validator("resize", mode="before")
     @classmethod

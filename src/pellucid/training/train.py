@@ -15,18 +15,19 @@ from pellucid.errors import UserError
 from pellucid.images.augmentation import Augmentation
 from pellucid.images.loading import Images
 from pellucid.images.pixels import PixelCache
-from pellucid.images.preprocessing import Preprocessing
+from pellucid.images.preprocessing import Preprocessing, at_size, changed
 from pellucid.images.sources import check_classes, read_samples
 from pellucid.images.split import Split, split
 from pellucid.images.store import cache_folder, check_folder
 from pellucid.networks.build import Network, network
 from pellucid.networks.own import is_own, notes_on, remember, short
 from pellucid.networks.published import default_preprocessing, nobodys, published_weights
-from pellucid.networks.weights import check_conventions, load_weights
+from pellucid.networks.weights import load_weights
 from pellucid.runs.events import Epoch, Event, Failed, Noted, PixelsReady, Planned, Preparing, Started, Stopped, now
 from pellucid.runs.lock import held
 from pellucid.runs.provenance import gather
 from pellucid.runs.run_folder import DAMAGED, RunFolder, create_run, open_run
+from pellucid.runs.start import start_from
 from pellucid.training.budget import FINISH, choose, measure, most_epochs, planned, told
 from pellucid.training.config import Config, bytes_of, seconds_of
 from pellucid.training.configure import configure
@@ -93,6 +94,7 @@ def train_events(config: Config, *, began: float | None = None) -> Iterator[Even
     weights = "" if config.weights == "none" else f", weights from {config.weights}"
     yield Preparing(phase=f"building {config.model}{weights}", done=0, total=0)
     prepared = _start_network(config, samples.classes)
+    yield from (Noted(time=now(), words=note) for note in prepared.notes)
     if config.train_from:
         prepared.network.divided(config.train_from)  # refuses what is no end point, before anything is done
     check_frozen(prepared.network, config, prepared.weights.get("left_random", ()))
@@ -282,6 +284,7 @@ class Prepared:
     network: Network
     preprocessing: Preprocessing
     weights: dict[str, Any]  # where they came from, for provenance
+    notes: tuple[str, ...] = ()  # what was decided of them
 
 
 def _network(config: Config, names: Sequence[str], made: dict[str, Any] | None = None) -> Network:
@@ -301,31 +304,30 @@ def _start_network(config: Config, names: Sequence[str], made: dict[str, Any] | 
     net = _network(config, names, made)
     wanted = default_preprocessing(config.model, size=net.size)
     origin: dict[str, Any] = {"from": config.weights}
+    said = {name for name, value in config.input.model_dump().items() if value is not None}
+    notes: tuple[str, ...] = ()
     if config.weights == "imagenet":
         tensors, published = published_weights(net)
         report = load_weights(net, tensors, layout=config.layout, head=False)
-        wanted = published.preprocessing if config.input.size is None else wanted
+        wanted = at_size(published.preprocessing, net.size)
         origin |= {"loaded": len(report.loaded), "left_random": list(report.left_random)}
     elif config.weights == "own":
         if not net.as_it_comes:
             raise UserError(f"{net.name} has no weights of its own", hint="--weights FILE, imagenet or none")
     elif config.weights != "none":
-        report = load_weights(net, Path(config.weights), layout=config.layout, until=config.until, head=False)
-        if "conventions" not in config.options:
-            check_conventions(net, report)
+        start = start_from(
+            net,
+            Path(config.weights),
+            layout=config.layout,
+            until=config.until,
+            head=False,
+            conventions="conventions" not in config.options,
+            said=said,
+        )
+        report, wanted, notes = start.report, start.preprocessing, start.notes
         origin |= {"loaded": len(report.loaded), "left_random": list(report.left_random)}
-    return Prepared(net, _preprocessing(config, wanted), origin)
-
-
-def _preprocessing(config: Config, wanted: Preprocessing) -> Preprocessing:
-    said = {name: value for name, value in config.input.model_dump().items() if value is not None}
-    if said.get("resize") == "native":
-        said |= {"resize": None, "interpolation": None}
-    elif "resize" in said and wanted.interpolation is None:
-        said.setdefault("interpolation", "bilinear")
-    if said.get("crops", 1) > 1:
-        said.setdefault("region", said["crops"] * said.get("size", wanted.size))
-    return Preprocessing.from_fields(wanted.model_dump() | said, "input")
+        origin |= {"layout": report.layout, "notes": list(notes)}
+    return Prepared(net, changed(wanted, config.input.model_dump()), origin, notes)
 
 
 def _job(

@@ -1,20 +1,25 @@
 """`adopt`: published weights, or a file of them, as a model that carries and proves its preprocessing and classes."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from unicodedata import category, normalize
 
 from pellucid.errors import UserError, listed
-from pellucid.images.preprocessing import Preprocessing
-from pellucid.images.split import content_hash
+from pellucid.images.preprocessing import Preprocessing, at_size, changed
 from pellucid.networks.build import network
-from pellucid.networks.published import default_preprocessing, is_published, published_record, published_weights
+from pellucid.networks.files import weights_file
+from pellucid.networks.published import is_published, published_record, published_weights
 from pellucid.networks.weights import check_conventions, load_weights
 from pellucid.records import read_text
 from pellucid.runs import probe
 from pellucid.runs.bundle import logits_of, save_bundle
-from pellucid.runs.card import FORMAT, Card
+from pellucid.runs.card import FORMAT, Card, card_in
 from pellucid.runs.provenance import gather
+from pellucid.runs.start import hash_of, start_from
+
+UNSEEN = "\ufeff\u200b\u2060"  # a byte-order mark, and spaces of no width
 
 
 def adopt(
@@ -25,36 +30,57 @@ def adopt(
     layout: str = "auto",
     classes: Sequence[str] | Path | None = None,
     size: int | None = None,
+    input: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> Path:
     """Write the network `name`, trained by others, as a bundle to `out`, which every other verb takes.
 
-    `weights` is a file, or "imagenet" for what torchvision or timm publish. `classes` names the logits, in order, or a
-    file that does, a line each; without it the published weights' record names them. The record says the preprocessing
-    too, but for another `size`. Raises UserError where weights are missing or nobody names the logits.
+    `weights` is a file, a run's folder, or "imagenet" for what torchvision or timm publish. `classes` names the logits,
+    in order, or a file that does, a line each; without it the model's own card or the published weights' record names
+    them. How images reach the network the record of the weights' source says, but for another `size` and what `input`
+    says, by the names of a Preprocessing. Raises UserError where weights are missing, or nobody names the logits.
     """
     path = Path(out)
     if path.suffix != ".safetensors":
         raise UserError(f"{path} is no name for a model", hint="call it something.safetensors")
+    said = {field: value for field, value in (input or {}).items() if value is not None}
+    size = said.pop("size", None) if size is None else size
     known = None if classes is None else _names(classes)
-    record = published_record(name) if weights == "imagenet" or is_published(name) else None
-    names = known or (record.classes if record else ())
-    if not names:
-        raise UserError(f"nobody says what the logits of {name} mean", hint="--classes FILE names them, a line each")
-    net = network(name, len(names), size=size, **options)
-    origin: dict[str, Any] = {"weights": str(weights)}
     if weights == "imagenet":
+        record = published_record(name)
+        net = network(name, len(_known(known or record.classes, name)), size=size, **options)
         tensors, _ = published_weights(net)
         report = load_weights(net, tensors, layout=layout)
+        notes = report.notes
+        check_conventions(net, report)
+        names, wanted = known or record.classes, at_size(record.preprocessing, net.size)
+        origin: dict[str, Any] = {"weights": "imagenet"}
     else:
-        report = load_weights(net, Path(weights), layout=layout)
-        origin |= {"weights": Path(weights).name, "sha256": content_hash(Path(weights))}
-    check_conventions(net, report)
+        file = Path(weights)
+        names = known or _known(_classes_of(name, file), name)
+        net = network(name, len(names), size=size, **options)
+        start = start_from(net, file, layout=layout, said=said)
+        report, wanted, notes = start.report, start.preprocessing, start.notes
+        origin = {"weights": weights_file(file).name, "sha256": hash_of(file)}
     if report.left_random:
         raise UserError(f"{weights} leaves parts of {name} random", listed(report.left_random), hint="train it instead")
-    wanted = record.preprocessing if record and size is None else default_preprocessing(name, size=net.size)
-    save_bundle(path, net.eval(), _card(net, names, wanted, origin | {"layout": report.layout}))
+    origin |= {"layout": report.layout, "notes": list(notes)}
+    save_bundle(path, net.eval(), _card(net, names, changed(wanted, said), origin))
     return path
+
+
+def _classes_of(name: str, file: Path) -> tuple[str, ...]:
+    """The names of the logits, where the file is a model of ours or somebody publishes weights; () otherwise."""
+    card = card_in(weights_file(file))
+    if card:
+        return card.classes
+    return published_record(name).classes if is_published(name) else ()
+
+
+def _known(names: tuple[str, ...], of: str) -> tuple[str, ...]:
+    if not names:
+        raise UserError(f"nobody says what the logits of {of} mean", hint="--classes FILE names them, a line each")
+    return names
 
 
 def _card(net: Any, classes: tuple[str, ...], preprocessing: Preprocessing, origin: dict[str, Any]) -> Card:
@@ -81,11 +107,28 @@ def _card(net: Any, classes: tuple[str, ...], preprocessing: Preprocessing, orig
 
 
 def _names(classes: Sequence[str] | Path) -> tuple[str, ...]:
-    names = read_text(classes).splitlines() if isinstance(classes, Path) else classes
-    found = tuple(name.strip() for name in names if name.strip())
+    """The names of the logits, without the marks that editors leave around them.
+
+    A blank line between two names may be a class whose name was lost: all after it would be another's.
+    """
+    lines = re.split("\r\n|\r|\n", read_text(classes)) if isinstance(classes, Path) else list(classes)
+    found = [normalize("NFC", "".join(letter for letter in line if letter not in UNSEEN)).strip() for line in lines]
+    while found and not found[-1]:
+        found.pop()
+    where = f"{classes}" if isinstance(classes, Path) else "the list of classes"
+    if isinstance(classes, Path) and found and found[0].startswith(("{", "[")):
+        raise UserError(f"{where} is JSON, and not a name a line", hint="write each class's name on a line of its own")
+    if "" in found:
+        raise UserError(
+            f"{where} has no name in line {found.index('') + 1}",
+            ["all names after it would be those of other logits"],
+            hint="write a name there, or remove the line",
+        )
+    if odd := [name for name in found if any(category(letter) == "Cc" for letter in name)]:
+        raise UserError(f"{where} has a name with control characters: {odd[0]!r}", hint="remove them")
     twice = sorted({name for name in found if found.count(name) > 1}) if len(set(found)) < len(found) else []
     if twice:
         raise UserError("two logits have the same class name", listed(twice), hint="each needs a name of its own")
     if len(found) < 2:
         raise UserError("a classifier has at least two classes", hint="--classes FILE names them, a line each")
-    return found
+    return tuple(found)

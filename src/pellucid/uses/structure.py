@@ -81,18 +81,19 @@ def flowing(
     import torch
 
     from pellucid.images.decode import open_image
-    from pellucid.images.preprocessing import prepare
+    from pellucid.images.preprocessing import at_size, prepare
     from pellucid.networks.flow import flows
     from pellucid.networks.published import published_weights
-    from pellucid.networks.weights import check_conventions, load_weights
+    from pellucid.networks.weights import load_weights
+    from pellucid.runs.start import start_from
 
     made, wanted = _built(net, size=size, **options)
     if weights == "imagenet":
         tensors, record = published_weights(made)
         load_weights(made, tensors, layout=layout)
-        wanted = record.preprocessing
+        wanted = at_size(record.preprocessing, made.size)
     elif weights is not None:
-        check_conventions(made, load_weights(made, Path(weights), layout=layout))
+        wanted = start_from(made, Path(weights), layout=layout).preprocessing
     return flows(made, torch.from_numpy(prepare(open_image(image), wanted, name=str(image)))[None])
 
 

@@ -1,0 +1,57 @@
+"""The verb that makes models of weights that others trained: apart, since its flags are records."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Group, Parameter
+
+from pellucid.training.config import Input
+
+
+def adopt(
+    net: str,
+    /,
+    *,
+    out: Path,
+    weights: str = "imagenet",
+    layout: Literal["auto", "pellucid", "torchvision", "timm", "tf-slim", "keras", "paddle"] = "auto",
+    classes: Path | None = None,
+    size: int | None = None,
+    conventions: Literal["torch", "tensorflow"] | None = None,
+    input: Annotated[Input | None, Parameter(group=Group("Input", sort_key=10), show_default=False)] = None,
+) -> None:
+    """Make a model of weights that others trained: published ones, or a file.
+
+    It carries their classes and preprocessing, and a probe that every load replays, like one that was trained here.
+
+    Parameters
+    ----------
+    net
+        A network of `pellucid models`, or timm/NAME.
+    out
+        The .safetensors to write.
+    weights
+        imagenet, for what torchvision or timm publish, or a file, or a run's folder.
+    layout
+        Whose names the tensors in the file have.
+    classes
+        A file with the name of each logit, a line each; default: as the published weights' record says.
+    size
+        Pixels a side; default: as the record says.
+    conventions
+        torch or tensorflow, as the weights were trained; default: tensorflow where the layout is tf-slim or keras.
+    input
+        How images reach the network, where the record of the weights' source says otherwise, or there is none.
+    """
+    from pellucid.cli.show import aside, say
+    from pellucid.runs.card import read_card
+    from pellucid.uses.adopt import adopt as make
+
+    chosen = conventions or ("tensorflow" if layout in ("tf-slim", "keras") else "torch")
+    options = {} if net.startswith("timm/") or chosen == "torch" else {"conventions": chosen}
+    said = input.model_dump() if input else None
+    path = make(net, out, weights=weights, layout=layout, classes=classes, size=size, input=said, **options)
+    for note in read_card(path).provenance["adopted"]["notes"]:
+        aside().print(f"! {note}")
+    say(f"model   {path}")
+    say(f"`pellucid verify {path}` shows its card")
