@@ -342,6 +342,7 @@ def _measure(name: str, layer: Layer, before: Map, conventions: Conventions) -> 
             if shortcut is not None:
                 more, beside = _measure(f"{name}/shortcut", shortcut, before, conventions)
                 rows += more
+            assert after.channels == beside.channels, "a unit adds maps of another number of channels to its input"
             return rows, replace(_joined([after, beside]), channels=after.channels)
         case Conv(out=int(out), bias=bias, norm=norm):
             kernel = fitting(layer, before)
@@ -372,6 +373,7 @@ def _measure(name: str, layer: Layer, before: Map, conventions: Conventions) -> 
             )
             return [_row(name, "flatten", after)], after
         case Linear(out=int(out)):
+            assert not before.height, "a linear layer takes a vector: flatten the map first"
             after = replace(before, channels=out)
             return [_row(name, "linear", after, (out, before.channels), bias=True)], after
         case Relu() | Dropout() | Probabilities():
