@@ -15,6 +15,8 @@ def split(
     validation: str | None = None,
     test: str | None = None,
     per_class: bool = False,
+    keep_split: Path | None = None,
+    ignore_parts: bool = False,
     how: Literal["manifest", "copy", "link"] = "manifest",
     seed: int = 0,
     source: str = "auto",
@@ -43,6 +45,10 @@ def split(
         How many images to keep for the final measurement.
     per_class
         The counts are for each class.
+    keep_split
+        A manifest or a run folder whose split is extended: its images stay in their parts, new ones are divided.
+    ignore_parts
+        Divide all of data that comes divided anew. Without it, amounts divide its train part alone.
     how
         manifest: a list of files. copy or link: folders of images.
     seed
@@ -88,7 +94,16 @@ def split(
     )
     samples = read_samples(data, asked.data.source)
     check_classes(samples.classes, str(data))
-    parts = divide(samples, train=train, validation=validation, test=test, per_class=per_class, seed=seed)
+    parts = divide(
+        samples,
+        train=train,
+        validation=validation,
+        test=test,
+        per_class=per_class,
+        keep_split=keep_split,
+        ignore_parts=ignore_parts,
+        seed=seed,
+    )
     if how == "manifest":
         write_manifest(parts, out)
     else:

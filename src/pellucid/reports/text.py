@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pellucid.errors import counted
+from pellucid.images.remarks import divided_groups
 from pellucid.images.split import Split
 from pellucid.intervals import Measured
 from pellucid.names import in_a_line
@@ -140,11 +141,12 @@ def split_text(split: Split) -> RenderableType:
     totals = [sum(counts[part].values()) for part in parts]
     for column, total in zip(table.columns, ["all", *totals, sum(totals)], strict=True):
         column.footer = total if isinstance(total, str) else f"{total:,}"
-    groups = {file.group for file in split.files if file.group is not None}
+    groups = split.groups()
+    whole = f"{counted(len(groups), 'group')}, none of them divided"
     return Group(
         Text(f"{counted(len(split.files), 'image')} in {split.root}", style="bold"),
-        Text(f"split {split.rule}, seed {split.seed}", style="dim"),
-        *([Text(f"{counted(len(groups), 'group')}, none of them divided", style="dim")] if groups else []),
+        Text(f"split {split.rule}, seed {split.seed}{f' ({split.method})' if split.method else ''}", style="dim"),
+        *([Text(divided_groups(split) or whole, style="dim")] if groups else []),
         Text(""),
         table,
         *([Text("")] if split.notes else []),

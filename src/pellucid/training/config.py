@@ -28,6 +28,8 @@ class Data(Record):
     validation: str | None = None
     test: str | None = None
     per_class: bool = False  # the counts are for each class
+    keep_split: str | None = None  # a manifest or a run folder, which is extended
+    ignore_parts: bool = False  # all of data that comes divided is divided anew
     skip_unreadable: bool = False
 
 

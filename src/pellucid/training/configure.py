@@ -38,6 +38,8 @@ def configure(
     validation: str | float | None = None,
     test: str | float | None = None,
     per_class: bool | None = None,
+    keep_split: str | Path | None = None,
+    ignore_parts: bool | None = None,
     source: str | None = None,
     label_from: str | None = None,
     map: str | dict[str, str] | None = None,
@@ -108,6 +110,10 @@ def configure(
         How many images to keep for the final measurement.
     per_class
         The counts are for each class.
+    keep_split
+        A run folder or a manifest whose split is extended: its images stay in their parts, new ones are divided.
+    ignore_parts
+        Divide all of data that comes divided anew. Without it, amounts divide its train part alone.
     source
         How DATA is to be read, where looking at it is not enough: class-folders, split-folders, table, file-names.
     label_from
@@ -177,7 +183,8 @@ def configure(
     columns |= {"split_column": split_column, "group_column": group_column, "kind": source}
     columns |= {"labels": _word(labels), "label_from": label_from, "group_from": group_from}
     counts: dict[str, Any] = {"train": _word(train), "validation": _word(validation), "test": _word(test)}
-    counts |= {"per_class": per_class, "skip_unreadable": skip_unreadable}
+    counts |= {"per_class": per_class, "skip_unreadable": skip_unreadable, "ignore_parts": ignore_parts}
+    keeping = _given({"keep_split": _word(keep_split)})
     model = None if model is None else remember(model)
     words = {"model": model, "mode": mode, "weights": weights, "layout": layout, "seed": seed, "runs": _word(runs)}
     places = _given({"until": until, "train_from": train_from, "probe_at": probe_at, "budget": budget})
@@ -186,6 +193,7 @@ def configure(
         **{name: None if word == "none" else word for name, word in places.items()},
         "options": dict(options or {}),
         "data": _given(counts)
+        | {name: None if word == "none" else word for name, word in keeping.items()}
         | {"folder": str(data)}
         | {"source": _given(columns | {"map": None if map is None else parse_map(map)})},
         "input": _joined("input", input, {"size": size}),

@@ -6,10 +6,11 @@ from time import perf_counter
 
 from pellucid.errors import UserError, listed, named
 from pellucid.images.decode import Unreadable
+from pellucid.images.kept import kept_from
 from pellucid.images.pixels import Form, PixelCache, Wanted
 from pellucid.images.preprocessing import Preprocessing
 from pellucid.images.sources import Sample, Samples
-from pellucid.images.split import CAME_DIVIDED, Split
+from pellucid.images.split import CAME_DIVIDED, Split, check_amounts
 from pellucid.runs.events import Event, PixelsReady, Preparing, now
 from pellucid.training.budget import check_decoding
 from pellucid.training.config import Config
@@ -27,9 +28,15 @@ def checked(
     samples: Samples, config: Config, preprocessing: Preprocessing, pixels: PixelCache
 ) -> Generator[Event, None, Readable]:
     """Decode every image once. Unreadable ones stop the training, or are left out by name."""
-    wanted = [
-        Wanted(sample.path, _forms(config, preprocessing, sample.part), preprocessing.resize) for sample in samples
-    ]
+    data, ready = config.data, {sample.part for sample in samples}
+    undecided = {*ready} if data.ignore_parts else set()
+    if "validation" not in ready or data.validation or data.test:
+        undecided.add("train")  # something is carved from it
+
+    def forms(part: str | None) -> tuple[Form, ...]:
+        return _forms(config, preprocessing, None if part in undecided else part)
+
+    wanted = [Wanted(sample.path, forms(sample.part), preprocessing.resize) for sample in samples]
     found, told = yield from _decoded(wanted, pixels, config)
     bad = [one for one in found if isinstance(one, Unreadable)]
     if bad and not config.data.skip_unreadable:
@@ -91,6 +98,21 @@ def _with(samples: Samples, kept: tuple[Sample, ...]) -> Samples:
     return replace(samples, samples=kept)
 
 
+def check_division(samples: Samples, config: Config) -> None:
+    """Raises UserError for amounts that cannot be had, and for a split to be kept that is not there."""
+    data = config.data
+    check_amounts(
+        samples,
+        train=data.train,
+        validation=data.validation,
+        test=data.test,
+        per_class=data.per_class,
+        ignore_parts=data.ignore_parts,
+    )
+    if data.keep_split is not None:
+        kept_from(data.keep_split)
+
+
 def check_one_logit(config: Config, classes: Sequence[str]) -> None:
     if config.learning.one_logit and len(classes) != 2:
         raise UserError(
@@ -103,16 +125,24 @@ def check_one_logit(config: Config, classes: Sequence[str]) -> None:
 def check_counts(parts: Split) -> None:
     counts = parts.counts()["train"]
     if empty := [name for name in parts.classes if not counts.get(name)]:
-        came = parts.rule.startswith(CAME_DIVIDED)
         raise UserError(
             f"the training part has no image of {named(empty)}",
             [f"it has {named([name for name in parts.classes if counts.get(name)])}"],
-            hint="the data came divided like this: put images of each class into its training part"
-            if came
-            else "a larger --train, or another --seed",
+            hint=_how_to_train_on(parts, empty),
         )
     if sum(counts.values()) < 2:
         raise UserError("training needs at least two images", hint="a larger --train")
+
+
+def _how_to_train_on(parts: Split, classes: Sequence[str]) -> str:
+    if parts.rule.startswith(CAME_DIVIDED):
+        hint = "the data came divided like this: put images of each class into its training part"
+        return f"{hint}, or --ignore-parts divides all of it anew"
+    if any(file.group is not None for file in parts.files if file.label in classes):
+        return (
+            "groups stay whole, and these are in other parts: ask for less --test and --validation, or another --seed"
+        )
+    return "a larger --train"
 
 
 def unchanged(

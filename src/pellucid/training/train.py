@@ -37,7 +37,7 @@ from pellucid.training.job import Job, started
 from pellucid.training.loop import fit
 from pellucid.training.machine import Fabric, check_machine, fabric_for, workers_for
 from pellucid.training.probe_at import probed_at
-from pellucid.training.reading import check_counts, check_one_logit, checked, unchanged
+from pellucid.training.reading import check_counts, check_division, check_one_logit, checked, unchanged
 from pellucid.training.resuming import (
     check_settings,
     chosen,
@@ -88,6 +88,7 @@ def train_events(config: Config, *, began: float | None = None) -> Iterator[Even
     pixels = _pixel_cache(config)
     yield Preparing(phase="reading the data", done=0, total=0)
     samples = read_samples(config.data.folder, config.data.source)
+    check_division(samples, config)
     yield from (Noted(time=now(), words=note) for note in samples.notes)
     check_classes(samples.classes, config.data.folder)
     check_one_logit(config, samples.classes)
@@ -112,6 +113,8 @@ def train_events(config: Config, *, began: float | None = None) -> Iterator[Even
         validation=config.data.validation,
         test=config.data.test,
         per_class=config.data.per_class,
+        keep_split=config.data.keep_split,
+        ignore_parts=config.data.ignore_parts,
         seed=config.seed,
         hashes=readable.hashes,
     )

@@ -1,0 +1,119 @@
+"""The record of a split, as data and as a file: which image is in which part, by content, and what decided it."""
+
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from pellucid.errors import UserError, counted, listed
+from pellucid.images.amounts import PARTS, Part
+from pellucid.images.decode import decoding_threads
+from pellucid.names import path_of
+from pellucid.records import Record, read_text, write
+
+THREADS = min(8, os.cpu_count() or 1)
+
+
+class SplitFile(Record):
+    """A file of a split; `path` is below the split's root, with forward slashes."""
+
+    path: str
+    sha256: str
+    label: str
+    group: str | None
+    part: Part
+
+
+class Split(Record):
+    """Which file is in which part, and by which rule. `notes` say what a reader should know of it.
+
+    `method` names what decided which image goes where: "ready" (the data came divided), "by-rank" (in the order of
+    hashes, docs/decisions/0004), or nothing in manifests from before methods had names.
+    """
+
+    root: str
+    rule: str
+    method: str = ""
+    seed: int
+    classes: tuple[str, ...]
+    files: tuple[SplitFile, ...]
+    notes: tuple[str, ...] = ()
+
+    def part(self, name: str) -> tuple[SplitFile, ...]:
+        return tuple(file for file in self.files if file.part == name)
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Images by part, then by class."""
+        found = Counter((file.part, file.label) for file in self.files)
+        return {part: {name: found[part, name] for name in self.classes} for part in PARTS}
+
+    def groups(self) -> dict[str, set[Part]]:
+        """The parts in which each group lies: more than one where it is divided."""
+        found: dict[str, set[Part]] = {}
+        for file in self.files:
+            if file.group is not None:
+                found.setdefault(file.group, set()).add(file.part)
+        return found
+
+    def fingerprint(self) -> str:
+        """sha256 over contents and labels alone: order, names and place of the files do not matter."""
+        lines = sorted(f"{file.sha256} {file.label}" for file in self.files)
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+    def location(self, file: SplitFile) -> Path:
+        return path_of(Path(self.root) / file.path)
+
+
+def write_manifest(parts: Split, path: Path) -> None:
+    """Write the split as JSON, whole or not at all. What is there is replaced: see check_manifest_place."""
+    write(path, parts.to_json())
+
+
+def read_manifest(path: Path) -> Split:
+    """Raises UserError for what is no manifest, or was edited so that it contradicts itself."""
+    parts = Split.from_json(read_text(path), str(path))
+    twice = [name for name, times in Counter(file.path for file in parts.files).items() if times > 1]
+    strange = sorted({file.label for file in parts.files} - set(parts.classes))
+    problems = [f"{name} is listed more than once" for name in twice]
+    problems += [f"class {name!r} is not among its classes" for name in strange]
+    if problems:
+        raise UserError(
+            f"{path} contradicts itself",
+            listed(problems),
+            hint="`pellucid split` writes it anew, or undo what was edited",
+        )
+    return parts
+
+
+def hash_files(paths: Sequence[Path]) -> list[str]:
+    """sha256 of every file's content, in order."""
+    with decoding_threads(THREADS) as pool:
+        return list(pool.map(content_hash, paths))
+
+
+def content_hash(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as cause:
+        raise UserError(f"{path} cannot be read: {cause.strerror}") from cause
+
+
+def check_unchanged(parts: Split, path: Path) -> None:
+    """Raises UserError where a file of the manifest at `path` is gone, or has another content than was noted."""
+    again = f"write it anew: `pellucid split DATA NEW.json --keep-split {path}` leaves all others in their parts"
+    places = [parts.location(file) for file in parts.files]
+    if gone := [str(place) for place in places if not place.is_file()]:
+        raise UserError(
+            f"{path} names {counted(len(gone), 'file')} not to be found",
+            listed(gone),
+            hint=f"put them back into {parts.root}, or {again}",
+        )
+    now = hash_files(places)
+    if changed := [file.path for file, content in zip(parts.files, now, strict=True) if file.sha256 != content]:
+        raise UserError(
+            f"{counted(len(changed), 'file')} of {path} changed after it was written",
+            listed(changed),
+            hint=f"put them back as they were, or {again}",
+        )
