@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from select import select
 from typing import TextIO
 
-from pellucid.errors import UserError
+from pellucid.errors import UserError, of_system
 from pellucid.uses.ahead import PAUSE, Pause
 
 PATIENCE = 0.02  # seconds in which the next line must come, or those that came are answered
@@ -26,11 +26,6 @@ def paths(stream: TextIO | None) -> Iterator[str | Pause]:
     for line in _lines(stream):
         if line is PAUSE:
             yield PAUSE
-        elif b"\0" in line or len(line) > LONGEST:
-            raise UserError(
-                "standard input holds an image or other data, where paths are wanted, one a line",
-                hint="save the image to a file and name that: pellucid predict MODEL FILE",
-            )
         elif line.strip():
             yield os.fsdecode(line.rstrip(b"\r\n"))
 
@@ -47,11 +42,19 @@ def _lines(stream: TextIO) -> Iterator[bytes | Pause]:
     while True:
         if sys.platform == "win32" or not select([number], [], [], PATIENCE)[0]:
             yield PAUSE
-        got = os.read(number, 1 << 16)
+        try:
+            got = os.read(number, 1 << 16)
+        except OSError as cause:
+            raise of_system(cause, "standard input", doing="read") from cause
         if first:
             got, first = got.removeprefix(codecs.BOM_UTF8), False
+        if b"\0" in got or len(left) > LONGEST:
+            raise UserError(
+                "standard input holds an image or other data, where paths are wanted, one a line",
+                hint="save the image to a file and name that: pellucid predict MODEL FILE",
+            )
         *lines, left = (left + got).split(b"\n")
         yield from lines
-        if not got or len(left) > LONGEST:
+        if not got:
             yield left
             return
