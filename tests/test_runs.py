@@ -331,3 +331,105 @@ def test_a_broken_run_hides_no_other(run: RunFolder, capsys: pytest.CaptureFixtu
 def test_no_scratch_file_is_left(trained: RunFolder) -> None:
     assert [path.name for path in trained.path.iterdir() if SCRATCH.fullmatch(path.name)] == []
     assert os.listdir(trained.path.parent) == [trained.path.name]  # noqa: PTH208
+
+
+# What may become the run's evaluation
+
+
+def headline(run: RunFolder) -> tuple[str | None, int]:
+    from pellucid.uses.evaluate import read_evaluation
+
+    kept = read_evaluation(run)
+    return kept.part, kept.n
+
+
+def test_only_a_runs_own_images_in_full_become_its_evaluation(
+    run: RunFolder, trained: RunFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from pellucid.uses.evaluate import evaluate, keep_evaluation
+
+    own, photos = headline(run), str(trained.path.parents[1] / "photos")
+    assert own[0] == "test"
+    page = run.report_path.read_bytes()
+    for given in (["--part", "train"], ["--part", "validation"], [photos], [photos, "--skip-unreadable"]):
+        assert command(["evaluate", str(run.path), *given]) == 0
+        told = capsys.readouterr()
+        assert ("not kept as the run's evaluation" in told.err) == (given[0] == "--part")
+        assert (headline(run), run.report_path.read_bytes()) == (own, page)
+    assert command(["evaluate", str(run.last)]) == 0  # the last weights are not the run's
+    assert "is not the best model of a run" in capsys.readouterr().err
+    assert keep_evaluation(evaluate(run.path).model_copy(update={"model": str(run.last)}))
+    run.evaluation_path.unlink()
+    for same in ([str(run.path), "--part", "test"], [str(run.model)]):
+        assert command(["evaluate", *same]) == 0
+        assert headline(run) == own
+        run.evaluation_path.unlink()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_run_that_may_only_be_read_is_measured_all_the_same(
+    run: RunFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run.path.chmod(0o500)
+    try:
+        assert command(["evaluate", str(run.path)]) == 2
+    finally:
+        run.path.chmod(0o700)
+    told = capsys.readouterr()
+    assert "accuracy" in told.out and "permission is denied" in told.err
+
+
+# The seal
+
+
+CHANGES: dict[str, Any] = {
+    "threshold": 0.7,
+    "sure_from": 0.99,
+    "temperature": 1.00001,
+    "classes": ["smooth", "grainy"],
+    "one_logit": True,
+    "architecture": "small ",
+    "options": {},
+}
+
+
+def edited(path: Path, change: Any) -> None:
+    """The model with its card changed, as somebody could do with an editor of safetensors' header."""
+    content = path.read_bytes()
+    size = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + size])
+    card = json.loads(header["__metadata__"]["pellucid_card"])
+    change(card)
+    header["__metadata__"]["pellucid_card"] = json.dumps(card)
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    path.write_bytes(len(text).to_bytes(8, "little") + text + content[8 + size :])
+
+
+@pytest.mark.parametrize("field", [*CHANGES, "preprocessing"])
+def test_no_edited_field_that_changes_an_answer_is_proved(
+    run: RunFolder, capsys: pytest.CaptureFixture[str], field: str
+) -> None:
+    from pellucid.runs.card import TOLD, Card
+
+    assert {*CHANGES, "preprocessing", *TOLD} == set(Card.model_fields)
+    new = {field: CHANGES.get(field)}
+    if field == "preprocessing":
+        new[field] = {**run.card().preprocessing.model_dump(), "mean": [0.486, 0.456, 0.406]}
+    edited(run.model, lambda card: card.update(new))
+    assert command(["verify", str(run.path)]) == 2
+    told = capsys.readouterr()
+    assert "proved:" not in told.out
+    if field not in ("architecture", "options", "one_logit"):  # the network itself is another, which is told first
+        assert f"{field}: it was changed after the model was saved" in told.err
+
+
+def test_what_is_said_beside_the_answer_may_be_edited_and_old_files_say_what_is_not_proved(
+    run: RunFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    edited(run.model, lambda card: card["provenance"].update(note="from my desk"))
+    assert command(["verify", str(run.path)]) == 0
+    assert "not proved" not in capsys.readouterr().out
+    edited(run.model, lambda card: (card["probe"].pop("sealed"), card.update(threshold=0.7)))
+    assert command(["verify", str(run.path)]) == 0
+    assert "not proved: threshold, sure_from" in capsys.readouterr().out

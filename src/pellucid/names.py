@@ -10,6 +10,8 @@ import os
 import re
 import stat
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -37,6 +39,19 @@ def path_of(name: str | Path) -> Path:
     if BYTE.search(str(name)) and not os.path.lexists(name):
         return Path(BYTE.sub(lambda found: chr(int(found[1], 16)), str(name)))
     return Path(name)
+
+
+@contextmanager
+def textual(path: Path) -> Iterator[str]:
+    """A name of the file at `path` that is text, for libraries that take no other."""
+    if str(path) == shown(str(path)) or sys.platform == "win32":
+        yield str(path)
+        return
+    number = os.open(path, os.O_RDONLY)
+    try:
+        yield f"/dev/fd/{number}"
+    finally:
+        os.close(number)
 
 
 def kind_of(path: Path | str) -> Kind:

@@ -15,6 +15,7 @@ from pellucid.images.pixels import Form, PixelCache, decode
 from pellucid.images.preprocessing import Pixels, Preprocessing, normalise, order
 from pellucid.images.split import SplitFile
 from pellucid.images.workers import Workers
+from pellucid.names import path_of
 
 KEEP = 512 << 20  # bytes: 3,500 crops of 224 pixels, or 2,700 photos of 256
 
@@ -44,7 +45,7 @@ class Images:
         keep: int = KEEP,
     ) -> None:
         number = {name: index for index, name in enumerate(classes)}
-        self.paths = tuple(root / file.path for file in files)
+        self.paths = tuple(path_of(root / file.path) for file in files)
         self.contents = tuple(file.sha256 for file in files)
         self.labels = tuple(number[file.label] for file in files)
         self.preprocessing = preprocessing

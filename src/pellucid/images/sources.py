@@ -27,7 +27,7 @@ from pellucid.images.tables import (
     read_rows,
     why_missing,
 )
-from pellucid.names import kind_of
+from pellucid.names import kind_of, path_of
 
 __all__ = ["PARTS", "Sample", "Samples", "Source", "check_classes", "find_images", "read_samples"]
 
@@ -54,7 +54,7 @@ class _Read:
 def read_samples(data: Path | str, source: Source | None = None) -> Samples:
     """Every labelled image of `data`. Raises UserError for data that is missing, empty or cannot be understood."""
     _check_there(data)
-    root, source = Path(data), source or Source()
+    root, source = path_of(data), source or Source()
     pattern = None if source.group_from is None else _pattern(source.group_from, "group", "--group-from")
     kind = _kind(root, source)
     _check_meant(source, kind)
@@ -98,7 +98,7 @@ def _check_there(data: Path | str) -> None:
     hint = "name a folder of images, or a table of paths and labels"
     if not str(data):
         raise UserError("no data is named: the name is empty", hint=hint)
-    if kind_of(data) == "nothing":
+    if kind_of(path_of(data)) == "nothing":
         raise UserError(f"{data} is not there", hint=hint)
 
 
@@ -371,8 +371,8 @@ def _from_manifest(path: Path) -> tuple[Path, _Read]:
     from pellucid.images.split import read_manifest  # split.py reads samples; only a manifest needs the way back
 
     parts = read_manifest(path)
-    root = Path(parts.root)
-    samples = [Sample(root / file.path, file.label, file.part, file.group) for file in parts.files]
+    root = path_of(parts.root)
+    samples = [Sample(parts.location(file), file.label, file.part, file.group) for file in parts.files]
     if gone := [str(sample.path) for sample in samples if not is_file(sample.path)]:
         raise UserError(f"{path} names {counted(len(gone), 'file')} not to be found", listed(gone))
     return root, _Read(samples)

@@ -19,6 +19,7 @@ from urllib.parse import unquote, urlsplit
 
 from pellucid.errors import UserError, named, nearest
 from pellucid.images.labels import clean
+from pellucid.names import path_of
 
 TABLES = frozenset({".csv", ".tsv", ".parquet", ".xlsx"})
 FORMATS = "tables are .csv, .tsv, .parquet or .xlsx"
@@ -279,7 +280,7 @@ def located(place: Path, text: str) -> Path:
     """
     first = place / text
     for candidate in _candidates(text):
-        path = place / candidate
+        path = path_of(place / candidate)
         if is_file(path):
             return path
     return first

@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from pellucid.errors import UserError, listed
+from pellucid.names import textual
 from pellucid.networks.kinds import AGAIN, FORMATS, SUFFIXES, check_growth, parts_of, recognise
 from pellucid.networks.pickled import NotPlain, arrays_of
 from pellucid.networks.states import State, same, states_in, without
@@ -152,7 +153,8 @@ def _from_parts(path: Path) -> Found:
 
 
 def _from_safetensors(path: Path, notes: list[str]) -> Mapping[str, Any]:  # noqa: ARG001 - as all readers
-    return load_file(path)
+    with textual(path) as place:
+        return load_file(place)
 
 
 class _Unread:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from pellucid.errors import UserError, listed
 from pellucid.images.preprocessing import Input, Preprocessing, averaged
+from pellucid.names import textual
 from pellucid.networks.build import network
 from pellucid.records import write
 from pellucid.runs.card import CARD, Card, read_card, sealed, unreal
@@ -48,7 +49,7 @@ def load_bundle(path: Path) -> Bundle:
     Raises UserError for a file that is missing, damaged or no bundle, and for one that does not reproduce its probe.
     """
     card = read_card(path)
-    with safe_open(path, framework="pt") as file:
+    with textual(path) as place, safe_open(place, framework="pt") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is not a mapping
     net = network(card.architecture, 1 if card.one_logit else len(card.classes), **card.options)
     expected = net.state_dict()

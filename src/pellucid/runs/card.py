@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 
 from pellucid.errors import UserError
 from pellucid.images.preprocessing import Preprocessing
-from pellucid.names import kind_of
+from pellucid.names import kind_of, textual
 from pellucid.records import Record
 
 CARD = "pellucid_card"  # the entry of the file's metadata
@@ -95,7 +95,7 @@ def read_card(path: Path) -> Card:
     if kind_of(path) in ("folder", "other"):
         raise UserError(f"{path} is no file", hint="a model is a run folder or a .safetensors file")
     try:
-        with safe_open(path, framework="numpy") as file:
+        with textual(path) as place, safe_open(place, framework="numpy") as file:
             metadata = file.metadata() or {}
     except FileNotFoundError as cause:
         raise UserError(f"{path} is not there", hint="`pellucid runs` lists what has been trained") from cause

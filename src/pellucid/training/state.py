@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from pellucid.errors import UserError
-from pellucid.names import kind_of
+from pellucid.names import kind_of, textual
 from pellucid.records import Record, write, write_json
 from pellucid.runs.bundle import plain_tensors
 from pellucid.runs.events import Spent
@@ -98,7 +98,7 @@ def _read(run: RunFolder, prefix: str = "") -> tuple[Position, dict[str, Tensor]
     path = run.checkpoint
     hint = f"{DAMAGED}; models beside it can be used as they are"
     try:
-        with safe_open(path, framework="pt") as file:
+        with textual(path) as place, safe_open(place, framework="pt") as file:
             text = (file.metadata() or {}).get("position", "")
             names = [name for name in file.keys() if name.startswith(prefix)]  # noqa: SIM118 - it is not a mapping
             tensors = {name: file.get_tensor(name) for name in names}

@@ -211,7 +211,7 @@ def _own(classifier: Classifier, trained_on: Split | None, part: str | None) -> 
     samples = tuple(
         Sample(trained_on.location(file), file.label, file.part, file.group) for file in trained_on.part(part)
     )
-    return _Chosen(trained_on.root, Path(trained_on.root), part, samples, ())
+    return _Chosen(trained_on.root, path_of(trained_on.root), part, samples, ())
 
 
 def _own_part(split: Split) -> str:
