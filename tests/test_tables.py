@@ -114,7 +114,7 @@ def test_paths_that_lead_nowhere_are_told_with_what_may_be_wrong(path, hint):
 @pytest.mark.parametrize("flag", ["split_column", "group_column"])
 def test_a_column_that_was_named_has_to_be_there(flag):
     said = refused("path,label,part,patient\ni/0.png,cat,train,p1\ni/1.png,dog,test,p2\n", **{flag: "prat"})
-    assert "no column 'prat'" in said and f"--{flag.replace('_', '-')}" in said
+    assert "no column 'prat'" in said and f"--{flag.replace('_', '-')} part" in said
     assert len(read(PLAIN)) == 2  # the usual ones need not be
     # at the command line too
     assert run(["split", "t.csv", "s.json", f"--{flag.replace('_', '-')}", "prat"]) == 2

@@ -216,7 +216,7 @@ def read_text(path: Path, hint: str = "") -> str:
     if kind_of(path) == "other" and not str(path).startswith(PIPES):  # to open it may wait for ever
         raise UserError(f"{path} cannot be read: it is no file but a pipe or a device", hint=hint)
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")  # editors put a mark in front
     except FileNotFoundError as cause:
         raise UserError(f"{path} is not there", hint=hint) from cause
     except UnicodeDecodeError as cause:

@@ -299,10 +299,10 @@ def _check_level(top: Folder) -> None:
     here = top
     while not here.images and len(here.folders) == 1:
         (here,) = here.folders
-    if here is not top and not here.images and len(here.inner) > 1:
+    if here is not top and not here.images and len(here.folders) > 1:
         raise UserError(
             f"{top.path} holds one folder, {top.folders[0].name}: that would be the only class",
-            [f"{here.path} holds {named([inner.name for inner in here.inner])}"],
+            [f"{here.path} holds {named([inner.name for inner in here.folders])}"],
             hint=f"name that instead: {quoted(here.path)}; {FLAG}",
         )
     inner = [frozenset(each.name for each in folder.inner) for folder in top.folders]

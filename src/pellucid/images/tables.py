@@ -96,12 +96,12 @@ def _places(table: Path, header: list[str], columns: Sequence[Column]) -> dict[s
         if number:
             found[column.name] = header.index(column.name)
         elif not column.optional:
-            raise _no_column(table, header, column)
+            raise _no_column(table, header, column, {other.name for other in columns})
     return found
 
 
-def _no_column(table: Path, header: list[str], column: Column) -> UserError:
-    right = nearest(column.name, [name for name in header if name])
+def _no_column(table: Path, header: list[str], column: Column, taken: set[str]) -> UserError:
+    right = nearest(column.name, [name for name in header if name and name not in taken])
     if any(is_file(table.parent / cell) for cell in header if cell):
         hint = f"its first line looks like a row: write a line {column.name},... above it"
     else:
@@ -197,11 +197,11 @@ def _delimiter(file: Iterable[str], names: Sequence[str], usual: str) -> tuple[s
     """What parts the cells, and how many lines come before the heading (`sep=;`, comments, empty ones)."""
     said = usual
     for number, line in enumerate(file):
-        bare = line.strip().strip('"')
+        bare = line.strip("\r\n ").strip('"')
         if found := re.fullmatch(r"sep=(.|\\t)", bare, re.IGNORECASE):
             said = "\t" if found[1] == "\\t" else found[1]
             continue
-        if not bare or bare.startswith("#"):
+        if not bare.strip() or bare.startswith("#"):
             continue
         choices = [said, *DELIMITERS.replace(said, "")]
 

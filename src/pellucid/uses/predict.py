@@ -14,7 +14,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from pellucid.engines.choose import Engine, open_engine
-from pellucid.errors import UserError
+from pellucid.errors import UserError, named
 from pellucid.images.decode import Unreadable, open_image
 from pellucid.images.preprocessing import Input, Preprocessing, prepare
 from pellucid.names import path_of
@@ -110,7 +110,7 @@ class Classifier:
         return [prediction for window in windows(opened, batch) for prediction in _judged(self.engine, window)]
 
     def __repr__(self) -> str:
-        return f"<Classifier {self.model}: {self.card.architecture}, {', '.join(self.classes)}>"
+        return f"<Classifier {self.model}: {self.card.architecture}, {named(self.classes)}>"
 
 
 def load(path: Path | str, *, device: str = "auto", model: Any = None) -> Classifier:
