@@ -139,6 +139,13 @@ def test_the_tutorials_network_in_a_file_goes_through_the_whole_story(
         assert "which is run only when you name it" in capsys.readouterr().err
         assert command([*verb, *code]) == 0
         elsewhere()
+    # The run keeps a copy of the file, for when the other has changed; it is run when it is named as any is.
+    Path("nets/faces.py").write_text(TUTORIAL.replace("120", "12"), encoding="utf-8")
+    assert command(["verify", str(made.path), *code]) == 2
+    told = capsys.readouterr().err
+    assert "faces.py:Net is not the faces.py:Net that was trained" in told and "Net is not defined as it was" in told
+    elsewhere()
+    assert command(["verify", str(made.path), "--model-code", f"{made.path}/faces.py:Net"]) == 0
     assert command(["report", str(made.path)]) == 0
     assert "faces.py:Net" in made.report_path.read_text(encoding="utf-8")
 
@@ -155,7 +162,7 @@ def test_whatever_makes_a_module_is_trained_to_a_model_that_proves_itself(
     there = pl.load(run.model, model=model)
     image = photos / "smooth" / "003.png"
     assert here.predict([image])[0].ranking == there.predict([image])[0].ranking
-    assert pl.evaluate(there).accuracy.n == pl.evaluate(here).accuracy.n == 6
+    assert pl.evaluate(there).accuracy.n == pl.evaluate(here).accuracy.n > 0
 
 
 def test_a_module_is_trained_as_it_comes_and_left_as_it_was(photos: Path, tmp_path: Path) -> None:
@@ -218,6 +225,34 @@ def test_halves_of_a_module_are_cut_where_its_code_can_be_followed() -> None:
         for place in ("stem.1", "classifier", "Logits"):
             cut = halves(net, place)
             assert cut is not None and torch.allclose(cut.rest(cut.frozen(images)), net(images), atol=1e-6)
+
+
+class Odd(nn.Module):
+    """Looks into its layers by hand, in ways that a fold would change; its head has no bias."""
+
+    def __init__(self, classes: int = 2) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU())
+        self.head = nn.Linear(16, classes, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        seen = []
+        for layer in self.body:
+            x = layer(x)
+            if not isinstance(layer, nn.BatchNorm2d):
+                seen.append(x.mean((2, 3)))
+        return self.head(torch.cat(seen, dim=1))
+
+
+def test_a_module_that_looks_into_its_layers_is_not_made_quick_at_the_cost_of_being_wrong(
+    photos: Path, tmp_path: Path
+) -> None:
+    run = pl.train(photos, model=Odd, **QUICK, runs=tmp_path)
+    assert pl.load(run.path).classes == ("grainy", "smooth")
+    with pytest.raises(UserError, match="cannot be solved by itself"):  # without a bias
+        pl.train(photos, model=Odd, mode="probe", size=32, runs=tmp_path)
+    learned = pl.train(photos, model=Odd, mode="probe", **QUICK, runs=tmp_path)
+    assert learned.state() == "finished"
 
 
 def test_dropout_by_hand_is_never_lost_where_features_take_the_place_of_images() -> None:

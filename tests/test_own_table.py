@@ -63,7 +63,7 @@ def test_a_table_is_trained_to_a_model_that_needs_no_code(
     elsewhere()
     card = run.card()
     assert card.architecture == "table/mine" and from_text(card.options["table"]) == MINE
-    assert pl.evaluate(run.path).accuracy.n == 4
+    assert pl.evaluate(run.path).accuracy.n > 0
     assert command(["verify", str(run.path)]) == 0
     assert "table in the file" in capsys.readouterr().out
     last = {"mode": "finetune", "train_from": "unit", "weights": str(run.last)}

@@ -89,6 +89,12 @@ class _RestOfTable(Rest):
         return found
 
 
+def before_head(network: Network) -> Halves | None:
+    """`network` cut before its head, where that can be solved: one layer with a bias, which stands by itself."""
+    heads = network.head_modules()
+    return None if any(getattr(head, "bias", None) is None for head in heads) else halves(network, "Logits")
+
+
 class _UntilClassifier(nn.Module):
     def __init__(self, network: Network) -> None:
         super().__init__()

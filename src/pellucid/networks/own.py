@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from pellucid.architectures.layers import Architecture
 from pellucid.errors import UserError, listed, nearest
+from pellucid.records import write
 
 if TYPE_CHECKING:
     from torch import nn
@@ -135,6 +136,20 @@ def notes_on(net: "nn.Module") -> Iterator[str]:
         )
 
 
+def keep_code(folder: Path, name: str) -> None:
+    """Put a copy of the file that a named network is defined in into `folder`: nothing ever runs it by itself.
+
+    Of what is no file of the user's own (a package that is installed, a prompt) there is no copy.
+    """
+    if not is_own(name) or not named(name).where.partition(":")[0].endswith(".py"):
+        return
+    own = named(name)
+    file = own.spelled.rpartition(":")[0] or _file(own.given)
+    if file:
+        with suppress(OSError):
+            write(folder / Path(file).name, Path(file).expanduser().read_bytes())
+
+
 def short(name: str) -> str:
     """A network's name without where it comes from, for the name of a folder."""
     return name.rpartition(":")[2].partition(" ")[0] if is_own(name) else name.replace("/", "-")
@@ -242,14 +257,18 @@ def _where(model: Any) -> str:
     module, name = thing.__module__, _bare(thing)
     if module.startswith("torch.nn."):
         return f"torch.nn:{name}"
-    if "." not in module:  # a file of its own, or a script
-        try:
-            file = inspect.getsourcefile(thing)
-        except TypeError:
-            file = None
-        if file and file.endswith(".py"):
-            return f"{Path(file).name}:{name}"
-    return f"{module}:{name}"
+    file = _file(model) if "." not in module else None  # of its own, or a script
+    return f"{Path(file).name if file else module}:{name}"
+
+
+def _file(model: Any) -> str | None:
+    """The file that an object is defined in; None for what was written at a prompt."""
+    thing = model if isinstance(model, type | FunctionType) else type(model)
+    try:
+        file = inspect.getsourcefile(thing)
+    except TypeError:
+        return None
+    return file if file and file.endswith(".py") and Path(file).is_file() else None
 
 
 def _imported(spelled: str) -> Any:

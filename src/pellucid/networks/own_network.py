@@ -50,7 +50,7 @@ def own_network(
                 return net
         except UserError as cause:
             why = [cause.problem, *cause.details]
-        hint = "name it as it was when it was trained, or train again"
+        hint = "name it as it was (a run folder keeps a copy of its file), or train again"
         refused.append(UserError(f"{own.where} is not the {name} that was trained", listed(why, 4), hint=hint))
     raise refused[0] if refused else unnamed(name)
 
@@ -186,6 +186,9 @@ class OwnNetwork(WrappedNetwork):
                 f"in training, {self.name} gives {_kind(given)}, and no tensor of logits",
                 hint="let forward return the logits alone, also where self.training is set",
             )
+        state = self.model.state_dict()
+        if odd := [name for name, value in state.items() if not isinstance(value, Tensor)]:
+            raise UserError(f"{odd[0]} of {self.name} is no tensor, and a model file holds nothing else")
         if not any(parameter.requires_grad for parameter in self.model.parameters()):
             raise UserError(
                 f"no weight of {self.name} can be trained: all have requires_grad False",
@@ -357,6 +360,8 @@ def _told(where: str, model: nn.Module, images: Tensor, *, tried: bool = False) 
             works = [size for size in TRIED_SIZES if size != side and _runs(model, size)]
             nearest = sorted(works, key=lambda size: abs(size - side))[:1]
             hint = f"it takes images of {nearest[0]}: --size {nearest[0]}" if nearest else ""
+        if "BFloat16" in str(cause) or "dtype" in str(cause):
+            hint = hint or "--machine.precision float32, where it knows no other numbers"
         hint = hint or f"it is given float32 ({images.shape[0]}, 3, {side}, {side}), and nothing else"
         raise theirs(f"{where} fails{at} on images of {side} x {side} pixels", cause, hint=hint) from cause
 

@@ -10,8 +10,10 @@ import torch
 from torch import fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
+from pellucid.errors import UserError
 from pellucid.networks.build import Network, SameConv, TableNetwork
 from pellucid.networks.halves import followed
+from pellucid.networks.own import is_own
 from pellucid.networks.winograd import Winograd, winograd
 
 # glibc's mallopt: memory above 128 kB is otherwise given back to the system after each layer, and cleared anew for
@@ -19,10 +21,22 @@ from pellucid.networks.winograd import Winograd, winograd
 # MobileNetV2 (benchmarks/training_step.py).
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3
 KEPT = 2**31 - 1  # bytes, the largest that it takes
+SAME_TO = 1e-4  # of the largest logit
 
 
 def quick(net: nn.Module) -> nn.Module:
     """A copy of `net` for evaluation alone: the same numbers to rounding, 1.2 to 2 times as fast on a processor."""
+    copy = _folded(net)
+    if isinstance(net, Network) and is_own(net.name) and not _agree(net, copy):
+        copy = deepcopy(net).eval()  # its code uses its layers in ways of its own
+    for parameter in copy.parameters():
+        parameter.requires_grad_(False)
+    winograd(copy, fixed=True)
+    return copy.to(memory_format=torch.channels_last)
+
+
+def _folded(net: nn.Module) -> nn.Module:
+    """A copy for evaluation whose convolutions do what the norms after them did."""
     copy = deepcopy(net).eval()
     places = Counter(id(module) for _, module in copy.named_modules(remove_duplicate=False))
     for module in list(copy.modules()):
@@ -36,10 +50,20 @@ def quick(net: nn.Module) -> nn.Module:
             for (_, conv), (name, norm) in pairwise(list(module.named_children())):
                 if places[id(conv)] == places[id(norm)] == 1:
                     _fold_pair(module, conv, name, norm)
-    for parameter in copy.parameters():
-        parameter.requires_grad_(False)
-    winograd(copy, fixed=True)
-    return copy.to(memory_format=torch.channels_last)
+    return copy
+
+
+def _agree(net: Network, copy: nn.Module) -> bool:
+    """Whether both say the same of some noise, to rounding."""
+    images = torch.randn(2, 3, net.size, net.size, generator=torch.Generator().manual_seed(0))
+    images = images.to(next(net.parameters()).device)
+    with torch.inference_mode():
+        expected = deepcopy(net).eval()(images)
+        try:
+            made = copy(images)
+        except UserError:  # it looks for what was folded away
+            return False
+        return bool((made - expected).abs().max() <= SAME_TO * max(1.0, float(expected.abs().max())))
 
 
 def quick_to_train(net: nn.Module) -> None:

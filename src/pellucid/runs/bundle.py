@@ -13,6 +13,7 @@ from pellucid.errors import UserError, listed
 from pellucid.images.preprocessing import Input, Preprocessing, averaged
 from pellucid.names import textual
 from pellucid.networks.build import network
+from pellucid.networks.own import is_own
 from pellucid.records import write
 from pellucid.runs.card import CARD, Card, read_card, sealed, unreal
 from pellucid.runs.probe import Logits, replay
@@ -70,7 +71,13 @@ def load_bundle(path: Path) -> Bundle:
         )
     net.load_state_dict(tensors)
     net.eval()
-    replay(card, logits_of(net, card.preprocessing), str(path))
+    try:
+        replay(card, logits_of(net, card.preprocessing), str(path))
+    except UserError as cause:
+        if not is_own(card.architecture):
+            raise
+        hint = "the file was changed, or what its code relies on computes something else by now: another library, say"
+        raise UserError(cause.problem, cause.details, hint=hint) from cause
     return Bundle(card, net, path)
 
 

@@ -13,7 +13,7 @@ from pellucid.errors import UserError
 from pellucid.images.loading import Images
 from pellucid.images.preprocessing import averaged
 from pellucid.networks.build import Network
-from pellucid.networks.halves import halves
+from pellucid.networks.halves import before_head, halves
 from pellucid.networks.quick import quick_to_train
 from pellucid.runs.events import Planned, now
 from pellucid.training.config import Config, seconds_of
@@ -78,7 +78,7 @@ def measure(network: Network, images: Images, config: Config, *, device: torch.d
     """What `config` may come to, on a copy, so that nothing is learned yet."""
     some = torch.stack([images[index][0] for index in range(min(MEASURED, len(images)))])
     copy = deepcopy(network).to(device)
-    cut = halves(copy, "Logits")
+    cut = before_head(copy)
     look = fastest(cut.frozen, some, device=device) if cut else None
     with torch.inference_mode():
         how = look or (lambda given: copy.eval()(given.to(device)))

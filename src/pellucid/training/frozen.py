@@ -13,7 +13,7 @@ from pellucid.images.loading import Images
 from pellucid.images.split import Split
 from pellucid.images.store import cache_folder
 from pellucid.networks.build import Network
-from pellucid.networks.halves import Halves, halves
+from pellucid.networks.halves import Halves, before_head, halves
 from pellucid.runs.events import Event, FeaturesReady, FrozenRecomputed, HeadSolved, Preparing, now
 from pellucid.training.config import Config, bytes_of
 from pellucid.training.features import Extraction, Features, fastest
@@ -30,7 +30,7 @@ VIEWS = 4  # of each training image, where the rest learns in steps and nobody s
 
 def check_solvable(network: Network, config: Config) -> None:
     """Raises UserError where the head is to be solved and does not stand by itself."""
-    if config.learning.optimizer == "solve" and halves(network, "Logits") is None:
+    if config.learning.optimizer == "solve" and before_head(network) is None:
         raise UserError(
             f"the head of {network.name} cannot be solved by itself", hint="--optimizer adamw learns it in steps"
         )
@@ -85,7 +85,7 @@ def solved_start(job: Job, parts: Split) -> Generator[Event, None, Start | None]
     begun_whole = all(name in _head_names(job) for name in job.provenance["weights"].get("left_random", ()))
     if config.weights == "none" or not begun_whole or job.network.head_names or job.fabric.world_size > 1:
         return None
-    cut = halves(job.network, "Logits")
+    cut = before_head(job.network)
     if cut is None:
         return None
     train, validation = yield from features_of(job, parts, cut, views=1, augmentation=None)

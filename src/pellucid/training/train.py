@@ -20,7 +20,7 @@ from pellucid.images.sources import check_classes, read_samples
 from pellucid.images.split import Split, split
 from pellucid.images.store import cache_folder, check_folder
 from pellucid.networks.build import Network, network
-from pellucid.networks.own import is_own, notes_on, remember, short
+from pellucid.networks.own import is_own, keep_code, notes_on, remember, short
 from pellucid.networks.published import default_preprocessing, nobodys, published_weights
 from pellucid.networks.weights import load_weights
 from pellucid.runs.events import Epoch, Event, Failed, Noted, PixelsReady, Planned, Preparing, Started, Stopped, now
@@ -152,6 +152,7 @@ def train_events(config: Config, *, began: float | None = None) -> Iterator[Even
     check_room(Path(config.runs), prepared.network, config, trained=trained, hint="--runs names another place")
     name = f"{_name(config.data.folder)}-{short(config.model)}"
     run = create_run(Path(config.runs), name, config=config.model_dump(), provenance=provenance, split=parts)
+    keep_code(run.path, config.model)
     job = _job(config, run, parts, prepared, fabric, precision, provenance, pixels)
     if plan:
         job = _limited(job, plan, began=began)
