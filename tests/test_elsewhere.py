@@ -20,6 +20,7 @@ import torch
 import pellucid as pl
 from pellucid.errors import UserError
 from pellucid.networks.files import read_tensors
+from pellucid.networks.kinds import TABLE
 from pellucid.uses.parity import compare
 from tests.references.seeded import HERE, SEED, sampled, seeded_image, seeded_weights
 
@@ -237,10 +238,17 @@ def test_a_checkpoint_of_tensorflow_is_read(tmp_path: Path, version: int) -> Non
 
 @pytest.mark.skipif(find_spec("tensorflow") is not None, reason="tensorflow is installed")
 def test_a_checkpoint_without_tensorflow_is_told(tmp_path: Path) -> None:
-    (tmp_path / "model.ckpt.index").touch()
-    with pytest.raises(UserError, match="tensorflow is not installed") as caught:
+    index = tmp_path / "model.ckpt.index"
+    index.write_bytes(bytes(40) + TABLE)
+    old = tmp_path / "old.ckpt"  # one file, as before TensorFlow 0.12
+    old.write_bytes(bytes(40) + TABLE)
+    for place in (tmp_path / "model.ckpt", index, tmp_path / "model.ckpt.data-00000-of-00001", old):
+        with pytest.raises(UserError, match="tensorflow is not installed") as caught:
+            read_tensors(place)
+        assert "tensorflow-cpu" in str(caught.value)
+    index.write_bytes(b"")
+    with pytest.raises(UserError, match="no index of a TensorFlow checkpoint"):
         read_tensors(tmp_path / "model.ckpt")
-    assert "tensorflow-cpu" in str(caught.value)
 
 
 def test_a_library_that_is_not_installed_or_unknown_is_told() -> None:

@@ -60,3 +60,14 @@ def test_random_weights_that_were_asked_for_are_told(photos: Path, tmp_path: Pat
         if event.event == "noted":
             break
     assert told[-1].event == "noted" and "frozen stays at random weights" in told[-1].words
+
+
+def test_a_budget_plans_nothing_that_would_freeze_random_weights(photos: Path, tmp_path: Path) -> None:
+    torch.manual_seed(4)
+    state = pl.network("timm/test_resnet", 2).state_dict()
+    early = tmp_path / "early.pth"
+    torch.save({name: value for name, value in state.items() if "layer4" not in name}, early)
+    chosen: dict[str, Any] = {"model": "timm/test_resnet", "weights": str(early), "until": "layer3", "workers": 0}
+    events = train_events(configure(photos, **chosen, size=32, budget="20s", runs=tmp_path / "runs"))
+    plan = next(event for event in events if event.event == "planned")
+    assert plan.mode == "finetune" and plan.train_from in (None, "layer1", "layer2", "layer3", "layer4")

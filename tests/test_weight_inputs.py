@@ -21,6 +21,7 @@ from pellucid.networks.published import preprocessing_for
 from pellucid.networks.sources.inputs import WANTED
 from pellucid.networks.sources.table import NAMES
 from pellucid.networks.weights import names_elsewhere
+from pellucid.reports.sentences import preprocessing
 from pellucid.runs.bundle import load_bundle
 from pellucid.runs.card import read_card
 from pellucid.runs.run_folder import open_run
@@ -118,6 +119,7 @@ def test_a_model_of_kerass_weights_says_so_and_predicts_so(adopted: Path, tmp_pa
     card = read_card(adopted)
     assert card.preprocessing.channels == "BGR" and card.preprocessing.std == (1 / 255,) * 3
     assert any("blue, green, red" in note for note in card.provenance["adopted"]["notes"])
+    assert "The network sees blue first, then green, then red." in preprocessing(card)
     image = np.random.default_rng(1).integers(0, 256, (32, 32, 3), dtype=np.uint8)
     Image.fromarray(image).save(tmp_path / "a.png")
     resized = np.asarray(Image.fromarray(image).resize((37, 37), Image.Resampling.BILINEAR))[2:34, 2:34]

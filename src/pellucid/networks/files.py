@@ -19,7 +19,7 @@ from torch import Tensor
 
 from pellucid.errors import UserError, listed
 from pellucid.names import textual
-from pellucid.networks.kinds import AGAIN, FORMATS, SUFFIXES, check_growth, parts_of, recognise
+from pellucid.networks.kinds import AGAIN, FORMATS, SUFFIXES, check_growth, check_index, parts_of, recognise
 from pellucid.networks.pickled import NotPlain, arrays_of
 from pellucid.networks.states import State, same, states_in, without
 
@@ -68,6 +68,7 @@ def read_weights(path: Path) -> Found:
         return Found(found.path, found.files, found.states, (f"the weights are {chosen}", *found.notes))
     checkpoint = _checkpoint(path)
     if checkpoint is not None:
+        check_index(Path(f"{checkpoint}.index"))
         return _found(path, sorted(path.parent.glob(f"{checkpoint.name}.[id]*")), _from_tensorflow(checkpoint))
     named = recognise(path)
     if named.kind == "parts":

@@ -14,6 +14,7 @@ from pellucid.errors import UserError, listed
 FORMATS = ".safetensors, .pth, .npz, .h5, .keras, .pdparams or a TensorFlow checkpoint"
 SUFFIXES = (".safetensors", ".pth", ".pt", ".th", ".bin", ".ckpt", ".npz", ".h5", ".hdf5", ".keras", ".pdparams")
 AGAIN = "get it again, or use an unchanged copy"
+LONGEST_LIST = 10**8  # bytes of JSON that are read
 HEAD = 4096  # bytes by which a file is known
 # What a small file may say that it holds. Weights do not shrink a hundredfold; what does was made to fill a memory.
 GROWTH, ALWAYS_FINE = 100, 2**30
@@ -165,9 +166,21 @@ def _begins(text: str) -> str:
     return " ".join(text[:60].split())
 
 
+def check_index(path: Path) -> None:
+    """UserError where the index of a TensorFlow checkpoint is none: it was cut short, or is another's."""
+    try:
+        whole = path.read_bytes().endswith(TABLE)
+    except OSError as cause:
+        raise UserError(f"{path} cannot be read: {cause.strerror}") from cause
+    if not whole:
+        raise UserError(f"{path} is no index of a TensorFlow checkpoint, or it was cut short", hint=AGAIN)
+
+
 def parts_of(path: Path) -> dict[str, str]:
     """The file that holds each tensor, of a list such as model.safetensors.index.json; {} where `path` is none."""
     try:
+        if path.stat().st_size > LONGEST_LIST:
+            return {}
         found = json.loads(path.read_bytes()).get("weight_map")
     except (ValueError, AttributeError, RecursionError, OSError):
         return {}

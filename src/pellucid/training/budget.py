@@ -1,6 +1,6 @@
 """A budget of time: what this machine does in a second is measured, and what to train is chosen to fit."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from time import perf_counter
@@ -127,14 +127,31 @@ def _seconds(work: Any) -> float:
     return min(times)
 
 
-def choose(config: Config, speed: Speed, *, left: float, train: int, validation: int, side: int) -> Plan:
-    """The most that fits into `left` seconds. Raises UserError where nothing does, with what would.
+def choose(
+    config: Config,
+    speed: Speed,
+    *,
+    left: float,
+    train: int,
+    validation: int,
+    side: int,
+    allowed: Callable[[Plan], bool] = lambda _: True,
+) -> Plan:
+    """The most that is `allowed` and fits into `left` seconds. Raises UserError where nothing does, with what would.
 
     Scratch: the highest resolution at which there is time for some epochs. With weights, a probe first and at the
     highest resolution at which it fits; the time that is then left is for fine-tuning, which begins from it: of all
     blocks where there is time for enough epochs, else of the last blocks on as many kept views as fit.
     """
-    candidates = list(_candidates(config, speed, left=left * FULL, train=train, validation=validation, side=side))
+    counts = {"train": train, "validation": validation, "side": side}
+    known = list(_candidates(config, speed, left=left * FULL, **counts))
+    candidates = [plan for plan in known if allowed(plan)]
+    if known and not candidates:
+        raise UserError(
+            f"{config.budget} is not enough to train all that {config.weights} leaves random, and what is frozen must "
+            "be known",
+            hint="a longer --budget, or say --epochs",
+        )
     if not candidates:
         raise UserError(
             f"a budget plans a {config.mode} only where the head can be solved on kept features",

@@ -28,7 +28,7 @@ from pellucid.runs.lock import held
 from pellucid.runs.provenance import gather
 from pellucid.runs.run_folder import DAMAGED, RunFolder, create_run, open_run
 from pellucid.runs.start import start_from
-from pellucid.training.budget import FINISH, choose, measure, most_epochs, planned, told
+from pellucid.training.budget import FINISH, Plan, choose, measure, most_epochs, planned, told
 from pellucid.training.config import Config, bytes_of, seconds_of
 from pellucid.training.configure import configure
 from pellucid.training.frozen import check_solvable, solved_start, with_features
@@ -49,7 +49,7 @@ from pellucid.training.resuming import (
 )
 from pellucid.training.room import check_room
 from pellucid.training.state import Position, load_network, read_position
-from pellucid.training.transfer import check_frozen, freeze
+from pellucid.training.transfer import check_frozen, freeze, frozen_at_random
 
 
 @wraps(configure)
@@ -130,7 +130,6 @@ def train_events(config: Config, *, began: float | None = None) -> Iterator[Even
         config, plan = _planned(config, parts, prepared, pixels, readable.told, fabric.device, began)
         if plan.size != prepared.preprocessing.size:
             prepared = _start_network(config, samples.classes)
-        check_frozen(prepared.network, config, prepared.weights.get("left_random", ()))  # the plan may freeze more
     provenance = gather(device=str(fabric.device), precision=precision) | {
         "asked": asked,
         "seed": config.seed,
@@ -248,7 +247,13 @@ def _planned(
     counts = {"train": len(files), "validation": len(parts.part("validation"))}
     ahead = FINISH + (len(parts.part("test")) or counts["validation"]) * (speed.look + decode)  # the evaluation
     left = began + seconds_of(config.budget or "0") - perf_counter() - ahead
-    plan = choose(config, speed, left=left, side=wanted.size, **counts)
+    left_random = prepared.weights.get("left_random", ())
+
+    def learns(plan: Plan) -> bool:
+        """Whether nothing is frozen that the weights left random."""
+        return not any(frozen_at_random(network, planned(config, plan, side=wanted.size), left_random))
+
+    plan = choose(config, speed, left=left, side=wanted.size, allowed=learns, **counts)
     changed = planned(config, plan, side=wanted.size)
     return changed, told(changed, plan, speed, left=left, ahead=ahead, side=wanted.size)
 

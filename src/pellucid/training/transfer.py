@@ -41,19 +41,22 @@ def _trained(network: Network, config: Config) -> set[int]:
     return {id(part) for part in units(network)}
 
 
-def check_frozen(network: Network, config: Config, left_random: Collection[str]) -> None:
-    """UserError where something is frozen for good that the weights left random, by our names: it would never learn.
-
-    A norm whose statistics are kept is such a thing too: nothing measured them.
-    """
+def frozen_at_random(network: Network, config: Config, left_random: Collection[str]) -> tuple[list[str], list[str]]:
+    """What of `left_random`, by our names, is frozen for good; and statistics of norms that are kept unmeasured."""
     trained = _trained(network, config)
     still = {id(tensor) for unit in units(network) if id(unit) not in trained for tensor in held(unit)}
     norms = [unit for unit in units(network) if isinstance(unit, _BatchNorm)] if config.learning.norms == "kept" else []
     unmeasured = {id(tensor) for norm in norms for tensor in norm.buffers(recurse=False)}
     ours = dict(network.named_parameters()) | dict(network.named_buffers())
     frozen = [name for name in left_random if id(ours[name]) in still]
-    kept = [name for name in left_random if id(ours[name]) in unmeasured]
+    return frozen, [name for name in left_random if id(ours[name]) in unmeasured]
+
+
+def check_frozen(network: Network, config: Config, left_random: Collection[str]) -> None:
+    """UserError where something is frozen for good that the weights left random: it would never learn."""
+    frozen, kept = frozen_at_random(network, config, left_random)
     if frozen:
+        ours = dict(network.named_parameters()) | dict(network.named_buffers())
         first = _home(network, ours[frozen[0]])
         hint = f"--mode finetune --train-from {first} trains them" if first else "--mode finetune trains all"
     elif kept:
