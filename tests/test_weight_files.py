@@ -11,6 +11,7 @@ import tarfile
 import zipfile
 from argparse import Namespace
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -426,6 +427,66 @@ def test_a_state_of_paddles_optimizer_is_told(tmp_path: Path) -> None:
     (tmp_path / "net.pdopt").write_bytes(pickle.dumps({"linear_0.w_0_moment1_0": np.ones((2, 2)), "LR_Scheduler": {}}))
     with pytest.raises(UserError, match="an optimizer's state of Paddle"):
         read_tensors(tmp_path / "net.pdopt")
+
+
+ELSEWHERE = [
+    ("resnet50", "keras"),
+    ("resnet18", "paddle"),
+    ("inception_v3", "paddle"),
+    ("inception_v1", "tf-slim"),
+    ("vgg11", "keras"),
+]
+KINDS = [torch.float32, torch.float16, torch.bool, torch.int64, torch.uint16, torch.complex64]
+
+
+@cache
+def small(name: str, layout: str) -> tuple[Any, dict[str, str]]:
+    size = 224 if name == "vgg11" else None
+    net = pl.network(name, 2, width=0.0625, size=size, conventions="tensorflow" if layout != "paddle" else "torch")
+    return net, names_elsewhere(net, layout)
+
+
+@pytest.mark.filterwarnings("ignore")
+@settings(max_examples=40, deadline=None)
+@given(
+    st.sampled_from(ELSEWHERE),
+    st.lists(
+        st.tuples(st.integers(0, 10**6), st.lists(st.integers(0, 3), max_size=5), st.sampled_from(KINDS)), max_size=6
+    ),
+    st.integers(0, 30),
+)
+def test_tensors_of_any_kind_and_shape_under_known_names_are_refused(
+    which: tuple[str, str], changes: list[tuple[int, list[int], torch.dtype]], kept: int
+) -> None:
+    net, names = small(*which)
+    some = list(names.values())
+    state: dict[str, Any] = {name: torch.ones(1) for name in some[:kept]}
+    for at, shape, kind in changes:
+        state[some[at % len(some)]] = torch.ones(shape).to(kind)
+    before = next(net.parameters()).clone()
+    with pytest.raises(UserError):
+        pl.load_weights(net, state)
+    assert torch.equal(next(net.parameters()), before)
+
+
+names = st.sampled_from(["state_dict", "net", "a", "weights", "model", "0", "ckpt.best"])
+wrappers = st.sampled_from(["module.", "model.", "_orig_mod.", "backbone.", "encoder.", "net.", "x1."])
+beside = st.sampled_from(
+    [{"epoch": 3}, {"n_averaged": torch.tensor(2)}, {"optimizer": ADAM}, {"args": None, "best": torch.tensor(0.5)}]
+)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(names, max_size=4), st.lists(wrappers, max_size=3), st.lists(beside, max_size=3))
+def test_however_deep_and_however_wrapped_the_same_weights_are_found(
+    theirs: dict[str, Tensor], deep: list[str], before: list[str], more: list[dict[str, Any]]
+) -> None:
+    content: dict[str, Any] = named("".join(before), theirs)
+    for name in deep:
+        content = {name: content}
+        for one in more:
+            content = {**one, **content}
+    loaded(content, theirs)
 
 
 # ---- damaged, or made to do harm

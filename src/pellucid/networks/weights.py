@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from pellucid.errors import UserError, counted, listed
-from pellucid.networks.build import Network, TableNetwork, held, units
+from pellucid.networks.build import TIMM, Network, TableNetwork, held, units
 from pellucid.networks.files import read_weights, several
 from pellucid.networks.sources.common import Twice
 from pellucid.networks.sources.table import HEADS, NAMES, arranged, partners_of
@@ -79,7 +79,7 @@ def load_weights(
         raise UserError(
             f"{where} holds more than {net.name} has: {surplus[0]}",
             [f"{len(surplus)} of its {len(fit.tensors)} tensors have no place here"],
-            hint="is it a deeper network's? --until END_POINT takes only what comes before",
+            hint="is it a deeper network's? `pellucid train` with --until END_POINT takes only what comes before",
         )
     made = {
         ours: _as_weight(where, fit.place + theirs, fit.tensors[theirs], state[ours])
@@ -191,7 +191,7 @@ def _wanted(net: Network, state: Mapping[str, Tensor], *, until: str | None, hea
 def _layouts(net: Network) -> tuple[str, ...]:
     if isinstance(net, TableNetwork):
         return ("pellucid", *NAMES.get(net.family, ()))
-    return ("timm", "pellucid")
+    return ("timm" if net.name.startswith(TIMM) else "its code", "pellucid")
 
 
 def _known_layout(net: Network, layout: str) -> str:
@@ -328,13 +328,13 @@ def _no_partner(where: str, fit: _Fit) -> UserError:
             return UserError(
                 f"{where} is for {len(fit.tensors[theirs])} classes, and {fit.net.name} is built for {fit.net.classes}",
                 [problem],
-                hint="name as many classes as it has; without its last layer it is whole up to PreLogits",
+                hint="name as many classes as it has; `pellucid train` takes all but its last layer",
             )
     reached = _reached(fit.net, fit.partners, misfits)
     return UserError(
         what,
         listed([problem, *([f"and {len(misfits) - 1} more like it"] if len(misfits) > 1 else [])]),
-        hint=f"the file is whole up to {reached}: --until {reached} takes it"
+        hint=f"the file is whole up to {reached}: `pellucid train` takes it with --until {reached}"
         if reached
         else "is it another network's?",
     )
