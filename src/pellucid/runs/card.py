@@ -114,7 +114,7 @@ def read_card(path: Path) -> Card:
 def card_in(path: Path) -> Card | None:
     """The card in a file of weights; None where it has none, or is of another format."""
     try:
-        with safe_open(path, framework="numpy") as file:
+        with textual(path) as place, safe_open(place, framework="numpy") as file:
             metadata = file.metadata() or {}
     except (SafetensorError, OSError):
         return None
