@@ -75,6 +75,7 @@ def split(
     from rich.text import Text
 
     from pellucid.cli.show import say
+    from pellucid.images.placing import check_place
     from pellucid.images.sources import check_classes, read_samples
     from pellucid.images.split import place, write_manifest
     from pellucid.images.split import split as divide
@@ -94,6 +95,7 @@ def split(
     )
     samples = read_samples(data, asked.data.source)
     check_classes(samples.classes, str(data))
+    check_place(out, how, samples)
     parts = divide(
         samples,
         train=train,

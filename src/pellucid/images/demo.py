@@ -9,8 +9,6 @@ of a scene, stay on one side of a split.
 """
 
 import csv
-import secrets
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from importlib.util import find_spec
 from io import BytesIO, StringIO
@@ -23,6 +21,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from pellucid.errors import UserError, listed
+from pellucid.images.scratch import new_folder
 from pellucid.records import write
 
 Values = npt.NDArray[np.float32]  # (height, width, 3), 0 to 255
@@ -84,17 +83,14 @@ def build_demo(
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise UserError(f"{folder} holds something else already", hint="name a folder that is not there yet")
     photographs = _locate()
-    scratch = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
     try:
-        (scratch / "tiles").mkdir(parents=True)
-        labelled = list(_all_tiles(photographs, seed, tiles // (2 * len(photographs)), progress))
-        write(scratch / TABLE, _write_tiles(scratch, labelled, np.random.default_rng(seed)))
-        write(scratch / "ABOUT.txt", about)
-        scratch.rename(folder)
+        with new_folder(folder, holds=("tiles", TABLE, "ABOUT.txt")) as scratch:
+            (scratch / "tiles").mkdir()
+            labelled = list(_all_tiles(photographs, seed, tiles // (2 * len(photographs)), progress))
+            write(scratch / TABLE, _write_tiles(scratch, labelled, np.random.default_rng(seed)))
+            write(scratch / "ABOUT.txt", about)
     except OSError as cause:
         raise UserError(f"{folder} cannot be written: {cause.strerror}", hint="name another folder") from cause
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
     return folder / TABLE
 
 

@@ -15,6 +15,7 @@ from pellucid.errors import UserError, counted, listed, named
 from pellucid.images.folders import Folder, find_images, left_out_words, look_through
 from pellucid.images.labels import check_classes, clean, settle
 from pellucid.images.layout import PARTS, class_folders, quoted, recognised, split_folders, understand
+from pellucid.images.manifest import check_unchanged, read_manifest
 from pellucid.images.samples import Kind, Sample, Samples, Source
 from pellucid.images.tables import (
     FORMATS,
@@ -368,14 +369,10 @@ def _once(table: Path, rows: Sequence[tuple[int, Sample]], source: Source) -> tu
 
 
 def _from_manifest(path: Path) -> tuple[Path, _Read]:
-    from pellucid.images.split import read_manifest  # split.py reads samples; only a manifest needs the way back
-
     parts = read_manifest(path)
-    root = path_of(parts.root)
+    check_unchanged(parts, path)
     samples = [Sample(parts.location(file), file.label, file.part, file.group) for file in parts.files]
-    if gone := [str(sample.path) for sample in samples if not is_file(sample.path)]:
-        raise UserError(f"{path} names {counted(len(gone), 'file')} not to be found", listed(gone))
-    return root, _Read(samples)
+    return path_of(parts.root), _Read(samples)
 
 
 def _grouped(samples: Iterable[Sample], root: Path, pattern: re.Pattern[str]) -> list[Sample]:

@@ -2,18 +2,16 @@
 
 import hashlib
 import os
-import secrets
-import shutil
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 from pellucid.errors import UserError, counted, listed
 from pellucid.images.amounts import PARTS, REST, Amount, Part, Targets, parse, targets
 from pellucid.images.kept import kept_from
 from pellucid.images.manifest import Split, SplitFile, content_hash, hash_files, read_manifest, write_manifest
+from pellucid.images.placing import place
 from pellucid.images.remarks import of_classes, of_leaks, of_twins
 from pellucid.images.sources import Sample, Samples
 from pellucid.names import shown
@@ -295,35 +293,3 @@ def _gain(unit: _Unit, need: Counter[str]) -> int:
 
 def _path(sample: Sample, samples: Samples) -> str:
     return shown(Path(os.path.relpath(sample.path, samples.root)).as_posix())
-
-
-def place(parts: Split, out: Path, how: Literal["copy", "link"]) -> None:
-    """Lay the files out as OUT/train/CLASS/NAME and so on. `out` must not hold anything; it appears whole or not."""
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"{out} is not empty", hint="name a new folder")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    scratch = out.with_name(f".{out.name}.{secrets.token_hex(4)}")
-    taken: set[str] = set()
-    try:
-        for file in parts.files:
-            target = scratch / _unused(f"{file.part}/{file.label}/{Path(file.path).name}", taken, file.sha256)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            if how == "copy":
-                shutil.copyfile(parts.location(file), target)
-            else:
-                target.symlink_to(parts.location(file).resolve())
-        if out.exists():
-            out.rmdir()
-        scratch.rename(out)
-    except BaseException:
-        shutil.rmtree(scratch, ignore_errors=True)
-        raise
-
-
-def _unused(name: str, taken: set[str], sha256: str) -> str:
-    """Files of one name from two folders both keep it, the later with its content's hash."""
-    if name in taken:
-        path = Path(name)
-        name = path.with_name(f"{path.stem}-{sha256[:12]}-{len(taken)}{path.suffix}").as_posix()
-    taken.add(name)
-    return name
