@@ -50,7 +50,7 @@ def ours(name, batch, size, precision):
     import pellucid as pl
     from pellucid.networks.quick import keep_memory, quick_to_train
     from pellucid.training.config import Learning
-    from pellucid.training.loop import make_optimizer
+    from pellucid.training.stepping import make_optimizer
 
     keep_memory()
     fabric = Fabric(accelerator="cpu", precision="bf16-mixed" if precision == "bfloat16" else "32-true")

@@ -26,7 +26,7 @@ from pellucid.runs.run_folder import RunFolder
 from pellucid.training.config import Config, bytes_of
 from pellucid.training.configure import configure
 from pellucid.training.interruption import Interruption
-from pellucid.training.paired import Paired, compared, note_tuned, write_paired
+from pellucid.training.paired import CHANCE, Paired, chance_of, compared, note_tuned, write_paired
 from pellucid.training.solve import solve_head
 from pellucid.training.train import resume_events, train_events
 from tests.pictures import make_classes
@@ -417,6 +417,51 @@ def test_the_paired_test_is_mcnemars_exact_one(tmp_path: Path, probe: str, tuned
     assert found.worth == (chance < 0.05)
 
 
+def test_without_a_difference_fine_tuning_is_hardly_ever_called_worth_it() -> None:
+    """The best of twelve epochs, none of which is better than the probe, on the images that choose it."""
+    random, claimed, at_once = np.random.default_rng(0), 0, 0
+    for _ in range(600):
+        probe, *tuned = random.random((13, 150)) < 0.8
+        best = max(tuned, key=lambda right: int(right.sum()))
+        gained, lost = int((best & ~probe).sum()), int((probe & ~best).sum())
+        claimed += gained > lost and chance_of(gained, lost, epochs=12) < CHANCE
+        at_once += gained > lost and chance_of(gained, lost) < CHANCE
+    assert claimed <= 0.05 * 600 < at_once
+
+
+def told_of(probe: str, tuned: str, *, kept: int, epochs: int, place: Path) -> str:
+    run = RunFolder(place)
+    write_paired(run, Paired(probe=tuple(one == "1" for one in probe), tuned=()))
+    note_tuned(run, [one == "1" for one in tuned])
+    found = compared(run, kept=kept, epochs=epochs)
+    assert found is not None
+    return transfer_words(found)
+
+
+def test_what_fine_tuning_added_is_said_of_the_kept_model_alone(tmp_path: Path) -> None:
+    probe, tuned = "0" * 12 + "1" * 8, "1" * 20
+    once = told_of(probe, tuned, kept=1, epochs=1, place=tmp_path)
+    assert once.startswith("fine-tuning was worth it: probe 40.0 %") and "exploratory" not in once
+    several = told_of(probe, tuned, kept=2, epochs=5, place=tmp_path)
+    assert several.startswith("fine-tuning seems worth it") and "p = 0.0024" in several  # 5 times 2 / 2^12
+    assert several.endswith("exploratory, since these images also chose epoch 2 of 5, and p is for all of them)")
+    assert told_of(probe, tuned, kept=0, epochs=3, place=tmp_path) == (
+        "fine-tuning did not help, and the probe is kept: none of 3 epochs was better than its "
+        "40.0 % [21.9, 61.3] n = 20"
+    )
+
+
+def test_the_model_that_was_kept_is_compared_and_no_other(photos: Path, weights: Path, tmp_path: Path) -> None:
+    """A rate at which every epoch makes it worse: the probe stays best by its loss, whatever epochs are right about."""
+    settings = {"mode": "finetune", "weights": str(weights), "epochs": 2, "learning": {"best_by": "loss"}}
+    run = pl.train(photos, **QUICK, **settings, rate=0.5, optimizer="sgd", runs=tmp_path)
+    (told,) = (event for event in run.events() if event.event == "compared")
+    (ended,) = (event for event in run.events() if event.event == "stopped")
+    assert (told.kept, told.epochs) == (ended.best_epoch, 2) and run.card().provenance["epoch"] == told.kept
+    kept = [event for event in run.events() if event.event == "validated" and event.epoch == told.kept]
+    assert told.tuned == kept[0].accuracy
+
+
 def test_heads_at_every_end_point_tell_where_the_answer_is(photos: Path, weights: Path, tmp_path: Path) -> None:
     settings = {"mode": "probe", "weights": str(weights), "runs": tmp_path}
     run = pl.train(photos, **QUICK, **settings, probe_at="all")
@@ -467,7 +512,7 @@ def test_the_report_and_the_terminal_say_what_features_gave(
         "features at PreLogits of",
         "head solved in",
         "a head at conv5 (",
-        "what fine-tuning added may be",
+        "fine-tuning did not help, and the probe is kept",
     ):
         assert sentence in told
         assert f"<li>{sentence[0].upper()}{sentence[1:]}" in page

@@ -71,11 +71,21 @@ def _features(event: FeaturesReady) -> str:
 
 
 def _compared(event: Compared) -> str:
-    """What fine-tuning was worth."""
+    """What fine-tuning was worth, in the model that is kept."""
+    if not event.kept:
+        among = "the epoch" if event.epochs == 1 else f"none of {event.epochs} epochs"
+        better = "was not better" if event.epochs == 1 else "was better"
+        return f"fine-tuning did not help, and the probe is kept: {among} {better} than its {event.probe}"
     figures = f"probe {event.probe}, fine-tuned {event.tuned}"
     counts = f"{counted(event.gained, 'image')} gained, {event.lost} lost, p = {event.chance:.2g}"
+    explored = event.epochs != 1
+    if explored:
+        which = f"epoch {event.kept} of {event.epochs}, and p is for all of them" if event.epochs else "the epoch"
+        counts += f"; exploratory, since these images also chose {which}"
     if event.worth:
-        return f"fine-tuning was worth it: {figures} ({counts})"
-    if event.lost > event.gained:
-        return f"fine-tuning did not help, and the probe is kept: {figures} ({counts})"
-    return f"what fine-tuning added may be chance; the probe takes a fraction of the time: {figures} ({counts})"
+        verdict = "fine-tuning seems worth it" if explored else "fine-tuning was worth it"
+    elif event.lost > event.gained:
+        verdict = "fine-tuning was right less often than the probe"
+    else:
+        verdict = "what fine-tuning added may be chance; the probe takes a fraction of the time"
+    return f"{verdict}: {figures} ({counts})"

@@ -176,8 +176,10 @@ class ProbedAt(Record):
 class Compared(Record):
     """What fine-tuning added over a probe (the head solved on frozen features), on the same validation images.
 
-    `gained` images only the fine-tuned network has right, `lost` only the probe; `chance`: how likely a difference of
-    this size is where there is none (McNemar's exact test); `worth`: fine-tuning was better, and not by chance.
+    The model that is `kept`, by its epoch (0: the probe itself), which those images chose among so many `epochs`.
+    `gained` images only that model has right, `lost` only the probe; `chance`: how likely a difference of this size is
+    where there is none (McNemar's exact test, times the epochs); `worth`: fine-tuning was better, and not by chance.
+    Older runs do not say how many epochs there were (0).
     """
 
     event: Literal["compared"] = "compared"
@@ -188,6 +190,8 @@ class Compared(Record):
     lost: int
     chance: float
     worth: bool
+    kept: int = 1
+    epochs: int = 0
 
 
 class Validated(Record):

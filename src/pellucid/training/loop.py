@@ -8,21 +8,16 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
-from torch.optim import SGD, AdamW, Optimizer
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from pellucid.errors import UserError
-from pellucid.images.augmentation import mix
 from pellucid.images.loading import Loader, epoch_order
-from pellucid.images.preprocessing import averaged
+from pellucid.images.preprocessing import Input
 from pellucid.intervals import Measured, wilson
-from pellucid.networks.build import Network
-from pellucid.networks.halves import halves
-from pellucid.networks.quick import quick_to_train
 from pellucid.runs import probe
 from pellucid.runs.bundle import logits_of, save_bundle
 from pellucid.runs.card import FORMAT, Card, Result, probabilities
 from pellucid.runs.events import Epoch, Event, Failed, HeadSolved, Progress, Saved, Stopped, Validated, now
+from pellucid.runs.probe import Logits
 from pellucid.training.calibration import fit_temperature, sure_from
 from pellucid.training.config import Learning
 from pellucid.training.features import Features
@@ -34,7 +29,7 @@ from pellucid.training.paired import compared, note_tuned
 from pellucid.training.schedule import rate_at
 from pellucid.training.solve import put_head
 from pellucid.training.state import Best, Position, Sums, load_checkpoint, save_checkpoint
-from pellucid.training.transfer import parameter_groups
+from pellucid.training.stepping import Stepping
 
 
 def fit(job: Job, *, resume: bool = False, start: Start | None = None) -> Iterator[Event]:
@@ -60,18 +55,7 @@ class _Trainer:
     def __init__(self, job: Job) -> None:
         self.job = job
         learning = job.config.learning
-        optimizer = make_optimizer(job.network, learning)
-        stepping = job.halves.rest if job.halves else job.network  # the rest is what comes after the features
-        quick_to_train(stepping)
-        self.network, self.optimizer = job.fabric.setup(stepping, optimizer)
-        self.network.mark_forward_method("with_heads")
-        self.average = (
-            AveragedModel(job.network, multi_avg_fn=get_ema_multi_avg_fn(learning.ema), use_buffers=True)
-            if learning.ema
-            else None
-        )
-        counts = np.bincount(job.train_labels, minlength=len(job.classes))
-        self.objective = objective(learning, counts.tolist())
+        self.stepping = Stepping(job)
         # Batch norm cannot learn from a single image, so one that would be left over sits this epoch out.
         self.images = len(job.train) - (len(job.train) % learning.batch == 1)
         self.batches = -(-self.images // learning.batch)
@@ -82,6 +66,7 @@ class _Trainer:
             else Loader(images, batch=learning.batch, workers=job.workers)
             for images in (job.train, job.validation)
         )
+        counts = np.bincount(job.train_labels, minlength=len(job.classes))
         self.draw_weights = (1 / counts[job.train_labels]).tolist() if learning.balanced_sampling else None
         self.position = Position()
         self.pace = Pace(job.deadline)
@@ -96,7 +81,10 @@ class _Trainer:
 
     def restore(self) -> None:
         self.position = load_checkpoint(
-            self.job.run, network=self.job.network, optimizer=self.optimizer.optimizer, average=self.average
+            self.job.run,
+            network=self.job.network,
+            optimizer=self.stepping.optimizer.optimizer,
+            average=self.stepping.average,
         )
 
     def run(self, interruption: Interruption) -> Iterator[Event]:
@@ -132,9 +120,10 @@ class _Trainer:
                 except Interrupted:
                     yield from self.interrupted()
                     return
-        self.save_bundle(self.job.run.last, self.evaluated(), (), 1.0, None)
+        self.save_bundle(self.job.run.last, self.stepping.evaluated(), (), 1.0, None)
         yield self.saved(self.job.run.last.name, "last")
-        if found := compared(self.job.run):
+        best = self.position.best
+        if best and (found := compared(self.job.run, kept=best.epoch, epochs=self.position.epoch)):
             yield found
         yield self.stopped(why)
 
@@ -179,7 +168,7 @@ class _Trainer:
             yield self.save_best(Best(epoch=1, value=0.0, loss=0.0), (), None)
         self.move(ended=True)
         self.checkpoint()
-        self.save_bundle(job.run.last, self.evaluated(), (), 1.0, None)
+        self.save_bundle(job.run.last, self.stepping.evaluated(), (), 1.0, None)
         yield self.saved(job.run.last.name, "last")
         yield self.stopped("finished")
 
@@ -191,7 +180,7 @@ class _Trainer:
         rest = order[self.position.batch * learning.batch : self.images]
         job.train.show(epoch=epoch, order=rest.tolist())
         asked = perf_counter()
-        for batch, (images, labels, _) in enumerate(self.train, start=self.position.batch):
+        for batch, (images, labels) in enumerate(self.stepping.batches(self.train), start=self.position.batch):
             got = perf_counter()
             loss, right = self.step(batch, images, labels)
             done = perf_counter()
@@ -217,38 +206,27 @@ class _Trainer:
 
     def step(self, batch: int, images: Tensor, labels: Tensor) -> tuple[float, int]:
         """One batch forward and back, and the optimiser's step where a whole step is full: (loss, images right)."""
-        job, learning, position = self.job, self.job.config.learning, self.position
-        images, labels = images.to(job.fabric.device), labels.to(job.fabric.device)
-        seed = int(np.random.SeedSequence((job.config.seed, position.epoch, batch)).generate_state(1)[0])
-        torch.manual_seed(seed)  # dropout
-        mixed, targets = mix(images, labels, job.config.augmentation, classes=len(job.classes), seed=seed)
+        learning, position = self.job.config.learning, self.position
+        seed = int(np.random.SeedSequence((self.job.config.seed, position.epoch, batch)).generate_state(1)[0])
         window = min(learning.accumulate, self.batches - batch // learning.accumulate * learning.accumulate)
-        full = self.at_whole_step(batch)
-        with job.fabric.no_backward_sync(self.network, enabled=not full):
-            logits, *heads = self.network.with_heads(_laid_out(mixed))
-            loss = self.objective(logits.float(), targets)
-            for head in heads:
-                loss = loss + learning.auxiliary_weight * self.objective(head.float(), targets)
-            job.fabric.backward(loss / window)
-        value = loss.item()
-        if not np.isfinite(value):
-            raise UserError(
-                f"the loss became {value} in epoch {position.epoch + 1}, batch {batch + 1}",
-                hint="a lower --rate or --learning.clip 1.0 usually helps; the best model so far is kept",
-            )
-        if full:
+        loss, right = self.stepping.learn(images, labels, seed=seed, window=window)
+        if not np.isfinite(loss):
+            raise self.diverged(f"the loss became {loss} in epoch {position.epoch + 1}, batch {batch + 1}")
+        if self.at_whole_step(batch):
             rate = rate_at(self.schedule, step=position.step, steps_per_epoch=self.steps)
-            for group in self.optimizer.param_groups:
-                group["lr"] = rate * group["share"]
-            if learning.clip:
-                job.fabric.clip_gradients(self.network, self.optimizer, max_norm=learning.clip)
-            self.optimizer.step()
-            self.optimizer.zero_grad(set_to_none=True)
-            if self.average is not None:
-                self.average.update_parameters(job.network)
+            if not np.isfinite(rate):
+                raise self.diverged(f"the rate became {rate} in epoch {position.epoch + 1}: its schedule has no bounds")
+            self.stepping.step(rate)
             self.move(step=position.step + 1)
-        truth = targets.argmax(dim=1) if targets.ndim == 2 else targets
-        return value, int((choose(logits, one_logit=learning.one_logit) == truth).sum())
+        return loss, right
+
+    def diverged(self, problem: str) -> UserError:
+        """The error for numbers that have grown beyond what can be computed with, and what there is in spite of it."""
+        best, model = self.position.best, self.job.run.model
+        kept = "; there is no model yet"
+        if best is not None:
+            kept = f"; {model} has the weights of epoch {best.epoch}" if best.epoch else f"; {model} is the probe"
+        return UserError(problem, hint=f"train anew: a lower --rate or --learning.clip 1.0 usually helps{kept}")
 
     @property
     def schedule(self) -> Learning:
@@ -275,23 +253,17 @@ class _Trainer:
     def validate(self) -> Iterator[Event]:
         """Measure the weights (their moving average, with ema) on the validation part; keep them if they are best."""
         job, learning, began = self.job, self.job.config.learning, perf_counter()
-        network = self.measured()
+        network = self.stepping.measured()
         gathered: list[tuple[Tensor, Tensor]] = []
-        network.eval()
         total = -(-len(job.validation) // learning.batch)
-        for batch, (images, labels, _) in enumerate(self.validation, start=1):
-            with torch.inference_mode(), job.fabric.autocast():
-                given = _laid_out(images.to(job.fabric.device))
-                logits = network(given) if job.halves else averaged(network, given, job.preprocessing)
-            gathered.append((logits.float().cpu(), labels.cpu()))
+        for batch, (images, labels) in enumerate(self.stepping.batches(self.validation), start=1):
+            gathered.append((self.stepping.logits(network, images).cpu(), labels.cpu()))
             yield self.progress("validation", batch, total, 0.0)
         logits, labels = (torch.cat(column) for column in zip(*gathered, strict=True))
         best, accuracy = self.judge(logits, labels)
         seconds = perf_counter() - began
         self.pace.validation(seconds)
         self.spend(validating=seconds)
-        if self.position.epoch:
-            note_tuned(job.run, (choose(logits, one_logit=learning.one_logit) == labels).tolist())
         yield from self.judged(best, accuracy, logits, labels, seconds=seconds)
 
     def judged(
@@ -312,13 +284,22 @@ class _Trainer:
             seconds_left=self.seconds_left(),
         )
         if better:
+            if best.epoch:
+                right = choose(logits, one_logit=self.job.config.learning.one_logit) == labels
+                note_tuned(self.job.run, right.tolist())
             result = Result(part="validation", measure="accuracy", **accuracy.model_dump())
             yield self.save_best(best, (result,), (logits.numpy(), labels.numpy()))
 
     def judge(self, logits: Tensor, labels: Tensor) -> tuple[Best, Measured]:
-        """The value by which weights are chosen, with plain loss (no smoothing, no class weights) and accuracy."""
+        """The value by which weights are chosen, with plain loss (no smoothing, no class weights) and accuracy.
+
+        Raises UserError where the network gives no numbers: such weights are never the best, nor do they recover.
+        """
         learning = self.job.config.learning
         loss = float(objective(Learning(one_logit=learning.one_logit), ())(logits, labels))
+        if not (torch.isfinite(logits).all() and np.isfinite(loss)):
+            where = f"after epoch {self.position.epoch}"
+            raise self.diverged(f"what the network says of the validation images {where} is no number")
         right = (choose(logits, one_logit=learning.one_logit) == labels).numpy()
         recalls = [right[labels.numpy() == index].mean() for index in np.unique(labels.numpy())]
         value = {"accuracy": right.mean(), "balanced_accuracy": np.mean(recalls), "loss": loss}[learning.best_by]
@@ -339,7 +320,7 @@ class _Trainer:
             temperature = fit_temperature(logits, labels, one_logit=one_logit)
             shares = probabilities(logits, temperature=temperature, one_logit=one_logit)
             sure = sure_from(shares.max(axis=1), shares.argmax(axis=1) == labels)
-        self.save_bundle(self.job.run.model, self.evaluated(), results, temperature, sure)
+        self.save_bundle(self.job.run.model, self.stepping.evaluated(), results, temperature, sure)
         self.move(best=best)
         return self.saved(self.job.run.model.name, why)
 
@@ -360,7 +341,7 @@ class _Trainer:
             provenance=job.provenance | {"epoch": self.position.epoch, "saved": now()},
             results=results,
             probe=probe.take(
-                logits_of(network, job.preprocessing),
+                self.proved(logits_of(network, job.preprocessing)),
                 classes=job.classes,
                 one_logit=one_logit,
                 preprocessing=job.preprocessing,
@@ -371,25 +352,22 @@ class _Trainer:
             save_bundle(path, network, card)
         self.spend(saving=perf_counter() - began)
 
-    def measured(self) -> nn.Module:
-        """What computes the logits of a validation batch."""
-        if self.job.halves is None:
-            return self.evaluated()
-        if self.average is None:
-            return self.job.halves.rest
-        cut = halves(self.average.module, self.job.train_from)
-        assert cut is not None  # as the network was
-        return cut.rest
+    def proved(self, logits: Logits) -> Logits:
+        """`logits`, refused where they are no numbers: the model could not be opened again."""
 
-    def evaluated(self) -> nn.Module:
-        """The network whose weights are measured and saved."""
-        return self.job.network if self.average is None else self.average.module
+        def finite(inputs: Input) -> Input:
+            said = logits(inputs)
+            if not np.isfinite(said).all():
+                raise self.diverged(f"the weights after epoch {self.position.epoch} give no numbers")
+            return said
+
+        return finite
 
     def interrupted(self) -> Iterator[Event]:
         self.checkpoint()
         yield self.saved(self.job.run.checkpoint.name, "interrupted")
         if self.position.best is None:
-            self.save_bundle(self.job.run.model, self.evaluated(), (), 1.0, None)
+            self.save_bundle(self.job.run.model, self.stepping.evaluated(), (), 1.0, None)
             yield self.saved(self.job.run.model.name, "interrupted")
         yield self.stopped("interrupted")
 
@@ -402,8 +380,8 @@ class _Trainer:
                 self.job.run,
                 self.position,
                 network=self.job.network,
-                optimizer=self.optimizer.optimizer,
-                average=self.average,
+                optimizer=self.stepping.optimizer.optimizer,
+                average=self.stepping.average,
             )
         self.spend(saving=perf_counter() - began)
 
@@ -447,23 +425,6 @@ class _Trainer:
             seconds=self.position.seconds + perf_counter() - self.began,
             spent=self.position.spent,
         )
-
-
-def _laid_out(inputs: Tensor) -> Tensor:
-    """Maps with their channels last, which is how they are computed fastest."""
-    return inputs.contiguous(memory_format=torch.channels_last) if inputs.ndim == 4 else inputs
-
-
-def make_optimizer(network: Network, learning: Learning) -> Optimizer:
-    groups = parameter_groups(
-        network,
-        weight_decay=learning.weight_decay,
-        decay_norms=learning.decay_norms,
-        input_rate=learning.input_rate,
-    )
-    if learning.optimizer == "sgd":
-        return SGD(groups, lr=learning.rate, momentum=learning.momentum, nesterov=learning.nesterov)
-    return AdamW(groups, lr=learning.rate)
 
 
 def _better(new: Best, old: Best | None, learning: Learning) -> bool:

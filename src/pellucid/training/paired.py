@@ -1,4 +1,9 @@
-"""Fine-tuned against probe, image by image: what the longer training added, and whether that can be chance."""
+"""Fine-tuned against probe, image by image: what the longer training added, and whether that can be chance.
+
+Only the model that is kept is compared. The validation images have chosen its epoch, which flatters it: of several
+epochs that are no better than the probe the best looks better. So the chance is that of one comparison times the
+epochs that there were (Bonferroni's bound, which holds however alike epochs are), and it is said to be exploratory.
+"""
 
 from collections.abc import Sequence
 from math import comb
@@ -13,7 +18,7 @@ CHANCE = 0.05
 
 
 class Paired(Record):
-    """Whether the probe, and the best weights since, were right about each validation image, in order."""
+    """Whether the probe, and the tuned weights that are kept, were right about each validation image, in order."""
 
     probe: tuple[bool, ...]
     tuned: tuple[bool, ...]
@@ -24,34 +29,44 @@ def write_paired(run: RunFolder, paired: Paired) -> None:
 
 
 def note_tuned(run: RunFolder, right: Sequence[bool]) -> None:
-    """Keep what the best tuned weights so far are right about, where there is a probe to compare with."""
+    """Note what the tuned weights that are kept now are right about, where there is a probe to compare with."""
     path = run.path / FILE
     if path.exists():
         before = Paired.from_json(read_text(path), str(path))
-        if not before.tuned or sum(right) >= sum(before.tuned):
-            write_paired(run, before.model_copy(update={"tuned": tuple(bool(one) for one in right)}))
+        write_paired(run, before.model_copy(update={"tuned": tuple(bool(one) for one in right)}))
 
 
-def compared(run: RunFolder) -> Compared | None:
-    """McNemar's exact test of both; None where one of them is not known."""
+def chance_of(gained: int, lost: int, *, epochs: int = 1) -> float:
+    """How likely a difference of this size is among so many `epochs` where there is none: McNemar's exact test."""
+    # Both tails of a fair coin's tosses; scipy.stats has it too, for a second and a half of importing.
+    tail = sum(comb(gained + lost, heads) for heads in range(min(gained, lost) + 1))
+    return min(1.0, max(1, epochs) * 2 * tail / 2 ** (gained + lost))
+
+
+def compared(run: RunFolder, *, kept: int = 1, epochs: int = 1) -> Compared | None:
+    """McNemar's exact test of the weights of epoch `kept`, chosen among so many `epochs`, against the probe.
+
+    Where the probe itself is kept (epoch 0), nothing was added. None where there is no probe.
+    """
     path = run.path / FILE
     if not path.exists():
         return None
     paired = Paired.from_json(read_text(path), str(path))
-    if len(paired.probe) != len(paired.tuned) or not paired.tuned:
+    tuned = paired.tuned if kept else paired.probe
+    if len(paired.probe) != len(tuned) or not tuned:
         return None
-    both = list(zip(paired.probe, paired.tuned, strict=True))
-    gained = sum(tuned and not probe for probe, tuned in both)
-    lost = sum(probe and not tuned for probe, tuned in both)
-    # Both tails of a fair coin's tosses; scipy.stats has it too, for a second and a half of importing.
-    tail = sum(comb(gained + lost, heads) for heads in range(min(gained, lost) + 1))
-    chance = min(1.0, 2 * tail / 2 ** (gained + lost))
+    both = list(zip(paired.probe, tuned, strict=True))
+    gained = sum(after and not before for before, after in both)
+    lost = sum(before and not after for before, after in both)
+    chance = chance_of(gained, lost, epochs=epochs)
     return Compared(
         time=now(),
         probe=wilson(sum(paired.probe), len(both)),
-        tuned=wilson(sum(paired.tuned), len(both)),
+        tuned=wilson(sum(tuned), len(both)),
         gained=gained,
         lost=lost,
         chance=chance,
         worth=gained > lost and chance < CHANCE,
+        kept=kept,
+        epochs=epochs,
     )

@@ -38,8 +38,8 @@ def probed_at(job: Job, parts: Split) -> Generator[Event, None, None]:
     if not len(job.validation):
         raise UserError("--probe-at measures on validation images, and there are none", hint="--validation 0.2")
     side = job.network.size
+    network = job.network.eval().to(job.fabric.device)  # not in inference mode: weights moved there never learn again
     with torch.inference_mode():
-        network = job.network.eval().to(job.fabric.device)
         found = network.end_points(torch.zeros(1, 3, side, side, device=job.fabric.device))
     widths = [_averaged(found[name]).shape[1] for name in names]
     cut = Halves(JOINED.join(names), Averages(job.network, names), Rest())

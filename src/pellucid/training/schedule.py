@@ -1,6 +1,6 @@
 """The learning rate, as a pure function of the step: nothing to save, nothing to restore."""
 
-from math import cos, pi
+from math import cos, inf, pi
 
 from pellucid.training.config import Learning
 
@@ -10,8 +10,10 @@ def rate_at(learning: Learning, *, step: int, steps_per_epoch: int) -> float:
 
     `step` and `exponential` change once an epoch, counted from the beginning as the tutorials do; `cosine` falls
     from the end of the warm-up to zero after the last step (Loshchilov and Hutter 2017, arXiv:1608.03983, eq. 5).
+    A warm-up is no longer than the training, so that the rate that was asked for is reached. Infinite where a factor
+    above one has raised the rate beyond all numbers.
     """
-    warm_up = round(learning.warm_up * steps_per_epoch)
+    warm_up = round(min(learning.warm_up, learning.epochs) * steps_per_epoch)
     total = learning.epochs * steps_per_epoch
     if step < warm_up:
         return learning.rate * (step + 1) / warm_up
@@ -20,9 +22,16 @@ def rate_at(learning: Learning, *, step: int, steps_per_epoch: int) -> float:
         case "constant":
             factor = 1.0
         case "step":
-            factor = learning.step_factor ** (epoch // learning.step_epochs)
+            factor = _power(learning.step_factor, epoch // learning.step_epochs)
         case "exponential":
-            factor = learning.decay_factor ** (epoch // learning.decay_epochs)
+            factor = _power(learning.decay_factor, epoch // learning.decay_epochs)
         case "cosine":
             factor = 0.5 * (1 + cos(pi * (step - warm_up) / max(1, total - warm_up)))
     return learning.rate * factor
+
+
+def _power(factor: float, times: int) -> float:
+    try:
+        return factor**times
+    except OverflowError:
+        return inf

@@ -1,0 +1,119 @@
+"""Steps of training: a batch gets to the device, its loss and gradients, the optimiser's turn; what is measured."""
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim import SGD, AdamW, Optimizer
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from pellucid.images.augmentation import mix
+from pellucid.images.preprocessing import averaged
+from pellucid.networks.build import Network
+from pellucid.networks.halves import halves
+from pellucid.networks.quick import quick_to_train
+from pellucid.training.config import Learning
+from pellucid.training.job import Job
+from pellucid.training.objective import choose, objective
+from pellucid.training.transfer import parameter_groups
+
+
+class Stepping:
+    """The network that learns (or what of it comes after kept features), its optimiser and its moving average."""
+
+    def __init__(self, job: Job) -> None:
+        self.job, learning = job, job.config.learning
+        network = job.halves.rest if job.halves else job.network
+        quick_to_train(network)
+        self.network, self.optimizer = job.fabric.setup(network, make_optimizer(job.network, learning))
+        self.network.mark_forward_method("with_heads")
+        self.average = (
+            AveragedModel(job.network, multi_avg_fn=get_ema_multi_avg_fn(learning.ema), use_buffers=True)
+            if learning.ema
+            else None
+        )
+        counts = np.bincount(job.train_labels, minlength=len(job.classes))
+        self.objective = objective(learning, counts.tolist())
+
+    def batches(self, loaded: Iterable[tuple[Tensor, Tensor, Tensor]]) -> Iterator[tuple[Tensor, Tensor]]:
+        """Images (or features) and labels on the device: the one place where what enters a step gets there."""
+        device = self.job.fabric.device
+        for images, labels, _ in loaded:
+            yield _laid_out(images.to(device)), labels.to(device)
+
+    def loss(self, images: Tensor, labels: Tensor, *, seed: int) -> tuple[Tensor, Tensor, Tensor]:
+        """The loss of a batch from `batches`, its logits (N, classes), and its targets: classes (N,), or their shares.
+
+        `seed` decides dropout and mixing.
+        """
+        job, learning = self.job, self.job.config.learning
+        torch.manual_seed(seed)
+        images, targets = mix(images, labels, job.config.augmentation, classes=len(job.classes), seed=seed)
+        logits, *heads = self.network.with_heads(_laid_out(images))
+        loss = self.objective(logits.float(), targets)
+        for head in heads:
+            loss = loss + learning.auxiliary_weight * self.objective(head.float(), targets)
+        return loss, logits, targets
+
+    def learn(self, images: Tensor, labels: Tensor, *, seed: int, window: int) -> tuple[float, int]:
+        """One batch of a step's `window`, forward and back: its loss, and how many images were right.
+
+        The loss may be no number; then no gradient is to be believed.
+        """
+        loss, logits, targets = self.loss(images, labels, seed=seed)
+        self.job.fabric.backward(loss / window)
+        truth = targets.argmax(dim=1) if targets.ndim == 2 else targets
+        right = choose(logits, one_logit=self.job.config.learning.one_logit) == truth
+        return loss.item(), int(right.sum())
+
+    def step(self, rate: float) -> None:
+        """Move the weights by what the gradients since the last step say."""
+        clip = self.job.config.learning.clip
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate * group["share"]
+        if clip:
+            # Gradients that are no numbers make weights that are none, which the next loss tells in words.
+            self.job.fabric.clip_gradients(self.network, self.optimizer, max_norm=clip, error_if_nonfinite=False)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        if self.average is not None:
+            self.average.update_parameters(self.job.network)
+
+    def evaluated(self) -> nn.Module:
+        """The network whose weights are measured and saved."""
+        return self.job.network if self.average is None else self.average.module
+
+    def measured(self) -> nn.Module:
+        """What computes the logits of a validation batch, in evaluation mode."""
+        if self.job.halves is None:
+            return self.evaluated().eval()
+        if self.average is None:
+            return self.job.halves.rest.eval()
+        cut = halves(self.average.module, self.job.train_from)
+        assert cut is not None  # as the network was
+        return cut.rest.eval()
+
+    def logits(self, network: nn.Module, images: Tensor) -> Tensor:
+        """What `measured` says of a batch from `batches`: float32 (N, classes)."""
+        job = self.job
+        with torch.inference_mode(), job.fabric.autocast():
+            said = network(images) if job.halves else averaged(network, images, job.preprocessing)
+        return said.float()
+
+
+def _laid_out(inputs: Tensor) -> Tensor:
+    """Maps with their channels last, which is how they are computed fastest."""
+    return inputs.contiguous(memory_format=torch.channels_last) if inputs.ndim == 4 else inputs
+
+
+def make_optimizer(network: Network, learning: Learning) -> Optimizer:
+    groups = parameter_groups(
+        network,
+        weight_decay=learning.weight_decay,
+        decay_norms=learning.decay_norms,
+        input_rate=learning.input_rate,
+    )
+    if learning.optimizer == "sgd":
+        return SGD(groups, lr=learning.rate, momentum=learning.momentum, nesterov=learning.nesterov)
+    return AdamW(groups, lr=learning.rate)
