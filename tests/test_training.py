@@ -252,6 +252,43 @@ def test_auxiliary_heads_learn_as_much_as_their_loss_counts(photos: Path, tmp_pa
     assert moved(0.0) == 0 < moved(0.3)
 
 
+def diverging(photos: Path, place: Path, **settings: Any) -> tuple[UserError, RunFolder]:
+    given = QUICK | {"batch": 64, "optimizer": "sgd", "seed": 1} | settings
+    with pytest.raises(UserError) as caught:
+        pl.train(photos, **given, runs=place)
+    (run,) = place.iterdir()
+    return caught.value, open_run(run)
+
+
+def test_what_is_no_number_is_never_the_best_nor_saved(photos: Path, tmp_path: Path) -> None:
+    for name, settings in {
+        "by accuracy": {},
+        "by loss": {"learning": {"best_by": "loss"}},
+        "clipped": {"learning": {"clip": 1e30}},
+        "averaged": {"learning": {"ema": 0.5}},
+        "unseen": {"train": "1.0"},
+    }.items():
+        told, run = diverging(photos, tmp_path / name, rate=1e30, **settings)
+        assert "no number" in told.problem or "the loss became" in told.problem, name
+        assert "there is no model yet" in told.hint and not run.model.exists() and not run.last.exists()
+        assert [event.event for event in run.events()][-1] == "failed"
+
+
+def test_a_model_from_before_the_numbers_grew_is_kept_and_can_be_opened(photos: Path, tmp_path: Path) -> None:
+    grows = {"schedule": "exponential", "decay_epochs": 1, "decay_factor": 1e30, "warm_up": 0}
+    for place, best_by in (("a", "accuracy"), ("b", "loss")):
+        told, run = diverging(photos, tmp_path / place, rate=0.01, epochs=3, learning={**grows, "best_by": best_by})
+        assert "has the weights of epoch 1" in told.hint
+        assert pl.load(run.path).card.provenance["epoch"] == 1
+        assert run.card().results[0].value is not None
+
+
+def test_a_schedule_without_bounds_is_told(photos: Path, tmp_path: Path) -> None:
+    grows = {"schedule": "step", "step_epochs": 1, "step_factor": 1e200, "warm_up": 0}
+    told, _ = diverging(photos, tmp_path / "runs", rate=1e-250, epochs=4, learning=grows)
+    assert told.problem.startswith("the rate became inf in epoch 3")
+
+
 @pytest.mark.parametrize("name", [name for name in recipes() if name != "demo"])
 def test_every_recipe_is_a_configuration(photos: Path, name: str) -> None:
     assert configure(photos, recipe=name).learning.epochs > 1
