@@ -53,6 +53,7 @@ ASKED: list[tuple[dict[str, Any], Values]] = [
             "input.background": ((1, 2, 3), (4, 5, 6)),
             "input.mean": ((0.1, 0.2, 0.3), (0.4, 0.5, 0.6)),
             "input.std": ((0.1, 0.2, 0.3), (0.4, 0.5, 0.6)),
+            "input.channels": ("BGR", "RGB"),
             "augmentation.decode": ("full", "reduced"),
             "augmentation.scale": ((0.1, 0.9), (0.2, 0.8)),
             "augmentation.ratio": ((0.5, 2.0), (0.6, 1.5)),

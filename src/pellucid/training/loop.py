@@ -43,7 +43,8 @@ def fit(job: Job, *, resume: bool = False, start: Start | None = None) -> Iterat
                 yield from trainer.begin(start)
             yield from trainer.solve() if job.config.learning.optimizer == "solve" else trainer.run(interruption)
     except Exception as cause:
-        yield Failed(time=now(), epoch=trainer.position.epoch, problem=str(cause) or type(cause).__name__)
+        problem = cause.problem if isinstance(cause, UserError) else str(cause) or type(cause).__name__
+        yield Failed(time=now(), epoch=trainer.position.epoch, problem=problem)
         raise
     finally:
         trainer.close()
