@@ -166,6 +166,16 @@ def test_what_a_dead_writer_left_in_a_run_goes_when_it_is_opened_and_nothing_els
     holder.communicate(b"\n", timeout=60)
 
 
+def test_a_place_where_no_run_can_be_made_is_refused_before_anything_is_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    for place in (str(tmp_path / "file"), str(tmp_path / "file" / "runs")):
+        assert command(["train", str(tmp_path), "--runs", place, "--model", "small"]) == 2
+        told = capsys.readouterr().err
+        assert "--runs names another place" in told and "reading the data" not in told
+
+
 # One training at a time
 
 

@@ -40,7 +40,7 @@ SYSTEM = {  # what the system says: in our words, and what to do
     errno.ENOSPC: ("no space is left on its disk", "free some space there, or name a place on another disk"),
     errno.EDQUOT: ("your share of its disk is used up", "free some space there, or name a place on another disk"),
     errno.EFBIG: ("the file would be larger than is allowed there", ELSEWHERE),
-    errno.EROFS: ("its disk can only be read", ELSEWHERE),
+    errno.EROFS: ("its disk can only be read", "name a place that can be written to, or copy it to one"),
     errno.EACCES: ("permission is denied", "give yourself permission (chmod), or name a place elsewhere"),
     errno.EPERM: ("permission is denied", "give yourself permission (chmod), or name a place elsewhere"),
     errno.ENAMETOOLONG: ("the name is too long", "give it a shorter name"),
@@ -71,6 +71,11 @@ def of_system(cause: OSError, what: str = "", *, doing: str = "used", hint: str 
     )
     said, advice = SYSTEM.get(cause.errno or 0, (cause.strerror or str(cause) or type(cause).__name__, ""))
     return UserError(f"{what or named or 'a file'} cannot be {doing}: {said}", hint=hint or advice)
+
+
+def first_line(cause: BaseException) -> str:
+    """What an error of another library says, in its first line; its kind where it says nothing."""
+    return next((line.strip() for line in str(cause).split("\n") if line.strip()), type(cause).__name__)
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:

@@ -82,7 +82,7 @@ def run(arguments: Sequence[str]) -> int:
     except CycloptsError as error:
         if isinstance(error, ValidationError) and error.argument:
             return tell(console, _values_that_do_not_fit(error, error.argument.name))
-        first, *rest = [line.strip() for line in str(error).splitlines() if line.strip()]
+        first, *rest = [line.strip() for line in str(error).split("\n") if line.strip()]
         verb = f" {arguments[0]}" if arguments and arguments[0] in VERBS else ""
         return tell(console, UserError(_lower(first), rest, hint=f"`pellucid{verb} --help` lists what there is"))
     except KeyboardInterrupt:
@@ -152,7 +152,7 @@ def _values_that_do_not_fit(error: ValidationError, flag: str) -> UserError:
 
 def tell(console: Console, error: UserError) -> int:
     """Show what is wrong, where, and what to do next."""
-    head, *rest = str(error).splitlines()
+    head, *rest = str(error).split("\n")
     console.print(Text("error: ", style="bold red") + Text(head))
     for line in rest:
         console.print(Text(line))

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from pellucid.errors import UserError
+from pellucid.errors import UserError, first_line
 
 TIMEOUT = 30.0  # seconds without a byte
 
@@ -29,14 +29,14 @@ def fetch(url: str, name: str) -> dict[str, Tensor]:
     except Exception as cause:  # a wrong hash, or a file in the cache that is no checkpoint
         raise UserError(
             f"the weights of {name} arrived damaged",
-            [str(cause).splitlines()[0], f"cache: {cache}"],
+            [first_line(cause), f"cache: {cache}"],
             hint="remove the file from the cache and try again, or --weights FILE",
         ) from cause
     return tensors
 
 
 def unreachable(name: str, where: str, cause: Exception, cache: Path | str) -> UserError:
-    reason = str(cause).splitlines()[0] if str(cause) else type(cause).__name__
+    reason = first_line(cause)
     return UserError(
         f"the published weights of {name} cannot be fetched",
         [f"from {where}: {reason}", f"cache: {cache}"],

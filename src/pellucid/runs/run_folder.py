@@ -187,6 +187,17 @@ def _parsed(content: bytes, path: Path) -> Iterator[Event]:
         yield EVENTS.validate_json(torn)
 
 
+def check_place(runs: Path) -> None:
+    """Refuse a place where no run can be made, before anything else is done."""
+    above = next(place for place in (runs.absolute(), *runs.absolute().parents) if kind_of(place) != "nothing")
+    if kind_of(above) != "folder":
+        raise UserError(f"{above} is no folder, so no run can be kept in it", hint="--runs names another place")
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise UserError(
+            f"{above} may not be written to, so no run can be kept there", hint="--runs names another place"
+        )
+
+
 def create_run(
     runs: Path, name: str, *, config: Mapping[str, Any], provenance: Mapping[str, Any], split: Split
 ) -> RunFolder:

@@ -26,7 +26,7 @@ from pellucid.networks.weights import load_weights
 from pellucid.runs.events import Epoch, Event, Failed, Noted, PixelsReady, Planned, Preparing, Started, Stopped, now
 from pellucid.runs.lock import held
 from pellucid.runs.provenance import gather
-from pellucid.runs.run_folder import DAMAGED, RunFolder, create_run, open_run
+from pellucid.runs.run_folder import DAMAGED, RunFolder, check_place, create_run, open_run
 from pellucid.runs.start import start_from
 from pellucid.training.budget import FINISH, Plan, choose, measure, most_epochs, planned, told
 from pellucid.training.config import Config, bytes_of, seconds_of
@@ -86,6 +86,7 @@ def train_events(config: Config, *, began: float | None = None) -> Iterator[Even
     check_machine(config.machine)
     fabric, precision = fabric_for(config)
     pixels = _pixel_cache(config)
+    check_place(Path(config.runs))
     yield Preparing(phase="reading the data", done=0, total=0)
     samples = read_samples(config.data.folder, config.data.source)
     check_division(samples, config)

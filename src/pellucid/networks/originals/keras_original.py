@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pellucid.errors import UserError
+from pellucid.errors import UserError, first_line
 from pellucid.networks.build import TableNetwork
 
 NAMES = {
@@ -65,7 +65,7 @@ class KerasOriginal:
                 weights=None, input_shape=(size, size, 3), classes=classes, classifier_activation=None
             )
         except ValueError as cause:
-            raise UserError(f"keras cannot build {name} for {size} pixels", [str(cause).splitlines()[0]]) from cause
+            raise UserError(f"keras cannot build {name} for {size} pixels", [first_line(cause)]) from cause
 
     def tensors(self) -> dict[str, Tensor]:
         return {weight.path: torch.from_numpy(_array(self._keras, weight)) for weight in self.net.weights}
@@ -74,7 +74,7 @@ class KerasOriginal:
         try:
             self.net.load_weights(str(path))
         except (ValueError, OSError, KeyError) as cause:
-            raise UserError(f"{path} does not fit Keras' {self.net.name}", [str(cause).splitlines()[0]]) from cause
+            raise UserError(f"{path} does not fit Keras' {self.net.name}", [first_line(cause)]) from cause
 
     def randomise(self, seed: int) -> None:
         made = torch.Generator().manual_seed(seed)
