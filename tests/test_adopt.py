@@ -13,6 +13,7 @@ from pellucid.cli.main import run
 from pellucid.errors import UserError
 from pellucid.networks.published import published_record
 from pellucid.networks.sources.inputs import OTHERWISE, WANTED
+from pellucid.networks.weights import names_elsewhere
 from pellucid.runs.bundle import load_bundle, save_bundle
 from pellucid.runs.card import CARD, read_card
 from pellucid.uses.adopt import adopt
@@ -158,6 +159,17 @@ def test_a_model_that_an_earlier_version_wrote_of_nan_is_told(adopted: Path, tmp
     save_file(tensors, tmp_path / "new.safetensors", metadata={CARD: text})
     with pytest.raises(UserError, match="holds weights that are no finite numbers"):
         pl.load(tmp_path / "new.safetensors")
+
+
+def test_weights_of_torchvision_are_refused_in_a_network_by_tensorflows_conventions(tmp_path: Path) -> None:
+    net = pl.network("resnet18", 2, size=32, width=0.0625)
+    names = names_elsewhere(net, "torchvision")
+    torch.save({names[ours]: value for ours, value in net.state_dict().items()}, tmp_path / "net.pth")
+    chosen: dict[str, Any] = {"weights": tmp_path / "net.pth", "classes": ("a", "b"), "size": 32, "width": 0.0625}
+    with pytest.raises(UserError, match="built by tensorflow's conventions") as caught:
+        adopt("resnet18", tmp_path / "net.safetensors", conventions="tensorflow", **chosen)
+    assert "--conventions torch" in caught.value.hint
+    adopt("resnet18", tmp_path / "net.safetensors", **chosen)
 
 
 def test_names_of_classes_are_read_as_they_are_meant(tmp_path: Path) -> None:

@@ -252,7 +252,7 @@ def test_a_folder_stands_for_the_model_in_it_or_says_what_is_in_it(theirs: dict[
     assert f"the weights are {run / 'model.safetensors'}" in loaded(run, theirs).notes
     with pytest.raises(UserError, match="is not there"):
         read_tensors(tmp_path / "missing.pth")
-    with pytest.raises(UserError, match="cannot be read: File name too long"):
+    with pytest.raises(UserError, match="cannot be used: "):
         read_tensors(tmp_path / ("a" * 300))
 
 

@@ -17,8 +17,8 @@ from numpy.lib import format as npy
 from safetensors.torch import load_file
 from torch import Tensor
 
-from pellucid.errors import UserError, listed
-from pellucid.names import textual
+from pellucid.errors import UserError, listed, of_system
+from pellucid.names import kind_of, textual
 from pellucid.networks.kinds import AGAIN, FORMATS, SUFFIXES, check_growth, check_index, parts_of, recognise
 from pellucid.networks.pickled import NotPlain, arrays_of
 from pellucid.networks.states import State, same, states_in, without
@@ -109,18 +109,16 @@ def several(where: str, places: Iterable[str]) -> UserError:
 
 def weights_file(path: Path) -> Path:
     """The file that a folder stands for; `path` itself for anything else. UserError where nothing is there."""
-    try:
-        if path.is_file() or _checkpoint(path) is not None:
-            return path
-        inside = sorted(path.iterdir()) if path.is_dir() else None
-        there = path.exists()
-    except OSError as cause:
-        raise UserError(
-            f"{str(path)[:80]} cannot be read: {cause.strerror}", hint=f"--weights takes {FORMATS}"
-        ) from cause
-    if inside is None:
-        what = "is no file" if there else "is not there"
+    kind = kind_of(path)
+    if kind == "file" or _checkpoint(path) is not None:
+        return path
+    if kind != "folder":
+        what = "is not there" if kind == "nothing" else "is no file"
         raise UserError(f"{path} {what}", hint=f"--weights takes {FORMATS}, or imagenet")
+    try:
+        inside = sorted(path.iterdir())
+    except OSError as cause:
+        raise of_system(cause, str(path), doing="read") from cause
     if known := next((path / name for name in IN_FOLDERS if path / name in inside), None):
         return known
     if (path / "config.toml") in inside:
@@ -261,7 +259,7 @@ def _from_keras(path: Path, notes: list[str]) -> dict[str, ndarray]:  # noqa: AR
 def _checkpoint(path: Path) -> Path | None:
     """The name that TensorFlow knows a checkpoint by, as its index tells; None where `path` is none."""
     whole = path.with_suffix("") if path.suffix == ".index" or ".data-" in path.suffix else path
-    return whole if whole.name and Path(f"{whole}.index").is_file() else None
+    return whole if whole.name and kind_of(f"{whole}.index") == "file" else None
 
 
 def _from_tensorflow(path: Path, notes: object = None) -> dict[str, Any]:  # noqa: ARG001 - as all readers

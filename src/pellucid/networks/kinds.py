@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from zipfile import BadZipFile, ZipFile
 
-from pellucid.errors import UserError, listed
+from pellucid.errors import UserError, listed, of_system
 
 FORMATS = ".safetensors, .pth, .npz, .h5, .keras, .pdparams or a TensorFlow checkpoint"
 SUFFIXES = (".safetensors", ".pth", ".pt", ".th", ".bin", ".ckpt", ".npz", ".h5", ".hdf5", ".keras", ".pdparams")
@@ -72,7 +72,7 @@ def recognise(path: Path) -> Named:
             file.seek(max(0, size - len(TABLE)))
             tail = file.read()
     except OSError as cause:
-        raise UserError(f"{path} cannot be read: {cause.strerror}") from cause
+        raise of_system(cause, str(path), doing="read") from cause
     if not size:
         raise UserError(f"{path} is empty", hint="the download or the copy failed: get it again")
     if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
@@ -171,7 +171,7 @@ def check_index(path: Path) -> None:
     try:
         whole = path.read_bytes().endswith(TABLE)
     except OSError as cause:
-        raise UserError(f"{path} cannot be read: {cause.strerror}") from cause
+        raise of_system(cause, str(path), doing="read") from cause
     if not whole:
         raise UserError(f"{path} is no index of a TensorFlow checkpoint, or it was cut short", hint=AGAIN)
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from pellucid.architectures.catalog import architecture
 from pellucid.errors import UserError
 from pellucid.images.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
-from pellucid.networks.build import TABLE, TIMM, Network
+from pellucid.networks.build import TABLE, TIMM, Network, TableNetwork
 from pellucid.networks.fetching import fetch
 from pellucid.networks.own import is_own
 from pellucid.networks.sources.inputs import HALF, WANTED
@@ -45,9 +45,9 @@ def preprocessing_for(net: Network, layout: str, said: Collection[str] = ()) -> 
     wanted = default_preprocessing(net.name, size=net.size)
     if net.name.startswith(TIMM):
         return wanted, "timm's record of the network"
-    if layout == "pellucid" or nobodys(net.name):
+    if layout == "pellucid" or not isinstance(net, TableNetwork):
         return wanted, f"what {net.name} is trained on here, unless told otherwise"
-    record = WANTED.get((layout, architecture(net.name).family))
+    record = WANTED.get((layout, net.family))
     if record:
         seen = {"channels": record.channels, "mean": record.mean, "std": record.std}
         return wanted.model_copy(update=seen), record.origin

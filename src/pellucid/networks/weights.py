@@ -19,6 +19,7 @@ from pellucid.networks.states import AVERAGE, FLOATS, State, prefixes, same, sta
 
 SCALE = ".norm.weight"
 TENSORFLOW = ("tf-slim", "keras")  # layouts of TensorFlow; its batch norms may lack a scale, which then is one
+TORCH = ("torchvision", "timm", "paddle")  # layouts of libraries that pad as torch does
 COUNTER = "num_batches_tracked"  # of batch norms: nothing is computed with it, and older files lack it
 
 
@@ -213,18 +214,20 @@ def _partners(net: Network, wanted: list[str], layout: str) -> dict[str, str]:
 
 
 def check_conventions(net: Network, report: LoadReport) -> None:
-    """UserError where TensorFlow's weights are in a network that pads, averages or strides as torch does.
+    """UserError where weights of one side are in a network that pads, averages or strides as the other does.
 
-    The tensors fit all the same, and what they compute would be wrong without a word.
+    The tensors fit all the same, and what they compute would be wrong without a word. A state by our own names says
+    nothing of it; a model's card does.
     """
-    if report.layout not in TENSORFLOW or net.options.get("conventions") != "torch":
+    built = net.options.get("conventions")
+    theirs = "tensorflow" if report.layout in TENSORFLOW else "torch" if report.layout in TORCH else built
+    if not isinstance(net, TableNetwork) or theirs == built:
         return
-    assert isinstance(net, TableNetwork)
     if net.table.torch != net.table.tensorflow:
         raise UserError(
-            f"these are weights of {report.layout}, and {net.name} is built by torch's conventions",
+            f"these are weights of {report.layout}, and {net.name} is built by {built}'s conventions",
             ["padding, epsilon or strides differ: it would compute something else"],
-            hint="--conventions tensorflow (with train: --options.conventions tensorflow)",
+            hint=f"--conventions {theirs} (with train: --options.conventions {theirs})",
         )
 
 

@@ -93,8 +93,8 @@ def configure(
     probe_at
         Before training, solve a head at each of these end points, with commas, or at all, and tell its accuracy.
     weights
-        imagenet, none, own (as one's own module comes), or a file (.safetensors, .pth, .npz, .h5, .keras, .pdparams).
-        Default: imagenet, own for one's own network, none from scratch.
+        imagenet, none, own (as one's own module comes), a run's folder, or a file (.safetensors, .pth, .ckpt, .npz,
+        .h5, .keras, .pdparams). Default: imagenet, own for one's own network, none from scratch.
     layout
         Whose names the tensors in the weights file have: pellucid, torchvision, timm, tf-slim, keras, paddle. Default:
         auto.
