@@ -5,7 +5,9 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -341,6 +343,31 @@ def test_a_broken_run_hides_no_other(run: RunFolder, capsys: pytest.CaptureFixtu
 def test_no_scratch_file_is_left(trained: RunFolder) -> None:
     assert [path.name for path in trained.path.iterdir() if SCRATCH.fullmatch(path.name)] == []
     assert os.listdir(trained.path.parent) == [trained.path.name]  # noqa: PTH208
+
+
+def test_a_stop_while_a_run_goes_on_says_where_it_stands(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    from pellucid.training import train
+    from pellucid.training.interruption import Interrupted
+
+    def stopped(*_: object, **__: object) -> Iterator[Any]:
+        raise Interrupted
+        yield
+
+    monkeypatch.setattr(train, "with_features", stopped)
+    *_, end = resume_events(run.path)
+    assert isinstance(end, Stopped)
+    assert (end.why, end.epoch, end.best_epoch) == ("interrupted", 1, 1) and end.seconds > 0
+    assert run.left() == "interrupted"
+
+
+def test_room_that_is_surely_too_little_is_told_before_training(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1_000))
+    before = run.events()
+    assert command(["resume", str(run.path)]) == 2
+    assert "0.0 MB free" in capsys.readouterr().err
+    assert run.events() == before
 
 
 # What may become the run's evaluation

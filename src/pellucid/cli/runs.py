@@ -65,6 +65,8 @@ _shown_as(train, configure)
 def resume(run: Path, /, *, model_code: str | None = None) -> int:
     """Go on with a run that was interrupted, to the same weights as if it had not been.
 
+    It computes with as many threads as before. Edited settings are refused; what else has changed is told.
+
     Parameters
     ----------
     run

@@ -1,7 +1,8 @@
 """The run folder: everything one training leaves behind, readable while it still runs.
 
 config.toml, provenance.json, split.json, events.jsonl, checkpoint.safetensors with checkpoint.json,
-model.safetensors (the best bundle), last.safetensors (the last), evaluation.json, report.html.
+model.safetensors (the best bundle), last.safetensors (the last), paired.json, evaluation.json, report.html; and
+running.json while it is trained.
 """
 
 import os
