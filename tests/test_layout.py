@@ -71,6 +71,9 @@ PAIRS = [
     ("flowers-train", "flowers-test"),
     ("traindata", "testingdata"),
     ("entraînement", "test"),
+    ("训练集", "测试集"),
+    ("Trainingsdaten", "Testdaten"),
+    ("train_resized_256px", "test_resized_256px"),
 ]
 
 
@@ -134,6 +137,21 @@ def test_classes_that_people_have_stay_classes(classes):
     assert read_samples("d").classes == tuple(sorted(classes))
 
 
+def test_a_lone_name_of_a_part_is_a_class_and_told():
+    lay("d/cat/", "d/dog/", "d/test/")
+    assert "test is taken for a class" in told(read_samples("d"))
+
+
+@pytest.mark.parametrize("pair", [("Cats", "cats"), ("caf\u00e9", "cafe\u0301")])
+def test_a_class_in_another_spelling_in_another_part_is_told_before_training(pair):
+    lay(f"d/train/{pair[0]}/", f"d/test/{pair[1]}/", "d/train/dog/", "d/test/dog/")
+    if pair[0] == "Cats":
+        assert "look alike" in refused()
+    else:
+        samples = read_samples("d")
+        assert samples.classes == ("caf\u00e9", "dog") and "taken for one class" in told(samples)
+
+
 def test_a_class_that_is_called_as_a_part_may_have_folders_like_the_others():
     lay("d/train/steam/", "d/train/electric/", "d/car/old/", "d/car/new/")
     assert read_samples("d").classes == ("car", "train")
@@ -166,6 +184,10 @@ def test_a_class_that_is_called_as_a_part_may_have_folders_like_the_others():
         (("fold1/cat/", "fold1/dog/", "fold2/cat/", "fold2/dog/"), "look like the classes"),
         (("1.png", "2.png", "3.png", "rejected/"), "in no folder"),
         (("train/train/", "train/val/", "test/train/", "test/val/"), "holds parts again"),
+        (("a/train/cat/", "a/test/cat/", "b/train/cat/", "b/test/cat/"), "a data set of its own"),
+        (("train_cats/", "train_dogs/", "test_cats/", "test_dogs/"), "two folders for"),
+        (("train-aug/", "test/"), "looks divided into parts"),
+        (("images/", "labels.csv"), "name the table that says the labels: d/labels.csv"),
     ],
 )
 def test_what_looks_like_something_else_is_refused_with_the_flag_that_says_otherwise(places, what):
@@ -198,6 +220,24 @@ def test_file_names_in_parts_keep_their_parts():
     lay("d/train/cat1.png", "d/train/dog1.png", "d/test/cat2.png")
     samples = read_samples("d", Source(label_from="^(?P<label>[a-z]+)"))
     assert parts(samples) == {"train/cat1.png": "train", "train/dog1.png": "train", "test/cat2.png": "test"}
+
+
+def test_folders_of_parts_that_do_not_count_are_told():
+    lay("d/train/cat1.png", "d/test/dog2.png", "d/more/cat3.png")
+    samples = read_samples("d", Source(label_from="^(?P<label>[a-z]+)"))
+    assert set(parts(samples).values()) == {None} and "divided anew" in told(samples)
+    Path("d/t.csv").write_text("path,label\ntrain/cat1.png,cat\ntest/dog2.png,dog\n")
+    assert "divided anew" in told(read_samples("d/t.csv"))
+
+
+@pytest.mark.parametrize("label", ["N/A", "../../out", "..", ".hidden", "lost+found"])
+def test_a_label_that_no_folder_can_be_called_is_never_laid_out(label):
+    lay("i/0.png", "i/1.png", "i/2.png", "i/3.png")
+    rows = "".join(f"i/{number}.png,{(label, 'cat')[number % 2]}\n" for number in range(4))
+    Path("t.csv").write_text("path,label\n" + rows)
+    before = sorted(Path.cwd().parent.rglob("*"))
+    assert run(["split", "t.csv", "deep/laid", "--train", "0.5", "--test", "rest", "--how", "copy"]) == 2
+    assert sorted(Path.cwd().parent.rglob("*")) == before
 
 
 def test_one_class_is_refused_before_anything_is_built(capsys):

@@ -61,6 +61,7 @@ SPELLED = {
     "windows": PLAIN.replace("i/", "i\\"),
     "dots": PLAIN.replace("i/", "./i//../i/"),
     "file addresses": "path,label\nfile://HERE/i/0.png,cat\nfile://HERE/i/1.png,dog\n",
+    "escaped as addresses": PLAIN.replace("i/", "%69/"),
     "absolute": "path,label\nHERE/i/0.png,cat\nHERE/i/1.png,dog\n",
 }
 
@@ -104,6 +105,7 @@ def test_a_composed_name_finds_the_decomposed_file_and_the_other_way_round():
         ("file:///gone/0.png", "another machine"),
         ("i/0", "lack their suffix: i/0.png"),
         ("elsewhere/a b.png", "without folders"),
+        ("/i/0.png", "without the slash in front: i/0.png"),
         ("nowhere.png", "from the table's folder"),
     ],
 )
@@ -297,6 +299,11 @@ def test_labels_are_the_same_in_every_format(values, classes, suffix):
 def test_a_cell_of_several_values_is_no_label():
     with pytest.raises(UserError, match="several values in one cell of line 2"):
         frames([["a", "b"], ["c"]], ".parquet")
+
+
+def test_a_folder_is_no_table():
+    with pytest.raises(UserError, match="i is no file"):
+        read_samples("i", Source(kind="table"))
 
 
 def test_only_the_first_sheet_is_read_and_that_is_told():

@@ -58,7 +58,7 @@ def split(
     label_from
         A pattern on the file name that captures the label: '^(?P<label>[HNP])'.
     map
-        What captured labels mean: P=pm,H=nonpm,N=nonpm.
+        What labels mean, all of them: P=pm,H=nonpm,N=nonpm.
     labels
         A table of labels beside a flat folder.
     group_from

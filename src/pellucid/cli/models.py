@@ -333,7 +333,7 @@ def evaluate(
     label_from
         A pattern on the file name that captures the label.
     map
-        What captured labels mean: P=pm,H=nonpm,N=nonpm.
+        What labels mean, all of them: P=pm,H=nonpm,N=nonpm.
     labels
         A table of labels beside a flat folder.
     path_column

@@ -41,7 +41,7 @@ TEXTS = """
 # Made by systems, not by people. Hidden files and folders are passed over as well.
 SYSTEMS = """
     __macosx @eadir @tmp @recycle @recently-snapshot @sharebin #recycle #snapshot $recycle.bin recycler recycled
-    lost+found __pycache__ thumbs.db ehthumbs.db desktop.ini
+    lost+found __pycache__ thumbs.db ehthumbs.db ehthumbs_vista.db desktop.ini
 """
 SUFFIXES, NO_IMAGES = frozenset(PHOTOS.split()), frozenset(TEXTS.split())
 KIND_OF = {suffix: kind for kind, suffixes in OTHERS.items() for suffix in suffixes.split()}

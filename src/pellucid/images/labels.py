@@ -25,16 +25,13 @@ MOST_MAPPED = 12  # labels that a hint writes out
 
 def clean(text: str) -> str:
     """`text` as it was meant: without what cannot be seen, spaces around it or twice in it, composed; `1.0` is 1."""
-    text = JOINERS.sub("", UNSEEN.sub("", unicodedata.normalize("NFC", text)))
-    text = "".join(" " if letter.isspace() else letter for letter in text if letter.isspace() or not _control(letter))
+    if not (text.isascii() and text.isprintable()):
+        text = JOINERS.sub("", UNSEEN.sub("", unicodedata.normalize("NFC", text)))
+        text = "".join(letter for letter in text if letter.isspace() or unicodedata.category(letter) != "Cc")
     text = " ".join(text.split())
     if whole := WHOLE.fullmatch(text):
         return whole[2] if whole[2] == "0" else whole[1] + whole[2]
     return text
-
-
-def _control(letter: str) -> bool:
-    return unicodedata.category(letter) == "Cc"
 
 
 def settle(samples: Sequence[Sample], meaning: Mapping[str, str], where: str) -> tuple[list[Sample], list[str]]:

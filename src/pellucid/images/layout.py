@@ -16,12 +16,12 @@ from pathlib import Path
 from pellucid.errors import UserError, counted, listed, named
 from pellucid.images.folders import Folder, how_to_convert, left_out_words
 
-TRAIN = "train training trainings trainval entrainement apprentissage entrenamiento treino"
+TRAIN = "train training trainings trainval entrainement apprentissage entrenamiento treino 训练 训练集"
 VALIDATION = """
     val valid validation validate validating dev devel development validierung validierungs validacion validacao
-    validazione
+    validazione 验证 验证集
 """
-TEST = "test tests testing holdout heldout prueba pruebas teste"
+TEST = "test tests testing holdout heldout prueba pruebas teste 测试 测试集"
 # What `--part` and people call the parts.
 PARTS = {
     word: part
@@ -330,6 +330,12 @@ def _parts_inside(top: Folder) -> Layout | None:
                 f"{top.path / several[0]} is divided into parts, and {folder.path} is not, or not alike",
                 hint=f"divide every class, or none; {FLAG}, and pools what is in it",
             )
+        if all(inner.inner and not inner.images for inner in folder.inner):
+            raise UserError(
+                f"{folder.path} holds parts, and those hold folders: it looks like a data set of its own",
+                listed([f"{inner.path.relative_to(top.path)}/{inner.inner[0].name}/" for inner in folder.inner]),
+                hint=f"name one of them: {quoted(folder.path)}; {FLAG}",
+            )
         for inner in folder.inner:
             by_part.setdefault(parts[inner.name], []).append(inner)
     note = f"the folders in each class are taken for parts ({FLAG}, and pools them)"
@@ -366,6 +372,8 @@ def _pooled(top: Folder) -> tuple[str, ...]:
     if len(inner) > 1 and len(set(inner)) == 1 and len(inner[0]) > 1:
         notes.append(f"every class holds the folders {named(sorted(inner[0]))}; their images are taken together")
     classes = {folder.name for folder in top.folders}
+    for name, part in recognised(classes, short=False).items():
+        notes.append(f"{name} is taken for a class, like those beside it: move it away if it is the {part} part")
     for folder in top.folders:
         if again := {each.name for each in folder.inner} & (classes - {folder.name}):
             notes.append(f"{folder.name} holds a folder {min(again)}, as the class; its images are {folder.name}")

@@ -14,7 +14,7 @@ from pathlib import Path
 from pellucid.errors import UserError, counted, listed, named
 from pellucid.images.folders import Folder, find_images, left_out_words, look_through
 from pellucid.images.labels import check_classes, clean, settle
-from pellucid.images.layout import PARTS, class_folders, quoted, recognised, split_folders, understand
+from pellucid.images.layout import FLAG, PARTS, class_folders, quoted, recognised, split_folders, understand
 from pellucid.images.manifest import check_unchanged, read_manifest
 from pellucid.images.samples import Kind, Sample, Samples, Source
 from pellucid.images.tables import (
@@ -79,6 +79,8 @@ def _finished(
     if not read.samples:
         raise UserError(f"{root} holds no images", hint="name a folder that has a folder of images for each class")
     samples, notes = settle(read.samples, source.map, str(root))
+    if kind in ("table", "file-names"):
+        notes += _undivided(samples, place)
     if pattern is not None:
         if any(sample.group for sample in samples):
             notes.append("the groups that the data came with are not used, since --group-from says others")
@@ -93,6 +95,18 @@ def _finished(
         left_out=tuple(sorted(read.left_out)),
         notes=(*read.notes, *notes),
     )
+
+
+def _undivided(samples: Sequence[Sample], place: Path) -> list[str]:
+    """A remark on images that lie in folders of parts, where nothing says that those count."""
+    if any(sample.part for sample in samples):
+        return []
+    depth = len(place.parts)
+    tops = {path.parts[depth] for sample in samples if (path := sample.path).is_relative_to(place)}
+    parts = recognised(tops, short=False)
+    if len(set(parts.values())) < 2:
+        return []
+    return [f"images lie in {named(sorted(parts))}, which look like parts; they are taken together and divided anew"]
 
 
 def _check_there(data: Path | str) -> None:
@@ -143,6 +157,14 @@ def _from_folders(root: Path, kind: Kind) -> tuple[Kind, _Read]:
     top = _looked(root)
     if not top.folders:
         raise _nothing_to_read(root, top)
+    tables = sorted(path for path in root.iterdir() if path.suffix.lower() in TABLES and not _hidden(path))
+    if kind == "auto" and tables and len(top.folders) == 1 and not top.folders[0].folders and top.folders[0].total:
+        alone = top.folders[0].path
+        raise UserError(
+            f"{root} holds one folder of images, {alone.name}, and {named([path.name for path in tables])}",
+            [f"where its paths start in {alone}: name {quoted(alone)}, with --labels {quoted(tables[0])}"],
+            hint=f"name the table that says the labels: {quoted(tables[0])}; {FLAG}",
+        )
     layout = {"class-folders": class_folders, "split-folders": split_folders}.get(kind, understand)(top)
     samples, left_out = [], [(path, "not in a class folder") for path in top.images] + top.left_out
     used = set()
@@ -349,12 +371,13 @@ def _parts_of_words(table: Path, words: Counter[str], column: Column) -> dict[st
 def _once(table: Path, rows: Sequence[tuple[int, Sample]], source: Source) -> tuple[list[Sample], int]:
     """Each image once, however its path is spelled; what is said of it twice has to be the same."""
     first: dict[tuple[int, int], tuple[int, Sample]] = {}
+    meaning = {clean(label): clean(meant) for label, meant in source.map.items()}
     for line, sample in rows:
         before, other = first.setdefault(identity(sample.path), (line, sample))
         for what in ("label", "part", "group"):
             ours, theirs = getattr(sample, what), getattr(other, what)
             if what == "label":
-                ours, theirs = (source.map.get(each, each) for each in map(clean, (ours, theirs)))
+                ours, theirs = (meaning.get(each, each) for each in map(clean, (ours, theirs)))
             if ours != theirs:
                 spelled = "" if sample.path == other.path else f", which line {line} calls {sample.path}"
                 raise UserError(

@@ -55,7 +55,8 @@ def read_rows(table: Path, columns: Sequence[Column], notes: list[str] | None = 
     header has, and quotes that are never closed.
     """
     if not is_file(table):
-        raise UserError(f"{table} is not there", hint="name a .csv, .tsv, .parquet or .xlsx file")
+        what = "is no file" if table.exists() else "is not there"
+        raise UserError(f"{table} {what}", hint="name a .csv, .tsv, .parquet or .xlsx file")
     suffix = table.suffix.lower()
     if suffix not in TABLES:
         raise UserError(f"{table} is not a table", hint=FORMATS)
@@ -297,6 +298,8 @@ def _candidates(text: str) -> Iterator[str]:
         yield unquote(urlsplit(bare).path)
     if "\\" in bare:
         yield bare.replace("\\", "/")
+    if "%" in bare:
+        yield unquote(bare)
     if not bare.isascii():
         import unicodedata
 
@@ -318,6 +321,8 @@ def why_missing(path: str, place: Path, table: Path) -> str:
         return f"images are read from disk: download them, and write their paths from {from_where} on"
     if first.startswith("file:"):
         return f"file: addresses are of another machine: write paths from {from_where} on"
+    if first.startswith("/") and is_file(place / first.lstrip("/")):
+        return f"it is there without the slash in front: {first.lstrip('/')}"
     if is_file(Path(first)):
         return (
             f"paths are taken from {from_where}, not from the current folder: move the table, or write them from there"
