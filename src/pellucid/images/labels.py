@@ -29,7 +29,7 @@ def clean(text: str) -> str:
         text = JOINERS.sub("", UNSEEN.sub("", unicodedata.normalize("NFC", text)))
         text = "".join(letter for letter in text if letter.isspace() or unicodedata.category(letter) != "Cc")
     text = " ".join(text.split())
-    if whole := WHOLE.fullmatch(text):
+    if text.endswith("0") and (whole := WHOLE.fullmatch(text)):
         return whole[2] if whole[2] == "0" else whole[1] + whole[2]
     return text
 

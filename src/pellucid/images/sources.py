@@ -21,8 +21,8 @@ from pellucid.images.tables import (
     FORMATS,
     TABLES,
     Column,
+    Identity,
     identity,
-    is_comment,
     is_file,
     located,
     read_rows,
@@ -263,16 +263,9 @@ def _from_labels(root: Path, source: Source) -> _Read:
     table = Path(source.labels or "")
     read = _from_table(table, source, root)
     taken = {identity(sample.path) for sample in read.samples}
-    rest = [(path, "not in the table of labels") for path in top.all_images() if not _is_of(path, taken)]
-    lost = [(path, why) for path, why in top.all_left_out() if not (path == table or _is_of(path, taken))]
+    rest = [(path, "not in the table of labels") for path in top.all_images() if identity(path) not in taken]
+    lost = [(path, why) for path, why in top.all_left_out() if path != table and identity(path) not in taken]
     return replace(read, left_out=[*read.left_out, *rest, *lost])
-
-
-def _is_of(path: Path, taken: set[tuple[int, int]]) -> bool:
-    try:
-        return identity(path) in taken
-    except OSError:
-        return False
 
 
 @dataclass
@@ -289,32 +282,31 @@ def _from_table(table: Path, source: Source, place: Path) -> _Read:
     """The rows of a table, whose paths are below `place`."""
     columns = _columns(source)
     problems, notes = _Problems(), list[str]()
-    rows: list[tuple[int, Path, str, str, str | None]] = []
+    rows: list[tuple[int, Identity, Sample]] = []  # the part still as it is written
     comments = 0
     for row in read_rows(table, [column for column in columns.values() if column.name], notes):
         said, label = row[columns["path"].name], row[columns["label"].name]
-        path = located(place, said)
+        path, there = located(place, said)
         if not clean(said):
             problems.hollow.append(f"line {row.line}")
-        elif not is_file(path):
-            if is_comment(said, path):
-                comments += 1
-                continue
+        elif there is None and said.lstrip().startswith("#"):  # a remark, or a row that somebody took out
+            comments += 1
+        elif there is None:
             problems.missing.append((said, path))
         elif not clean(label):
             problems.unlabelled.append(f"line {row.line}")
         else:
             part = clean(row[columns["split"].name])
             problems.words[part] += 1
-            rows.append((row.line, path, label, part, clean(row[columns["group"].name]) or None))
+            sample = Sample(path, label, part, clean(row[columns["group"].name]) or None)
+            rows.append((row.line, there, sample))
     _check_problems(table, problems, place)
     if comments:
         notes.append(f"{counted(comments, 'row')} of {table} that begin with # are comments")
     parts = _parts_of_words(table, problems.words, columns["split"])
     if not rows:
         raise UserError(f"{table} has no rows", hint="write a row for each image, with its path and label")
-    named_rows = [(line, Sample(path, label, parts.get(part), group)) for line, path, label, part, group in rows]
-    samples, again = _once(table, named_rows, source)
+    samples, again = _once(table, rows, parts, source)
     if again:
         notes.append(f"{counted(again, 'row')} of {table} name an image again, and say the same of it")
     return _Read(samples, [], notes)
@@ -368,24 +360,33 @@ def _parts_of_words(table: Path, words: Counter[str], column: Column) -> dict[st
     return parts
 
 
-def _once(table: Path, rows: Sequence[tuple[int, Sample]], source: Source) -> tuple[list[Sample], int]:
-    """Each image once, however its path is spelled; what is said of it twice has to be the same."""
-    first: dict[tuple[int, int], tuple[int, Sample]] = {}
+def _once(
+    table: Path, rows: Sequence[tuple[int, Identity, Sample]], parts: Mapping[str, str], source: Source
+) -> tuple[list[Sample], int]:
+    """Each image once, however its path is spelled, in its part; what is said of it twice has to be the same."""
+    first: dict[Identity, tuple[int, Sample]] = {}
     meaning = {clean(label): clean(meant) for label, meant in source.map.items()}
-    for line, sample in rows:
-        before, other = first.setdefault(identity(sample.path), (line, sample))
-        for what in ("label", "part", "group"):
-            ours, theirs = getattr(sample, what), getattr(other, what)
-            if what == "label":
-                ours, theirs = (meaning.get(each, each) for each in map(clean, (ours, theirs)))
-            if ours != theirs:
-                spelled = "" if sample.path == other.path else f", which line {line} calls {sample.path}"
-                raise UserError(
-                    f"{table} gives {other.path} two {what}s: {theirs or 'none'} in line {before} "
-                    f"and {ours or 'none'} in line {line}{spelled}",
-                    hint="say one of them for an image",
-                )
-    return [sample for _, sample in first.values()], len(rows) - len(first)
+
+    def said(sample: Sample) -> dict[str, str | None]:
+        label = clean(sample.label)
+        part = parts.get(sample.part or "")
+        return {"labels": meaning.get(label, label), "parts": part, "groups": sample.group}
+
+    for line, there, sample in rows:
+        before, other = first.setdefault(there, (line, sample))
+        if other is sample:
+            continue
+        ours, theirs = said(sample), said(other)
+        if different := [what for what in ours if ours[what] != theirs[what]]:
+            what = different[0]
+            spelled = "" if sample.path == other.path else f", which line {line} calls {sample.path}"
+            raise UserError(
+                f"{table} gives {other.path} two {what}: {theirs[what] or 'none'} in line {before} "
+                f"and {ours[what] or 'none'} in line {line}{spelled}",
+                hint="say one of them for an image",
+            )
+    samples = [replace(sample, part=parts.get(sample.part or "")) for _, sample in first.values()]
+    return samples, len(rows) - len(first)
 
 
 # Manifests, groups, patterns

@@ -10,6 +10,7 @@ import datetime
 import os
 import re
 import shlex
+import stat
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ FORMATS = "tables are .csv, .tsv, .parquet or .xlsx"
 DELIMITERS = ",;\t|"
 START = 65536  # bytes that are looked at to tell how a text is encoded
 Cells = list[str]
+Identity = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -274,17 +276,17 @@ def text_of(value: Any) -> str:
 # Paths
 
 
-def located(place: Path, text: str) -> Path:
-    """The file that a cell means, below `place`: as it stands, or as other systems and programs write it.
-
-    Where nothing is there, the path as it stands.
+def located(place: Path, text: str) -> tuple[Path, Identity | None]:
+    """The file that a cell means, below `place`: as it stands, or as other systems and programs write it; and which it
+    is. Where nothing is there, the path as it stands, and None.
     """
-    first = place / text
     for candidate in _candidates(text):
-        path = path_of(place / candidate)
-        if is_file(path):
-            return path
-    return first
+        path = place / candidate
+        if "\\udc" in candidate:  # a byte that is no text, as we show it
+            path = path_of(path)
+        if there := identity(path):
+            return path, there
+    return place / text, None
 
 
 def _candidates(text: str) -> Iterator[str]:
@@ -305,11 +307,6 @@ def _candidates(text: str) -> Iterator[str]:
 
         yield unicodedata.normalize("NFC", bare)
         yield unicodedata.normalize("NFD", bare)
-
-
-def is_comment(text: str, path: Path) -> bool:
-    """Whether a row whose path is written as `text` is a remark, or a row that somebody took out."""
-    return text.lstrip().startswith("#") and not is_file(path)
 
 
 def why_missing(path: str, place: Path, table: Path) -> str:
@@ -343,7 +340,10 @@ def is_file(path: Path) -> bool:
         return False
 
 
-def identity(path: Path) -> tuple[int, int]:
-    """What two spellings of a path, or two links to a file, have in common."""
-    status = path.stat()
-    return status.st_dev, status.st_ino
+def identity(path: Path) -> Identity | None:
+    """What two spellings of a path, or two links to a file, have in common; None where there is no file."""
+    try:
+        status = path.stat()
+    except (OSError, ValueError):
+        return None
+    return (status.st_dev, status.st_ino) if stat.S_ISREG(status.st_mode) else None

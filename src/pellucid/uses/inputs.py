@@ -7,7 +7,7 @@ from pathlib import Path
 from pellucid.errors import UserError
 from pellucid.images.folders import left_out_words, look_through
 from pellucid.images.labels import clean
-from pellucid.images.tables import TABLES, Column, is_comment, is_file, located, read_rows
+from pellucid.images.tables import TABLES, Column, is_file, located, read_rows
 from pellucid.uses.ahead import PAUSE, Pause
 from pellucid.uses.predict import Failure
 
@@ -84,9 +84,9 @@ def _listed(table: Path, path_column: str, note: Callable[[str], None]) -> Itera
             while notes:
                 note(notes.pop())
             said = row[path_column]
-            path = located(table.parent, said)
-            if is_comment(said, path):
-                continue
+            path, there = located(table.parent, said)
+            if there is None and said.lstrip().startswith("#"):
+                continue  # a remark, or a row that somebody took out
             if clean(said):
                 yield path
             else:
