@@ -50,7 +50,10 @@ def settle(samples: Sequence[Sample], meaning: Mapping[str, str], where: str) ->
     else:
         means = {label: label for label in counts}
         _check_alike(counts, where)
-    return [replace(sample, label=means[cleaned[sample.label]]) for sample in samples], notes
+    settled = {label: means[meant] for label, meant in cleaned.items()}
+    return [
+        one if settled[one.label] == one.label else replace(one, label=settled[one.label]) for one in samples
+    ], notes
 
 
 def _check(label: str, meant: str, where: str) -> None:

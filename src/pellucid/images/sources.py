@@ -101,12 +101,12 @@ def _undivided(samples: Sequence[Sample], place: Path) -> list[str]:
     """A remark on images that lie in folders of parts, where nothing says that those count."""
     if any(sample.part for sample in samples):
         return []
-    depth = len(place.parts)
-    tops = {path.parts[depth] for sample in samples if (path := sample.path).is_relative_to(place)}
-    parts = recognised(tops, short=False)
-    if len(set(parts.values())) < 2:
+    above, depth = place.parts, len(place.parts)
+    tops = {parts[depth] for sample in samples if (parts := sample.path.parts)[:depth] == above}
+    likely = recognised(tops, short=False)
+    if len(set(likely.values())) < 2:
         return []
-    return [f"images lie in {named(sorted(parts))}, which look like parts; they are taken together and divided anew"]
+    return [f"images lie in {named(sorted(likely))}, which look like parts; they are taken together and divided anew"]
 
 
 def _check_there(data: Path | str) -> None:
@@ -385,7 +385,7 @@ def _once(
                 f"and {ours[what] or 'none'} in line {line}{spelled}",
                 hint="say one of them for an image",
             )
-    samples = [replace(sample, part=parts.get(sample.part or "")) for _, sample in first.values()]
+    samples = [Sample(one.path, one.label, parts.get(one.part or ""), one.group) for _, one in first.values()]
     return samples, len(rows) - len(first)
 
 
