@@ -6,6 +6,7 @@ from typing import Literal
 
 from pellucid.errors import UserError, counted, listed, of_system
 from pellucid.images.amounts import PARTS
+from pellucid.images.folders import CLUTTER
 from pellucid.images.manifest import Split, read_manifest
 from pellucid.images.scratch import new_folder
 from pellucid.images.sources import Samples
@@ -84,9 +85,10 @@ def _fill(folder: Path, parts: Split, how: Literal["copy", "link"]) -> None:
 
 
 def _can_be_folder(name: str) -> bool:
-    """Whether a folder of this name lies where it is made, and is read again: names that begin with a dot are not."""
+    """Whether a folder of this name lies where it is made, and is read again, as hidden ones are not."""
     parted = any(sign in name for sign in "/\\\0")
-    return bool(name) and not parted and not name.startswith(".") and len(name.encode("utf-8", "replace")) <= LONGEST
+    passed_over = name.startswith(".") or name.lower() in CLUTTER
+    return bool(name) and not parted and not passed_over and len(name.encode("utf-8", "replace")) <= LONGEST
 
 
 def _unused(name: str, taken: set[str], sha256: str) -> str:

@@ -23,7 +23,6 @@ from pellucid.images.tables import (
     Column,
     Identity,
     identity,
-    is_file,
     located,
     read_rows,
     why_missing,
