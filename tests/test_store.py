@@ -173,6 +173,29 @@ def test_a_disk_that_refuses_leaves_nothing_behind_and_the_arrays_in_memory(tmp_
     assert os.strerror(errno.EFBIG) in one.refused and str(tmp_path) in one.refused
     assert list(one.place.iterdir()) == []
     assert set(one.add(["a"], ARRAY)) == {"a"} and not one.refused
+    was = set(one.place.iterdir())
+    with largest_file(100):  # where the values fit, and their note does not
+        assert set(one.add(["b"], np.ones((1, 3), np.float32))) == {"b"}
+    assert os.strerror(errno.EFBIG) in one.refused and set(one.place.iterdir()) == was
+    with largest_file(10):  # nor the tag
+        new = store(tmp_path / "new", 0)
+        assert set(new.add(["b"], ARRAY)) == {"b"} and os.strerror(errno.EFBIG) in new.refused
+
+
+def test_what_dead_processes_left_half_written_is_cleared_and_a_living_ones_is_not(tmp_path: Path) -> None:
+    one, other = store(tmp_path, 0), store(tmp_path, 1)
+    other.add(["there"], ARRAY)
+    for place in (one.place, other.place):
+        place.mkdir(exist_ok=True)
+        for name in (f"{'0' * 16}.99.part", f".{'0' * 16}.json.{'0' * 8}", "mine.part"):
+            (place / name).write_bytes(b"half of it")
+    with other.writing() as living:
+        living.append("image", ARRAY)
+        one.add(["image"], ARRAY)
+        assert {path.suffix for path in one.place.iterdir()} == {".json", ".values", ".part"}
+        assert [path.name for path in one.place.glob("*.part")] == ["mine.part"]
+        assert living.partial.exists()
+    assert set(other.rows(["image", "there"])) == {"image", "there"}
 
 
 def test_no_key_takes_more_than_the_cache_may(tmp_path: Path) -> None:

@@ -28,11 +28,12 @@ import PIL
 
 from pellucid.errors import UserError, listed
 from pellucid.images.decode import DECODING
-from pellucid.records import write
+from pellucid.records import hold, is_held, write
 
 FORMAT = 4
 VALUES = ".values"
 KEY, STEM = re.compile(r"[0-9a-f]{32}"), re.compile(r"[0-9a-f]{16}")  # names of a key's folder and of its stretches
+PART = re.compile(r"[0-9a-f]{16}\.\d+\.part|\.[0-9a-f]{16}\.json\.[0-9a-f]{8}")  # values and notes, half written
 NOTED = frozenset({"key", "sha256", "dtype", "images", "shapes"})
 
 TAG = "CACHEDIR.TAG"
@@ -92,7 +93,15 @@ def _claim(folder: Path) -> None:
         raise NotADirectoryError(errno.ENOTDIR, "it is a file")
     folder.mkdir(parents=True, exist_ok=True)
     if not _tagged(folder):
-        write(folder / TAG, f"{SIGNATURE}\n{OURS}\n")
+        _write(folder / TAG, f"{SIGNATURE}\n{OURS}\n")
+
+
+def _write(path: Path, text: str) -> None:
+    """As records.write, with what the system said: here it ends no command."""
+    try:
+        write(path, text)
+    except UserError as refused:
+        raise refused.__cause__ or OSError(refused.problem) from refused
 
 
 def memory_left() -> int | None:
@@ -210,6 +219,7 @@ class Store:
         try:
             with stretch.trying():
                 _claim(self.folder)
+                _clear(self.folder)
                 if not self._is_real():
                     raise OSError(f"{self.place} is a link")
                 stretch.open()
@@ -242,8 +252,7 @@ class Store:
 
     def _make_room(self) -> None:
         """Remove other keys, the least recently used first, until all fit; what this key holds is in use."""
-        shelves = [Path(entry.path) for entry in _entries(self.folder) if entry.is_dir(follow_symlinks=False)]
-        keys = [Path(entry.path) for shelf in shelves for entry in _entries(shelf) if _is_key(entry)]
+        keys = _keys(self.folder)
         used = {place: sum(size for size, _ in _files(place)) for place in keys}
         moments = {place: max((moment for _, moment in _files(place)), default=0.0) for place in keys}
         for place in sorted(keys, key=moments.__getitem__):
@@ -283,6 +292,7 @@ class Writing:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             try:
                 self.file = self.partial.open("xb")
+                hold(self.file.fileno())
                 return
             except FileNotFoundError:  # another process has just made room
                 if last:
@@ -313,7 +323,7 @@ class Writing:
         note: dict[str, Any] = {"key": key, "sha256": self._hash.hexdigest(), "dtype": self.dtype}
         note |= {"images": self.images, "shapes": self.shapes}
         try:
-            write(self.path.with_suffix(".json"), json.dumps(note))
+            _write(self.path.with_suffix(".json"), json.dumps(note))
         except BaseException:
             file.unlink(missing_ok=True)
             raise
@@ -351,6 +361,21 @@ def _entries(folder: str | Path) -> list["os.DirEntry[str]"]:
 
 def _is_key(entry: "os.DirEntry[str]") -> bool:
     return KEY.fullmatch(entry.name) is not None and entry.is_dir(follow_symlinks=False)
+
+
+def _keys(folder: Path) -> list[Path]:
+    shelves = [entry.path for entry in _entries(folder) if entry.is_dir(follow_symlinks=False)]
+    return [Path(entry.path) for shelf in shelves for entry in _entries(shelf) if _is_key(entry)]
+
+
+def _clear(folder: Path) -> None:
+    """Remove what dead processes left half written; what a living one holds stays."""
+    for place in _keys(folder):
+        for entry in _entries(place):
+            ours = PART.fullmatch(entry.name) and entry.is_file(follow_symlinks=False)
+            if ours and not is_held(Path(entry.path)):
+                with suppress(OSError):
+                    Path(entry.path).unlink()
 
 
 def _notes(place: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
