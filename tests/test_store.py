@@ -128,6 +128,14 @@ def test_a_folder_that_holds_other_things_is_refused_and_left_alone(
     )
 
 
+def test_a_cache_among_the_images_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    photos = make_classes(tmp_path / "photos", images=2)
+    asked = ["train", str(photos), "--model", "small", "--features.folder"]
+    assert run([*asked, str(photos / "cache")]) == 2
+    assert f"--features.folder {tmp_path}/pellucid-cache" in capsys.readouterr().err
+    assert not (photos / "cache").exists()
+
+
 def test_a_cache_from_before_there_were_tags_is_taken_over(tmp_path: Path) -> None:
     folder = tmp_path / "cache"
     store(folder, 0).add(["image0"], ARRAY)

@@ -12,6 +12,7 @@ from pellucid.images.decode import decoding_threads
 from pellucid.names import path_of
 from pellucid.records import Record, read_text, write
 
+READY, BY_RANK = "ready", "by-rank"  # names of what decides, see Split.method
 THREADS = min(8, os.cpu_count() or 1)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pellucid.errors import counted
 from pellucid.images.amounts import PARTS
 from pellucid.images.labels import lacking
-from pellucid.images.manifest import Split
+from pellucid.images.manifest import READY, Split
 from pellucid.images.sources import Samples
 
 SHOWN = 5
@@ -29,10 +29,9 @@ def of_leaks(split: Split) -> Iterator[str]:
     for file in split.files:
         where[file.sha256].add(file.part)
     if across := sum(len(parts) > 1 for parts in where.values()):
-        yield (
-            f"{counted(across, 'image', verb=('lies', 'lie'))} in more than one of the parts that the data came with, "
-            "which flatters the result"
-        )
+        came = " that the data came with" if split.method == READY else ""
+        lie = counted(across, "image", verb=("lies", "lie"))
+        yield f"{lie} in more than one of the parts{came}, which flatters the result"
     if divided := divided_groups(split):
         yield f"{divided}, which flatters the result"
 

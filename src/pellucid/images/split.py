@@ -10,7 +10,16 @@ from pathlib import Path
 from pellucid.errors import UserError, counted, listed
 from pellucid.images.amounts import PARTS, REST, Amount, Part, Targets, parse, targets
 from pellucid.images.kept import kept_from
-from pellucid.images.manifest import Split, SplitFile, content_hash, hash_files, read_manifest, write_manifest
+from pellucid.images.manifest import (
+    BY_RANK,
+    READY,
+    Split,
+    SplitFile,
+    content_hash,
+    hash_files,
+    read_manifest,
+    write_manifest,
+)
 from pellucid.images.placing import place
 from pellucid.images.remarks import of_classes, of_leaks, of_twins
 from pellucid.images.sources import Sample, Samples
@@ -21,7 +30,6 @@ __all__ = ["Split", "SplitFile", "content_hash", "hash_files", "place", "read_ma
 USUAL = {"train": "0.7", "validation": "0.15", "test": REST}
 CARVED = "0.15"  # of a ready-made training part, where there is no validation part
 CAME_DIVIDED = "the parts that the data came with"  # how the rule of ready-made parts begins
-READY, BY_RANK = "ready", "by-rank"  # names of what decides, see Split.method
 WALK: tuple[Part, ...] = ("test", "validation", "train")  # along the order of hashes, from its lower end
 
 

@@ -54,16 +54,22 @@ def cache_folder(chosen: str | None) -> Path:
         return Path(tempfile.gettempdir()) / "pellucid-cache"
 
 
-def check_folder(folder: Path) -> None:
-    """Raises UserError where `folder` is not the cache's own: where it holds anything that no cache put there."""
-    strangers = sorted(_strangers(folder))
-    if strangers:
-        own = folder / "pellucid-cache"
-        env = folder == cache_folder(None)
+def check_folder(folder: Path, *, data: Path | None = None) -> None:
+    """Raises UserError where `folder` is not the cache's own: where it holds anything that no cache put there, or lies
+    in the folder of `data`, which would then have a class more.
+    """
+    flag = "PELLUCID_CACHE=" if folder == cache_folder(None) else "--features.folder "
+    if strangers := sorted(_strangers(folder)):
         raise UserError(
             f"{folder} is no folder of the cache's own, which removes what is used least: it holds other things",
             listed(strangers, 5),
-            hint=f"name one that is new or empty: {'PELLUCID_CACHE=' if env else '--features.folder '}{own}",
+            hint=f"name one that is new or empty: {flag}{folder / 'pellucid-cache'}",
+        )
+    place, root = folder.resolve(), data.resolve() if data and data.is_dir() else None
+    if root and place.is_relative_to(root) and not any(name.startswith(".") for name in place.relative_to(root).parts):
+        raise UserError(
+            f"the cache {folder} would lie among the images in {data}",
+            hint=f"name a folder beside them: {flag}{root.with_name('pellucid-cache')}",
         )
 
 

@@ -202,10 +202,10 @@ def _resumed(folder: RunFolder) -> Iterator[Event]:
 
 
 def _pixel_cache(config: Config) -> PixelCache:
-    """Raises UserError where the cache's folder holds other things and anything is to be kept in it."""
+    """Raises UserError where the cache's folder holds other things, or lies in the data, and is to be used."""
     folder = cache_folder(config.features.folder)
     if "auto" in (config.features.pixels, config.features.cache):
-        check_folder(folder)
+        check_folder(folder, data=Path(config.data.folder))
     return PixelCache(folder, limit=bytes_of(config.features.size))
 
 
