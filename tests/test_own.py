@@ -150,7 +150,18 @@ def test_the_tutorials_network_in_a_file_goes_through_the_whole_story(
     assert "faces.py:Net" in made.report_path.read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("model", [Small, Small(), nested, nested(2), partial(Small, width=4)])
+def test_options_are_a_classs_own_parameters() -> None:
+    net = pl.network(Small, 2, size=32, width=4.0)  # as a flag gives it
+    assert net.end_points(torch.zeros(1, 3, 32, 32))["stem.0"].shape == (1, 4, 32, 32)
+    assert pl.network(net.name, 2, **net.options).state_dict().keys() == net.state_dict().keys()
+    with pytest.raises(UserError, match="has no option 'widht'") as caught:
+        pl.network(Small, 2, widht=4)
+    assert caught.value.hint == "did you mean width?"
+
+
+@pytest.mark.parametrize(
+    "model", [Small, Small(), nested, nested(2), partial(Small, width=4), lambda classes: Small(classes)]
+)
 def test_whatever_makes_a_module_is_trained_to_a_model_that_proves_itself(
     photos: Path, tmp_path: Path, model: Any, elsewhere: Callable[[], None]
 ) -> None:

@@ -254,7 +254,7 @@ def _where(model: Any) -> str:
         return f"table:{model.name}"
     model = model.func if isinstance(model, partial) else model
     thing = model if isinstance(model, type | FunctionType) else type(model)
-    module, name = thing.__module__, _bare(thing)
+    module, name = thing.__module__, _bare(thing).replace("<lambda>", "lambda")
     if module.startswith("torch.nn."):
         return f"torch.nn:{name}"
     file = _file(model) if "." not in module else None  # of its own, or a script
@@ -383,7 +383,8 @@ def made(own: Own, classes: int, *, size: int, options: dict[str, Any]) -> "nn.M
             right = nearest(option, taken)
             hint = f"did you mean {right}?" if right else f"it takes {', '.join(taken) or 'nothing'}"
             raise UserError(f"{own.where} has no option {option!r}", hint=hint)
-    given = dict(options)
+    wanted = {one.name: one for one in parameters}
+    given = {name: _whole(value, wanted.get(name)) for name, value in options.items()}
     if "size" in taken:
         given.setdefault("size", size)
     required = [
@@ -401,9 +402,9 @@ def made(own: Own, classes: int, *, size: int, options: dict[str, Any]) -> "nn.M
     elif more and not required:
         given["num_classes"] = classes
     if required:
-        wanted = ", ".join(one.name for one in required)
+        lacking = ", ".join(one.name for one in required)
         raise UserError(
-            f"{own.where} wants {wanted}, and pellucid only knows the number of classes",
+            f"{own.where} wants {lacking}, and pellucid only knows the number of classes",
             hint="name a function of the number of classes that gives the rest",
         )
     try:
@@ -412,6 +413,14 @@ def made(own: Own, classes: int, *, size: int, options: dict[str, Any]) -> "nn.M
     except Exception as cause:
         raise theirs(f"{own.where} cannot be made for {classes} classes", cause) from cause
     return module
+
+
+def _whole(value: Any, parameter: inspect.Parameter | None) -> Any:
+    """A whole number as such, unless its parameter is for others: a flag's 4 may have become 4.0 on its way here."""
+    if not (isinstance(value, float) and value.is_integer()):
+        return value
+    fractions = parameter and (parameter.annotation in (float, "float") or isinstance(parameter.default, float))
+    return value if fractions else int(value)
 
 
 CLASSES = ("classes", "num_classes", "n_classes", "nclasses", "num_class", "nb_classes", "class_count", "outputs")
