@@ -202,6 +202,14 @@ def test_names_of_classes_are_read_as_they_are_meant(tmp_path: Path) -> None:
             names(text)
 
 
+def test_a_model_with_one_logit_is_taken_as_it_is(adopted: Path, tmp_path: Path) -> None:
+    card = json.loads(read_card(adopted).model_dump_json()) | {"one_logit": True}
+    save_file(load_file(adopted), tmp_path / "one.safetensors", metadata={CARD: json.dumps(card)})
+    with pytest.raises(UserError, match="with one logit") as caught:
+        adopt("small", tmp_path / "net.safetensors", weights=tmp_path / "one.safetensors", **TINY)
+    assert "pellucid verify" in caught.value.hint
+
+
 def test_a_run_stands_for_its_model_and_names_its_classes(adopted: Path, tmp_path: Path) -> None:
     run_folder = tmp_path / "run"
     run_folder.mkdir()
@@ -222,5 +230,5 @@ def test_what_is_said_of_the_input_is_in_the_card(adopted: Path, capsys: pytest.
     assert run(["adopt", "small", *asked.split()]) == 0
     wanted = read_card(out).preprocessing
     assert (wanted.mean, wanted.std, wanted.channels) == ((0, 0, 0), (1, 1, 1), "BGR")
-    assert "names begin with net." in " ".join(capsys.readouterr().err.split())
+    assert "the weights are those under net" in " ".join(capsys.readouterr().err.split())
     assert run(["adopt", "small", *asked.replace("0 0 0", "0 0 nan").split()]) == 2

@@ -193,6 +193,10 @@ def test_a_whole_model_that_was_pickled_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="holds more than weights") as caught:
         read_tensors(tmp_path / "whole.pth")
     assert "torch.nn.modules.conv.Conv2d" in str(caught.value) and "state_dict()" in caught.value.hint
+    torch.save({"weight": torch.ones(2)}, tmp_path / "other.pth", pickle_protocol=4)
+    with pytest.raises(UserError, match="holds more than weights") as caught:
+        read_tensors(tmp_path / "other.pth")
+    assert "pickle_protocol" in str(caught.value)
 
 
 def zipped(**members: bytes) -> bytes:
@@ -219,6 +223,7 @@ OTHERS = {
     "a TorchScript program": zipped(**{"net/data.pkl": b"", "net/code/net.py": b"", "net/data/0": b""}),
     "a zip archive of other things (a.txt)": zipped(**{"a.txt": b"x"}),
     "was cut short": zipped(a=b"x" * 90)[:60],
+    "a program that torch has exported": zipped(**{"net/archive_format": b"pt2", "net/data/weights/weight_0": b""}),
     "a tar archive": tarred(),
     "compressed by gzip": b"\x1f\x8b\x08\x00",
     "an ONNX model": b"\x08\x08\x12\x07pytorch\x1a\x052.3.0",

@@ -5,6 +5,7 @@ What a file is, its content tells (kinds); where in it the tensors are, its stru
 
 import pickle
 import re
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from numpy.lib import format as npy
 from safetensors.torch import load_file
 from torch import Tensor
 
-from pellucid.errors import UserError, listed, of_system
+from pellucid.errors import UserError, first_line, listed, of_system
 from pellucid.names import kind_of, textual
 from pellucid.networks.kinds import AGAIN, FORMATS, SUFFIXES, check_growth, check_index, parts_of, recognise
 from pellucid.networks.pickled import NotPlain, arrays_of
@@ -28,13 +29,11 @@ IN_FOLDERS = ("model.safetensors", "model.safetensors.index.json", "pytorch_mode
 
 @dataclass(frozen=True)
 class Found:
-    """What a file of weights holds: its dictionaries of tensors, the likeliest first, and the `files` that were read.
+    """What a file of weights holds: its dictionaries of tensors, the likeliest first.
 
     `notes` are sentences about what was decided while reading.
     """
 
-    path: Path
-    files: tuple[Path, ...]
     states: tuple[State, ...]
     notes: tuple[str, ...] = ()
 
@@ -65,11 +64,11 @@ def read_weights(path: Path) -> Found:
     chosen = weights_file(path)
     if chosen != path:
         found = read_weights(chosen)
-        return Found(found.path, found.files, found.states, (f"the weights are {chosen}", *found.notes))
+        return Found(found.states, (f"the weights are {chosen}", *found.notes))
     checkpoint = _checkpoint(path)
     if checkpoint is not None:
         check_index(Path(f"{checkpoint}.index"))
-        return _found(path, sorted(path.parent.glob(f"{checkpoint.name}.[id]*")), _from_tensorflow(checkpoint))
+        return _found(path, _from_tensorflow(checkpoint))
     named = recognise(path)
     if named.kind == "parts":
         return _from_parts(path)
@@ -81,12 +80,12 @@ def read_weights(path: Path) -> Found:
     except MemoryError as cause:
         raise UserError(f"{path} says that it holds more than the memory does", hint=AGAIN) from cause
     except Exception as cause:  # what is damaged ends each library's reader in errors of its own, of many kinds
-        said = (str(cause).splitlines() or [type(cause).__name__])[0]
-        raise UserError(f"{path} looks like {named.words}, and is damaged or cut short", [said], hint=AGAIN) from cause
-    return _found(path, [path], content, notes)
+        what = f"{path} looks like {named.words}, and is damaged or cut short"
+        raise UserError(what, [first_line(cause)], hint=AGAIN) from cause
+    return _found(path, content, notes)
 
 
-def _found(path: Path, files: Iterable[Path], content: object, notes: Iterable[str] = ()) -> Found:
+def _found(path: Path, content: object, notes: Iterable[str] = ()) -> Found:
     try:
         states = states_in(content) if isinstance(content, Mapping) else ()
     except UserError as error:
@@ -95,7 +94,7 @@ def _found(path: Path, files: Iterable[Path], content: object, notes: Iterable[s
         raise UserError(f"{path} holds no tensors by name", hint="save a model's weights, not something else of it")
     if path.is_file():
         check_growth(path, sum(tensor.nbytes for state in states for tensor in state.tensors.values()))
-    return Found(path, tuple(files), states, tuple(notes))
+    return Found(states, tuple(notes))
 
 
 def several(where: str, places: Iterable[str]) -> UserError:
@@ -103,7 +102,7 @@ def several(where: str, places: Iterable[str]) -> UserError:
     return UserError(
         f"{where} holds the weights of several models that fit, and they differ",
         listed([place or "the outermost names" for place in places]),
-        hint="save the one that you want alone: torch.save(torch.load(FILE)[NAME], 'weights.pth')",
+        hint="save the tensors of the one that you want alone: torch.save({name: tensor, ...}, 'weights.pth')",
     )
 
 
@@ -148,7 +147,7 @@ def _from_parts(path: Path) -> Found:
     if lost := [name for name, part in held.items() if name not in parts[part]]:
         raise UserError(f"{path} says that {held[lost[0]]} holds {lost[0]}, and it does not", hint=AGAIN)
     content = {name: parts[part][name] for name, part in held.items()}
-    return Found(path, (path, *(path.parent / part for part in files)), states_in(content))
+    return Found(states_in(content))
 
 
 def _from_safetensors(path: Path, notes: list[str]) -> Mapping[str, Any]:  # noqa: ARG001 - as all readers
@@ -175,7 +174,8 @@ def _from_torch(path: Path, notes: list[str]) -> Mapping[str, Any]:
     A checkpoint often holds something else as well (its settings, a number of NumPy): of that nothing is imported or
     called, a stand-in takes its place. A whole model that was pickled has no dictionary of tensors, and is refused.
     """
-    with path.open("rb") as file:  # by a name that ends with .safetensors, torch would read that
+    # Opened by us: by a name that ends with .safetensors, torch would read that. Its warnings are advice to its makers.
+    with path.open("rb") as file, warnings.catch_warnings(action="ignore"):
         try:
             content, others = torch.load(file, map_location="cpu", weights_only=True), []
         except pickle.UnpicklingError as cause:
@@ -190,12 +190,20 @@ def _from_torch(path: Path, notes: list[str]) -> Mapping[str, Any]:
                 ValueError,
                 RuntimeError,
             ):  # or an old file, whose names torch does not list
-                raise _more_than_weights(path, str(cause).splitlines()[0]) from cause
+                raise _more_than_weights(path, _refused(cause)) from cause
     if others and not (isinstance(content, Mapping) and states_in(content)):
         raise _more_than_weights(path, f"it is made of {', '.join(listed(others, 3))}")
     if others:
         notes.append(f"{path.name} also holds {', '.join(listed(others, 3))}, which was not read")
     return content if isinstance(content, Mapping) else {}
+
+
+def _refused(cause: pickle.UnpicklingError) -> str:
+    """What torch's reader refused: it says so behind much advice."""
+    said = re.search(r"WeightsUnpickler error:\s*(.+)", str(cause))
+    if said and said[1].startswith("Unsupported operand"):
+        return "it was pickled in another way than torch.save does by itself (pickle_protocol)"
+    return said[1].split(". ")[0] if said else first_line(cause)
 
 
 def _more_than_weights(path: Path, why: str) -> UserError:

@@ -128,6 +128,9 @@ def _zipped(path: Path) -> Named:
     if "constants.pkl" in bare or any(name.startswith("code/") for name in bare):
         hint = f'python -c "import torch; torch.save(torch.jit.load({str(path)!r}).state_dict(), {"weights.pth"!r})"'
         raise _no_weights(path, "a TorchScript program", f"it would be run; where you trust it: {hint}")
+    if "archive_format" in bare:
+        hint = f"where you trust it: torch.save(torch.export.load({str(path)!r}).state_dict, 'weights.pth')"
+        raise _no_weights(path, "a program that torch has exported", hint)
     if "data.pkl" in bare or "data.pkl" in names:
         return Named("torch", "a file of torch")
     if any(name.endswith(".npy") for name in names):

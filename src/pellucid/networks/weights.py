@@ -137,23 +137,27 @@ def _notes(report: LoadReport, fit: "_Fit", states: Sequence[State], *, until: s
     beside = [state.where for state in states if state.where and state is not fit.source]
     if fit.source.where and beside:
         yield f"of {', '.join([fit.source.where, *beside])} the weights under {fit.source.where} are taken"
-    elif report.place:
-        yield f"the weights are those whose names begin with {report.place}"
+    elif fit.source.where:
+        yield f"the weights are those under {fit.source.where}"
+    if fit.prefix:
+        yield f"the weights are those whose names begin with {fit.prefix}"
     if until is not None:
         ends = list(dict.fromkeys(name.removeprefix("model.").split(".")[0] for name in report.left_random))
         random = counted(len(report.left_random), "tensor")
         yield f"{random} after {until} start at random: {', '.join(listed(ends, 6))}"
-    unused = [name for name in report.left_out if not _is_head_of(fit, name)]
+    heads = _heads(fit)
+    unused = [name for name in report.left_out if name not in heads and not _of_head(fit.net, name)]
     if unused:
-        yield f"{counted(len(unused), 'tensor')} of the file are not used: {', '.join(listed(unused, 3))}"
+        count = counted(len(unused), "tensor of the file", "tensors of the file", verb=("is", "are"))
+        yield f"{count} not used: {', '.join(listed(unused, 3))}"
 
 
-def _is_head_of(fit: "_Fit", name: str) -> bool:
-    """Whether a tensor is of a last linear layer, which a new task replaces, or of an auxiliary head."""
+def _heads(fit: "_Fit") -> set[str]:
+    """What the file calls the last linear layer, which a new task replaces."""
     partners = _partners(fit.net, list(fit.state), fit.layout)
     heads = {id(tensor) for module in fit.net.head_modules() for tensor in held(module)}
     ours = dict(fit.net.named_parameters()) | dict(fit.net.named_buffers())
-    return _of_head(fit.net, name) or any(partners[own] == name for own in ours if id(ours[own]) in heads)
+    return {partners[own] for own in partners if id(ours[own]) in heads}
 
 
 def _as_weight(where: str, name: str, theirs: Tensor, ours: Tensor) -> Tensor:
@@ -328,8 +332,9 @@ def _no_partner(where: str, fit: _Fit) -> UserError:
         head = {id(tensor) for module in fit.net.head_modules() for tensor in held(module)}
         ours = dict(fit.net.named_parameters())
         if all(name in ours and id(ours[name]) in head for name in misfits):
+            classes = counted(len(fit.tensors[theirs]), "class", "classes")
             return UserError(
-                f"{where} is for {len(fit.tensors[theirs])} classes, and {fit.net.name} is built for {fit.net.classes}",
+                f"{where} is for {classes}, and {fit.net.name} is built for {fit.net.classes}",
                 [problem],
                 hint="name as many classes as it has; `pellucid train` takes all but its last layer",
             )

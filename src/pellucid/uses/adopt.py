@@ -72,6 +72,11 @@ def adopt(
 def _classes_of(name: str, file: Path) -> tuple[str, ...]:
     """The names of the logits, where the file is a model of ours or somebody publishes weights; () otherwise."""
     card = card_in(weights_file(file))
+    if card and card.one_logit:
+        raise UserError(
+            f"{file} is a model of ours with one logit, and adopt makes one for each class",
+            hint=f"use it as it is: `pellucid verify {file}`",
+        )
     if card:
         return card.classes
     return published_record(name).classes if is_published(name) else ()
