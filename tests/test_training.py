@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from pellucid.runs.run_folder import RunFolder, open_run
 from pellucid.training.configure import configure, recipes
 from pellucid.training.interruption import Interruption
 from pellucid.training.train import resume_events, train_events
+from pellucid.training.trial import check_network
 from tests.golden import check
 from tests.pictures import make_classes
 
@@ -287,6 +289,51 @@ def test_a_schedule_without_bounds_is_told(photos: Path, tmp_path: Path) -> None
     grows = {"schedule": "step", "step_epochs": 1, "step_factor": 1e200, "warm_up": 0}
     told, _ = diverging(photos, tmp_path / "runs", rate=1e-250, epochs=4, learning=grows)
     assert told.problem.startswith("the rate became inf in epoch 3")
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"probe_at": "conv9"}, "small has no end point 'conv9'"),
+        ({"probe_at": " , "}, "--probe-at names no end point"),
+        ({"mode": "finetune", "train_from": "conv9"}, "small has no end point 'conv9'"),
+        ({"model": "resnet18", "batch": 1, "options": {"width": 0.1}}, "cannot learn from one image at a time at 32"),
+        ({"model": "timm/resnet18", "batch": 1}, "cannot learn from one image at a time at 32 pixels"),
+        ({"model": "timm/convnext_atto", "size": 16}, "cannot be trained on images of 16 pixels"),
+        ({"train": "1.0", "learning": {"patience": 2}}, "learning.patience would be decided by validation images"),
+        ({"train": "1.0", "learning": {"best_by": "loss"}}, "learning.best_by would be decided by validation images"),
+        ({"train": "1.0", "probe_at": "all"}, "probe_at would be decided by validation images"),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_trained_is_refused_before_a_run_is_made(
+    photos: Path, tmp_path: Path, settings: dict[str, Any], told: str
+) -> None:
+    given = QUICK | {"mode": "finetune" if "train_from" in settings else "scratch"} | settings
+    events = train_events(configure(photos, **given, weights="none", runs=tmp_path / "runs"))
+    with pytest.raises(UserError, match=told):
+        for event in events:
+            assert event.event in ("preparing", "noted")
+            assert event.event != "preparing" or event.phase != "decoding the images" or "train" in settings
+    assert not (tmp_path / "runs").exists()
+
+
+def test_one_image_at_a_time_is_enough_where_no_norm_minds(photos: Path) -> None:
+    check_network(pl.network("small", 2, size=32), configure(photos, **QUICK | {"batch": 1}))
+    frozen = configure(photos, **QUICK | {"model": "resnet18", "batch": 1}, mode="probe", weights="none")
+    check_network(pl.network("resnet18", 2, size=32, width=0.1), frozen)  # its norms keep still
+
+
+def test_weights_that_are_no_numbers_are_told_as_such(photos: Path) -> None:
+    network = pl.network("small", 2, size=32)
+    with torch.no_grad():
+        network.get_parameter("conv1.conv.weight")[0] = float("nan")
+    with pytest.raises(UserError, match=r"small with weights from mine.pth has values that are no numbers\n  conv1"):
+        check_network(network, configure(photos, **QUICK, mode="probe", weights="mine.pth"))
+
+
+def test_training_says_that_it_returns_a_run_folder() -> None:
+    assert signature(pl.train).return_annotation is RunFolder and pl.train.__annotations__["return"] is RunFolder
 
 
 @pytest.mark.parametrize("name", [name for name in recipes() if name != "demo"])

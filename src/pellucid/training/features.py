@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from pellucid.errors import UserError
+from pellucid.errors import UserError, counted
 from pellucid.images.augmentation import Augmentation
 from pellucid.images.loading import Images, Loader
 from pellucid.images.preprocessing import Preprocessing, averaged
@@ -218,13 +218,27 @@ class Extraction:
                         yield done, total
                         if interruption.asked:
                             break
-                    features = self._kept(np.concatenate(made))
+                    features = self._kept(self._numbers(np.concatenate(made), images, part))
                     known |= store.add([hashes[index] for index in part[: len(features)]], list(features))
                     if store.refused:
                         self.refused = store.refused
                         self._check_memory(len(missing) - start + (first + views - 1 - view) * len(images), features)
                     if interruption.asked:
                         raise Interrupted
+
+    def _numbers(
+        self, features: npt.NDArray[np.float32], images: Images, part: Sequence[int]
+    ) -> npt.NDArray[np.float32]:
+        """`features` of those images, or a UserError where they are no numbers: they are not kept, nor learned from."""
+        whole = np.isfinite(features.reshape(len(features), -1)).all(axis=1)
+        if not whole.all():
+            first = images.named(part[int(np.argmin(whole))])
+            raise UserError(
+                f"what {self.network.name} makes of {counted(int((~whole).sum()), 'image')} is no number",
+                [first],
+                hint="other weights, or a larger --input.std: some value inside grows beyond what can be computed with",
+            )
+        return features
 
     def _check_memory(self, images: int, features: npt.NDArray[Any]) -> None:
         """Raises UserError where memory will not hold features like these of as many `images`."""

@@ -34,9 +34,7 @@ class Averages(nn.Module):
 
 def probed_at(job: Job, parts: Split) -> Generator[Event, None, None]:
     """Solve a head at each end point that `probe_at` asks for, and measure it on the validation images."""
-    names = _asked(job)
-    if not len(job.validation):
-        raise UserError("--probe-at measures on validation images, and there are none", hint="--validation 0.2")
+    names = probed_names(job.network, job.config.probe_at or "")
     side = job.network.size
     network = job.network.eval().to(job.fabric.device)  # not in inference mode: weights moved there never learn again
     with torch.inference_mode():
@@ -55,14 +53,16 @@ def probed_at(job: Job, parts: Split) -> Generator[Event, None, None]:
         )
 
 
-def _asked(job: Job) -> list[str]:
-    asked = job.config.probe_at or ""
-    known = [name for name in job.network.end_point_names if name not in (*BEYOND, *job.network.head_names)]
+def probed_names(network: Network, asked: str) -> list[str]:
+    """The end points that `probe_at` asks for, in the network's order. Raises UserError for what is none."""
+    known = [name for name in network.end_point_names if name not in (*BEYOND, *network.head_names)]
     if asked == "all":
         return known
     names = [name.strip() for name in asked.split(",") if name.strip()]
     for name in names:
-        check_end_point(job.network.name, tuple(known), name)
+        check_end_point(network.name, tuple(known), name)
+    if not names:
+        raise UserError("--probe-at names no end point", hint=f"all, or some of {', '.join(known)}")
     return [name for name in known if name in names]
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from functools import wraps
+from inspect import signature
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -50,6 +51,7 @@ from pellucid.training.resuming import (
 from pellucid.training.room import check_room
 from pellucid.training.state import Position, load_network, read_position
 from pellucid.training.transfer import check_frozen, freeze, frozen_at_random
+from pellucid.training.trial import check_measured, check_network
 
 
 @wraps(configure)
@@ -58,7 +60,10 @@ def train(*arguments: Any, **settings: Any) -> RunFolder:
     return _last_run(train_events(configure(*arguments, **settings)))
 
 
+# What `help` shows: configure's settings, and what comes of them here.
 train.__name__ = train.__qualname__ = "train"
+train.__annotations__ = configure.__annotations__ | {"return": RunFolder}
+train.__signature__ = signature(configure).replace(return_annotation=RunFolder)  # type: ignore[attr-defined]
 
 
 def resume(run: str | Path, *, model: Any = None) -> RunFolder:
@@ -97,8 +102,7 @@ def train_events(config: Config, *, began: float | None = None) -> Iterator[Even
     yield Preparing(phase=f"building {config.model}{weights}", done=0, total=0)
     prepared = _start_network(config, samples.classes)
     yield from (Noted(time=now(), words=note) for note in prepared.notes)
-    if config.train_from:
-        prepared.network.divided(config.train_from)  # refuses what is no end point, before anything is done
+    check_network(prepared.network, config)
     check_frozen(prepared.network, config, prepared.weights.get("left_random", ()))
     if config.weights == "none" and (config.mode == "probe" or config.train_from):
         yield Noted(time=now(), words="what is frozen stays at random weights, since the weights are none")
@@ -121,6 +125,7 @@ def train_events(config: Config, *, began: float | None = None) -> Iterator[Even
     )
     yield from (Noted(time=now(), words=note) for note in parts.notes if note not in samples.notes)
     check_counts(parts)
+    check_measured(config, parts)
     plan = None
     if config.budget:
         yield Preparing(phase=f"measuring this machine, to plan for {config.budget}", done=0, total=0)
@@ -131,6 +136,7 @@ def train_events(config: Config, *, began: float | None = None) -> Iterator[Even
         config, plan = _planned(config, parts, prepared, pixels, readable.told, fabric.device, began)
         if plan.size != prepared.preprocessing.size:
             prepared = _start_network(config, samples.classes)
+            check_network(prepared.network, config)
     provenance = gather(device=str(fabric.device), precision=precision) | {
         "asked": asked,
         "seed": config.seed,
