@@ -72,6 +72,7 @@ PAIRS = [
     ("traindata", "testingdata"),
     ("entraînement", "test"),
     ("训练集", "测试集"),
+    ("dogtrain", "dogtest"),
     ("Trainingsdaten", "Testdaten"),
     ("train_resized_256px", "test_resized_256px"),
 ]
@@ -124,6 +125,9 @@ def test_parts_without_classes_are_no_classes(train, test):
         ("real", "fake"),
         ("oval", "square"),
         ("contest", "protest"),
+        ("contest", "interval"),
+        ("valley", "coast"),
+        ("valley_train", "steam_train"),
         ("testa", "stelo"),
         ("photos", "drawings"),
         ("labels", "no labels"),
@@ -135,6 +139,12 @@ def test_parts_without_classes_are_no_classes(train, test):
 def test_classes_that_people_have_stay_classes(classes):
     lay(*(f"d/{name}/" for name in classes))
     assert read_samples("d").classes == tuple(sorted(classes))
+
+
+def test_folders_by_year_in_each_class_are_taken_together_and_told():
+    lay(*(f"d/{name}/{year}/" for name in ("cat", "dog") for year in ("2023", "2024")))
+    samples = read_samples("d")
+    assert samples.counts() == {"cat": 2, "dog": 2} and "taken together" in told(samples)
 
 
 def test_a_lone_name_of_a_part_is_a_class_and_told():
@@ -182,6 +192,12 @@ def test_a_class_that_is_called_as_a_part_may_have_folders_like_the_others():
         (("cat/train/", "cat/test/", "dog/"), "is divided into parts"),
         (("cat/", "dog/", "backup/cat/", "backup/dog/"), "holds cat and dog again"),
         (("fold1/cat/", "fold1/dog/", "fold2/cat/", "fold2/dog/"), "look like the classes"),
+        (
+            ("learn/cat/", "learn/dog/", "test/cat/", "test/dog/", "test/cow/"),
+            "cat and dog: those look like the classes",
+        ),
+        (("rgb/", "depth/"), "detection or segmentation"),
+        (("images/", "ground_truth/"), "detection or segmentation"),
         (("1.png", "2.png", "3.png", "rejected/"), "in no folder"),
         (("train/train/", "train/val/", "test/train/", "test/val/"), "holds parts again"),
         (("a/train/cat/", "a/test/cat/", "b/train/cat/", "b/test/cat/"), "a data set of its own"),

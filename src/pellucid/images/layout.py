@@ -30,19 +30,16 @@ PARTS = {
 }
 EITHER = frozenset({"eval", "evals", "evaluation", "evaluating"})  # a test where there is none, else validation
 # Too short to mean it, but where all folders are called so.
-SHORT = {
-    "tr": "train",
-    "trn": "train",
-    "va": "validation",
-    "vl": "validation",
-    "te": "test",
-    "ts": "test",
-    "tst": "test",
-}
-PICTURES = "image images img imgs picture pictures pic pics photo photos jpegimages jpgs jpg jpegs jpeg png pngs rgb"
+SHORTEST = {"train": "tr trn", "validation": "va vl", "test": "te ts tst"}
+SHORT = {word: part for part, words in SHORTEST.items() for word in words.split()}
+PICTURES = """
+    image images img imgs picture pictures pic pics photo photos jpegimages jpgs jpg jpegs jpeg png pngs rgb
+    input inputs
+"""
 ANNOTATIONS = """
     label labels labeltxt annotation annotations annot annots mask masks segmentation segmentations segmentationclass
-    segmentationobject groundtruth gt bbox bboxes boxes xml xmls
+    segmentationobject seg segs ground truth groundtruth gt bbox bboxes boxes lbl lbls xml xmls txt txts json target
+    targets output outputs depth
 """
 OTHER_WORDS = """
     set sets data dataset datasets daten datos samples sample split splits part parts dir folder folders file files sub
@@ -72,7 +69,7 @@ class _Words:
 
     part: str  # train, validation, test or either
     rest: tuple[str, ...]
-    short: bool
+    weak: bool  # says so in two letters, or is one word with another ("dogtrain"): not by itself
 
 
 def recognised(names: Iterable[str], *, short: bool = True) -> dict[str, str]:
@@ -87,26 +84,37 @@ def recognised(names: Iterable[str], *, short: bool = True) -> dict[str, str]:
         partners[words.rest].add(words.part)
     likely = {name: words for name, words in found.items() if not words.rest or len(partners[words.rest]) > 1}
     if not short or len(likely) < len(names) or len({words.part for words in likely.values()}) < 2:
-        likely = {name: words for name, words in likely.items() if not words.short}
+        likely = {name: words for name, words in likely.items() if not words.weak or words.rest}
     parts = {words.part for words in likely.values()}
     either = "test" if "test" not in parts else "validation"
     return {name: either if words.part == "either" else words.part for name, words in likely.items()}
 
 
 def _words(name: str) -> _Words | None:
-    parts, rest, short = [], [], False
+    parts, rest, weak = [], [], False
     joined = " ".join(words_of(name)).replace("hold out", "holdout").replace("held out", "heldout").split()
     for word in joined:
         if word in PARTS or word in EITHER:
             parts.append(PARTS.get(word, "either"))
         elif word in SHORT:
             parts.append(SHORT[word])
-            short = True
+            weak = True
         elif not (word.isdigit() or word in FILLING):
             rest.append(word)
     if set(parts) == {"train", "validation"}:
         parts = ["train"]  # train_val
-    return _Words(parts[0], tuple(rest), short) if len(set(parts)) == 1 else None
+    if not parts and rest:
+        parts, rest, weak = [*_glued(rest), True]
+    return _Words(parts[0], tuple(rest), weak) if len(set(parts)) == 1 else None
+
+
+def _glued(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The part in words such as `dogtrain` and `minival`, and what is left of the words without it."""
+    for at, word in enumerate(words):
+        for known in sorted(PARTS, key=len, reverse=True):
+            if len(known) < len(word) and word.endswith(known):
+                return [PARTS[known]], [*words[:at], word.removesuffix(known), *words[at + 1 :]]
+    return [], list(words)
 
 
 def words_of(name: str) -> list[str]:
@@ -155,6 +163,7 @@ def understand(top: Folder) -> Layout:
     _check_level(top)
     if inside := _parts_inside(top):
         return inside
+    _check_shared(top)
     _check_copies(top)
     _check_stray(top)
     return Layout("class-folders", {None: _filled(top, top.folders)}, _pooled(top))
@@ -255,7 +264,7 @@ def _check_parts_beside(top: Folder) -> None:
     """Some folders look like parts, and others do not."""
     strong = recognised((folder.name for folder in top.folders), short=False)
     others = [folder for folder in top.folders if folder.name not in strong]
-    words = {folder.name: found for folder in top.folders if (found := _words(folder.name)) and not found.short}
+    words = {folder.name: found for folder in top.folders if (found := _words(folder.name)) and not found.weak}
     if len(words) == len(top.folders) > 1 and len({found.part for found in words.values()}) > 1:
         raise UserError(
             f"{top.path} looks divided into parts, but not by the names of its folders alone",
@@ -305,15 +314,23 @@ def _check_level(top: Folder) -> None:
             [f"{here.path} holds {named([inner.name for inner in here.folders])}"],
             hint=f"name that instead: {quoted(here.path)}; {FLAG}",
         )
+
+
+def _check_shared(top: Folder) -> None:
+    """The same folders in every folder: who are the classes?"""
     inner = [frozenset(each.name for each in folder.inner) for folder in top.folders]
-    stems = {re.sub(r"\d+", "", " ".join(words_of(folder.name))).strip() for folder in top.folders}
-    numbered = len(stems) == 1 and all(re.search(r"\d", folder.name) for folder in top.folders)
-    if len(inner) > 1 and len(set(inner)) == 1 and len(inner[0]) > 1 and numbered:
+    shared = frozenset.intersection(*inner) if len(inner) > 1 else frozenset[str]()
+    if len(shared) > 1 and not all(_says_no_class(name) for name in shared):
         raise UserError(
-            f"every folder of {top.path} holds the same folders: {named(sorted(inner[0]))} look like the classes",
+            f"every folder of {top.path} holds the folders {named(sorted(shared))}: those look like the classes",
             listed([f"{folder.name}/" for folder in top.folders]),
-            hint=f"put the images of each class into one folder; {FLAG}",
+            hint="put the images of each class into one folder, or call the outer ones train, val and test; " + FLAG,
         )
+
+
+def _says_no_class(name: str) -> bool:
+    """Years, numbers, `raw` and `new`: how images of a class are filed."""
+    return all(word.isdigit() or word in FILLING for word in words_of(name))
 
 
 def _parts_inside(top: Folder) -> Layout | None:
