@@ -341,6 +341,14 @@ def test_an_optimizers_moments_are_no_weights(tmp_path: Path) -> None:
         assert all(np.array_equal(found[name], wanted[name]) for name in wanted), path
 
 
+def test_a_model_of_ones_own_class_keeps_its_layers_under_names_of_its_own(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "own.weights.h5", "w") as file:
+        file["conv1_conv/vars/0"] = np.full((1, 1, 3, 2), 2.0)
+        file["optimizer/vars/0"] = np.full((1, 1, 3, 2), 9.0)
+        file.create_group("layers")
+    assert read_tensors(tmp_path / "own.weights.h5").keys() == {"conv1_conv/kernel"}
+
+
 def test_a_list_of_names_that_is_too_long_for_hdf5_goes_on_elsewhere(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "w.h5", "w") as file:
         group = file.create_group("resnet50")

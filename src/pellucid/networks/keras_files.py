@@ -88,13 +88,20 @@ def _groups(group: Any, seen: set[int]) -> Iterator[Any]:
     if group.name.rpartition("/")[2] in LAYERS:
         names = list(group)
     else:
-        inside = [name for name in LAYERS if isinstance(group.get(name), h5py.Group)]
+        inside = [name for name in LAYERS if _holds_arrays(group.get(name))]
         names = inside[:1] or [name for name in group if name not in BESIDE]
     for name in names:
         child = group.get(name)
         if isinstance(child, h5py.Group) and name != "vars" and _address(child) not in seen:
             seen.add(_address(child))
             yield from _groups(child, seen)
+
+
+def _holds_arrays(group: Any) -> bool:
+    """A model of one's own class may keep its layers under other names, and an empty `layers` beside them."""
+    if not isinstance(group, h5py.Group):
+        return False
+    return group.visititems(lambda _, child: True if isinstance(child, h5py.Dataset) else None) is True
 
 
 def _named(group: Any) -> Iterator[tuple[str, Any]]:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import lru_cache, partial
 
 from torch import Tensor
 
@@ -50,7 +50,12 @@ HEADS = re.compile(r"^(\w+/)?(AuxLogits|aux\d|_(conv_o|fc_o|out)\d)\b")
 
 def partners_of(ours: Shapes, family: str, source: str) -> dict[str, str]:
     """Our name of every tensor of a network of `family` to what `source` calls it."""
-    return dict(NAMES[family][source](ours))
+    return dict(_partners(family, source, tuple(ours.items())))
+
+
+@lru_cache(maxsize=32)  # a file is tried by the names of several sources, in several places
+def _partners(family: str, source: str, ours: tuple[tuple[str, tuple[int, ...]], ...]) -> dict[str, str]:
+    return dict(NAMES[family][source](dict(ours)))
 
 
 def arranged(tensors: Mapping[str, Tensor], family: str, source: str) -> Mapping[str, Tensor]:
