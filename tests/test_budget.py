@@ -1,5 +1,7 @@
 """A budget of time: what fits is chosen, said, kept to; and more time never means a worse model than the probe."""
 
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -7,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
@@ -16,16 +18,25 @@ from pellucid.errors import UserError
 from pellucid.networks.build import network
 from pellucid.reports.transfer import transfer_words
 from pellucid.runs.run_folder import RunFolder
-from pellucid.training.budget import LastBlocks, Plan, Speed, check_decoding, choose, planned
+from pellucid.training import planning
+from pellucid.training.budget import SOLVED, LastBlocks, Plan, Speed, check_decoding, choose, planned
 from pellucid.training.config import seconds_of
 from pellucid.training.configure import configure
-from pellucid.training.pace import Pace
+from pellucid.training.pace import Pace, process_began
+from pellucid.training.planning import Budget
+from pellucid.training.train import train_events
 from pellucid.training.transfer import last_stage
 from tests.pictures import make_classes
 
 QUICK: dict[str, Any] = {"model": "small", "size": 32, "batch": 8, "machine": {"workers": 0, "precision": "float32"}}
 SPEED = Speed(step=0.05, look=0.01, decode=0.002, head=4000)
 LAST = replace(SPEED, last=LastBlocks("conv5_x", before=0.008, step=0.005))
+
+
+@pytest.fixture(autouse=True)
+def alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever else this machine does: what a plan waits for is simulated below."""
+    monkeypatch.setattr(planning, "crowding", lambda: 1.0)
 
 
 @pytest.fixture(scope="module")
@@ -49,8 +60,8 @@ def test_what_is_no_time_is_told(text: str) -> None:
         configure("photos", budget=text)
 
 
-def chosen(left: float, speed: Speed = SPEED, **settings: Any) -> Plan:
-    config = configure("photos", budget="10m", **settings)
+def chosen(left: float, speed: Speed = SPEED, **flags: Any) -> Plan:
+    config = configure("photos", budget="10m", **flags)
     return choose(config, speed, left=left, train=1000, validation=200, side=224)
 
 
@@ -74,7 +85,8 @@ def test_plans_for_the_last_blocks_by_hand() -> None:
     assert chosen(60, LAST) == chosen(60)
     for views, epochs, seconds in ((2, 6, 64.6), (2, 12, 97.6), (3, 12, 105.6), (8, 12, 145.6), (12, 12, 177.6)):
         plan = chosen(seconds / 0.9 + 0.1, LAST)
-        assert plan == Plan("finetune", 1.0, epochs, pytest.approx(seconds), "conv5_x", views)
+        steps = pytest.approx(5.5 * epochs)
+        assert plan == Plan("finetune", 1.0, epochs, pytest.approx(seconds), "conv5_x", views, steps)
     enough = chosen((14 + 52 * 6) / 0.9 + 0.1, LAST)
     assert (enough.train_from, enough.epochs, enough.views) == (None, 6, 1)
     config = planned(configure("photos", budget="3m"), chosen(120, LAST), side=224)
@@ -106,21 +118,151 @@ def test_more_time_never_plans_less(left: float, more: float, speed: Speed) -> N
     assert one.seconds <= left and much(other) >= much(one)
 
 
+class Crowded:
+    """A machine on which everything takes `times` as long for the first `until` seconds, and a clock that tells."""
+
+    def __init__(self, speed: Speed, *, times: float, until: float) -> None:
+        self.speed, self.times, self.until, self.now = speed, times, until, 0.0
+
+    def clock(self) -> float:
+        return self.now
+
+    def crowding(self) -> float:
+        return self.times if self.now < self.until else 1.0
+
+    def spend(self, quiet: float) -> None:
+        """What takes so many seconds where nobody else computes."""
+        crowded = min(quiet, max(0.0, self.until - self.now) / self.times)
+        self.now += crowded * self.times + quiet - crowded
+
+    def measured(self, quiet: float) -> Speed:
+        """Takes so long itself, and is held up as everything is."""
+        began = self.now
+        self.spend(quiet)
+        slow = (self.now - began) / quiet
+        last = self.speed.last and replace(
+            self.speed.last, before=self.speed.last.before * slow, step=self.speed.last.step * slow
+        )
+        return replace(self.speed, step=self.speed.step * slow, look=self.speed.look * slow, last=last)
+
+
+def spent(machine: Crowded, budget: Budget, *, train: int, validation: int) -> tuple[Plan, float]:
+    """What a budget comes to on that machine: the last plan, and the seconds that were left at the end of all."""
+    counts, speed = {"train": train, "validation": validation, "side": 224}, machine.speed
+    machine.spend(8.0)  # imports, reading, building
+    first = budget.asked.model_copy(update={"mode": "probe"})
+
+    def ahead(_: Speed) -> float:
+        return 10.0 * machine.crowding()
+
+    begun = planning.chosen(
+        budget, lambda: machine.measured(1.5), lambda speed, left: choose(first, speed, left=left, **counts), ahead
+    )
+    at = speed.at(begun.plan.share)
+    machine.spend((train + validation) * (at.look + (at.decode if begun.plan.share < 1 else 0)))
+    machine.spend(train * speed.head * SOLVED)
+    machine.speed = replace(at, last=speed.last if begun.plan.share == 1 else None)
+    found = planning.chosen(
+        budget,
+        lambda: machine.measured(4.0),
+        lambda speed, left: choose(budget.asked, speed, left=left, probed=True, **counts),
+        ahead,
+    )
+    plan = found.plan
+    pace = Pace(machine.now + found.left, validation=found.speed.look * validation, clock=machine.clock)
+    step = machine.speed.step
+    if plan.train_from and speed.last:
+        until = machine.now + found.left - plan.training
+        machine.spend(validation * speed.last.before)
+        for view in range(plan.views):
+            for _ in range(train // 50):
+                if view and machine.now > until:
+                    break
+                machine.spend(50 * speed.last.before)
+        step = speed.last.step
+    epoch, epochs = 0, plan.epochs if plan.mode == "finetune" else 0
+    while epoch < epochs:
+        for _ in range(train // 50):
+            began = machine.now
+            machine.spend(50 * step)
+            pace.step(machine.now - began)
+            if pace.late:
+                epochs = epoch
+                break
+        else:
+            began = machine.now
+            machine.spend(validation * machine.speed.look)
+            pace.validation(machine.now - began)
+            epoch += 1
+            epochs = min(12, epoch + (pace.epochs_that_fit(batches=train // 50, validated=True) or 0))
+    machine.spend(8.0)  # the last weights, the evaluation, the report
+    return replace(plan, epochs=epoch), budget.left()
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    seconds=st.integers(60, 1800),
+    times=st.floats(1, 10),
+    until=st.floats(0, 60),
+    train=st.integers(2, 60).map(lambda number: 50 * number),
+    slow=st.floats(0.2, 3),
+    blocks=st.booleans(),
+)
+def test_a_busy_start_does_not_decide_what_a_budget_buys(
+    seconds: int, times: float, until: float, train: int, slow: float, blocks: bool
+) -> None:
+    """It ends in time; and where much is left, there was nothing more to try, or it came to its end."""
+    last = LastBlocks("conv5_x", before=0.008 * slow, step=0.005 * slow) if blocks else None
+    speed = Speed(step=0.05 * slow, look=0.01 * slow, decode=0.002, head=4000, last=last)
+    machine = Crowded(speed, times=times, until=until)
+    budget = Budget(configure("photos", budget=f"{seconds}s"), 0.0, clock=machine.clock, crowding=machine.crowding)
+    try:
+        plan, left = spent(machine, budget, train=train, validation=train // 5)
+    except UserError as refused:
+        assert "is not enough" in str(refused)
+        assume(False)
+    assert left >= 0
+    if left > seconds / 2 and machine.until < seconds / 10:
+        more = choose(budget.asked, speed, left=left, train=train, validation=train // 5, side=224, probed=True)
+        assert plan.epochs == 12 if plan.mode == "finetune" else more.mode == "probe"
+        assert plan.best or plan.views == 12 or more.mode == "probe"  # all that it can be, or as much as was planned
+
+
+def test_a_moment_of_others_computing_is_waited_for() -> None:
+    """Ten times as slow for 20 s: one measurement would have planned a probe for ten minutes, and left nine unused."""
+    machine = Crowded(replace(SPEED, step=0.5), times=10, until=20)
+    budget = Budget(configure("photos", budget="10m"), 0.0, clock=machine.clock, crowding=machine.crowding)
+    plan, left = spent(machine, budget, train=200, validation=50)
+    assert plan.mode == "finetune" and plan.epochs >= 4 and 0 <= left < 300
+
+
+def test_with_time_left_something_is_tried() -> None:
+    config = configure("photos", budget="10m")
+
+    def tuned(left: float, speed: Speed = LAST) -> Plan:
+        return choose(config, speed, left=left, train=1000, validation=200, side=224, probed=True)
+
+    assert tuned(13) == Plan("probe", 1.0, 1, 0.0)
+    assert (tuned(26).train_from, tuned(26).views, tuned(26).epochs) == ("conv5_x", 1, 2)  # 9.6 + 11 s
+    assert (tuned(60, SPEED).train_from, tuned(60, SPEED).epochs) == (None, 1)  # 52 s, of which all blocks learn
+    assert tuned(10_000).best and not tuned(100).best
+
+
 def test_epochs_that_fit_are_counted() -> None:
-    pace = Pace(deadline=time.perf_counter() + 100)
+    pace = Pace(deadline=100.0, clock=lambda: 0.0)
     assert pace.epochs_that_fit(batches=10, validated=True) is None  # nothing was seen yet
     pace.step(5.0)  # the first says nothing
     pace.step(1.0)
     pace.validation(2.0)
     assert pace.epochs_that_fit(batches=10, validated=True) == 7  # 100 / (1.05 * 12)
-    assert not pace.late and Pace(deadline=time.perf_counter() - 1).late
+    assert not pace.late and Pace(deadline=-1.0, clock=lambda: 0.0).late
     assert Pace().epochs_that_fit(batches=1, validated=False) is None and not Pace().late
 
 
 def test_a_budget_is_planned_for_and_leaves_the_best(
     photos: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pellucid.training.train.FINISH", 1.0)
+    monkeypatch.setattr("pellucid.training.planning.FINISH", 1.0)
     run = pl.train(photos, **QUICK, weights=str(weights), mode="finetune", budget="30s", runs=tmp_path)
     kinds = [event.event for event in run.events()]
     assert kinds.index("planned") < kinds.index("features_ready")
@@ -135,10 +277,10 @@ def test_a_budget_may_train_the_last_blocks_on_kept_views(
 ) -> None:
     monkeypatch.setattr("pellucid.training.budget.FEWEST_TUNED", 1000)  # as where all blocks would take too long
     run = pl.train(photos, **QUICK, weights=str(weights), mode="finetune", budget="40s", runs=tmp_path)
-    (plan,) = (event for event in run.events() if event.event == "planned")
+    *_, plan = (event for event in run.events() if event.event == "planned")
     assert (plan.mode, plan.train_from, plan.views) == ("finetune", "pool4", 12)
     assert "12 epochs of fine-tuning from pool4 on, 12 views of each image at 32 pixels" in transfer_words(plan)
-    config = RunFolder(run.path).config()
+    config = RunFolder(run.path).settings()
     assert (config["train_from"], config["features"]["views"]) == ("pool4", 12)
     before, after = (load_file(path) for path in (weights, run.last))
     changed = {name.split(".")[0] for name, tensor in before.items() if not tensor.equal(after[name])}
@@ -160,7 +302,7 @@ def test_the_last_stage_is_where_maps_are_as_small_as_the_last(name: str, size: 
 
 
 def test_a_deadline_in_the_midst_of_an_epoch_ends_it(photos: Path, weights: Path, tmp_path: Path) -> None:
-    from pellucid.training import train as module
+    from pellucid.training import planning as module
     from pellucid.training.job import Job
 
     def soon(job: Job, **changes: Any) -> Job:
@@ -188,3 +330,74 @@ def test_decoding_that_would_take_most_of_the_budget_is_told() -> None:
     with pytest.raises(UserError, match="decoding 100,000 images takes about 1000 s of it") as refused:
         check_decoding(config, done=640, total=100_000, spent=6.4)
     assert refused.value.hint.startswith("--budget 2000s")
+
+
+def test_where_nothing_more_fits_the_probe_is_what_there_is(
+    photos: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And what was asked stays in config.toml: what the plans made of it is beside it."""
+
+    def slow(*_: object, **_known: Any) -> Speed:
+        return Speed(step=10.0, look=0.001, decode=0.001, head=100)
+
+    monkeypatch.setattr("pellucid.training.planning.measure", slow)
+    run = pl.train(photos, **QUICK, weights=str(weights), mode="finetune", budget="60s", runs=tmp_path)
+    first, last = (event for event in run.events() if event.event == "planned")
+    assert (first.mode, first.more, last.mode, last.again) == ("probe", True, "probe", True)
+    assert "and then what else fits" in transfer_words(first)
+    assert transfer_words(last).startswith("planned again: the probe is what there is, nothing more fits into the")
+    assert [event.epoch for event in run.events() if event.event == "validated"] == [0]
+    assert run.state() == "budget" and run.config()["mode"] == "finetune"
+    assert run.model.is_file() and run.last.is_file()
+
+
+def test_a_first_epoch_that_the_deadline_cuts_leaves_a_model(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From scratch there is no probe to fall back on; a budget was exceeded by the rest of the epoch."""
+    monkeypatch.setattr("pellucid.training.pace.Pace.late", True)
+    run = pl.train(photos, **QUICK, mode="scratch", budget="60s", runs=tmp_path)
+    (epoch,) = (event for event in run.events() if event.event == "epoch")
+    assert run.state() == "budget" and epoch.accuracy.n == QUICK["batch"]  # of one step
+    assert [event.epoch for event in run.events() if event.event == "validated"] == [1]
+    assert run.settings()["learning"]["epochs"] > 1 and pl.load(run.path).classes
+
+
+def test_a_plan_for_fewer_pixels_decodes_for_them(
+    photos: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def reduced(*arguments: Any, **known: Any) -> Plan:
+        return replace(choose(*arguments, **known), share=0.5)
+
+    monkeypatch.setattr("pellucid.training.planning.choose", reduced)
+    settings = QUICK | {"size": None, "weights": str(weights), "mode": "probe", "budget": "60s"}
+    run = pl.train(photos, **settings, features={"folder": str(tmp_path / "cache")}, runs=tmp_path)
+    (told,) = (event for event in run.events() if event.event == "pixels_ready")
+    (plan,) = (event for event in run.events() if event.event == "planned")
+    assert plan.size == run.settings()["input"]["size"] == run.card().preprocessing.size
+    seen = told.images - len(run.split().part("test"))
+    assert told.kept and told.decoded == seen and told.needed == seen * 3 * plan.size**2
+
+
+def test_a_run_within_a_budget_goes_on_by_its_last_plan(photos: Path, weights: Path, tmp_path: Path) -> None:
+    settings = QUICK | {"weights": str(weights), "mode": "finetune", "budget": "60s"}
+    events = train_events(configure(photos, **settings, runs=tmp_path))
+    for event in events:
+        if event.event == "progress" and event.epoch == 2:
+            break
+    events.close()
+    (run,) = (RunFolder(path) for path in tmp_path.iterdir())
+    *_, plan = (event for event in run.events() if event.event == "planned")
+    resumed = pl.resume(run.path)
+    assert resumed.state() in ("finished", "budget")
+    assert {event.epochs for event in resumed.events() if event.event == "started"} >= {plan.epochs}
+
+
+def test_a_budget_counts_from_the_start_of_the_process() -> None:
+    """Python and torch take seconds to begin with."""
+    began, now = process_began(), time.perf_counter()
+    assert began <= now
+    script = "import time; time.sleep(0.5); from pellucid.training.pace import process_began as b; "
+    script += "print(time.perf_counter() - b())"
+    told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    assert float(told) > 0.5

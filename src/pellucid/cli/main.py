@@ -8,7 +8,6 @@ import threading
 import traceback
 from collections.abc import Sequence
 from itertools import pairwise
-from time import perf_counter
 
 from cyclopts import App, CycloptsError, Parameter, ValidationError
 from rich.console import Console
@@ -16,8 +15,6 @@ from rich.text import Text
 
 from pellucid.errors import DONE, OUR_FAULT, USER_FAULT, UserError, of_system
 from pellucid.names import forgive_streams
-
-STARTED = perf_counter()
 
 app = App(
     name="pellucid",

@@ -120,12 +120,11 @@ def report(run: Path, /) -> None:
 
 
 def _train(config: Any) -> int:
-    from pellucid.cli.main import STARTED
     from pellucid.cli.show import follow
+    from pellucid.training.pace import process_began
     from pellucid.training.train import train_events
 
-    # A budget counts from when the command was given; torch alone takes seconds to import.
-    return _finish(*follow(train_events(config, began=STARTED)))
+    return _finish(*follow(train_events(config, began=process_began())))
 
 
 def _finish(run: RunFolder | None, end: Any) -> int:

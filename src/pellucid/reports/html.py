@@ -55,7 +55,7 @@ def write_report(run: RunFolder) -> Path:
     """Write the run's report.html from what its folder holds now: evaluated or not, finished or not."""
     page = render(
         run.path.name,
-        config=run.config(),
+        config=run.settings(),
         provenance=run.provenance(),
         split=run.split(),
         events=run.events(),

@@ -45,16 +45,22 @@ def _pixels(event: PixelsReady) -> str:
 
 
 def _planned(event: Planned) -> str:
-    last = f" from {event.train_from} on, {event.views} views of each image" if event.train_from else ""
+    last = f" from {event.train_from} on" if event.train_from else ""
+    last += f", {event.views} views of each image" if event.views > 1 else ""
     what = {
         "probe": "a probe",
         "finetune": f"a probe, then {counted(event.epochs, 'epoch')} of fine-tuning{last}",
         "scratch": f"{counted(event.epochs, 'epoch')} from scratch",
     }[event.mode]
+    if event.again and event.mode == "probe":
+        return f"planned again: the probe is what there is, nothing more fits into the {duration(event.left)} left"
     step = f", {1000 * event.step:.0f} ms a training step" if event.step else ""
+    what = what.removeprefix("a probe, then ") if event.again else what
     time = f"about {duration(event.expected)} of the {duration(event.left)} left of {duration(event.budget)}"
     pace = f"an image takes {1000 * event.look:.0f} ms to look at{step}"
-    return f"planned: {what} at {event.size} pixels, {time} ({pace})"
+    if event.more:
+        time += ", and then what else fits"
+    return f"planned{' again' if event.again else ''}: {what} at {event.size} pixels, {time} ({pace})"
 
 
 def _features(event: FeaturesReady) -> str:

@@ -82,7 +82,8 @@ class Planned(Record):
     """What is going to be trained within a budget of time. All in seconds; `step`, `look` and `decode` are an image's.
 
     `left`: of the budget when the plan was made; `expected`: what the plan should take of that; `ahead`: what is kept
-    for the evaluation and the report after it.
+    for the evaluation and the report after it. `settings` are those that the plan changes, by dotted name. There is
+    another plan, made `again`, once it is known how long the first part took: the last one counts.
     """
 
     event: Literal["planned"] = "planned"
@@ -99,6 +100,9 @@ class Planned(Record):
     step: float
     look: float
     decode: float
+    again: bool = False
+    more: bool = False  # another plan will follow
+    settings: dict[str, bool | int | float | str | None] = Field(default_factory=dict)
 
 
 class PixelsReady(Record):

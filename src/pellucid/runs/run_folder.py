@@ -23,7 +23,7 @@ from pellucid.images.split import Split, write_manifest
 from pellucid.names import kind_of, path_of, shown
 from pellucid.records import SCRATCH, clear_scratch, flat, hold, is_held, read_text, scratch_name, write, write_json
 from pellucid.runs.card import Card, read_card
-from pellucid.runs.events import EVENTS, Event, Failed, Preparing, Progress, Started, Stopped
+from pellucid.runs.events import EVENTS, Event, Failed, Planned, Preparing, Progress, Started, Stopped
 from pellucid.runs.lock import is_running
 from pellucid.runs.provenance import check
 
@@ -86,6 +86,18 @@ class RunFolder:
         if lost := [name for name, value in written if value is not None and name not in known]:
             raise UserError(f"{path} lacks {lost[0]}, which it had when this run began", hint=DAMAGED)
         return values
+
+    def settings(self) -> dict[str, Any]:
+        """As `config`, with what the last plan for a budget has changed."""
+        values = self.config()
+        plans = [event for event in self.events() if isinstance(event, Planned)]
+        for name, value in (plans[-1].settings if plans else {}).items():
+            *path, last = name.split(".")
+            place = values
+            for part in path:
+                place = place.setdefault(part, {})
+            place[last] = value
+        return _without_none(values)
 
     def provenance(self) -> dict[str, Any]:
         """Where the run comes from, see runs.provenance; what is not there was not known."""

@@ -6,6 +6,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -190,11 +191,13 @@ class Extraction:
         augmentation: Augmentation | None,
         interruption: Interruption,
         first: int = 0,
+        until: float | None = None,
     ) -> Iterator[tuple[int, int]]:
         """Compute and keep what is missing; yields (done, total) images. With no `augmentation` there is one
         view; the views are those from number `first` on.
 
-        Raises Interrupted, with what was computed so far kept, once a stop was asked for.
+        After the moment `until` no view is gone on with, save the first of them. Raises Interrupted, with what was
+        computed so far kept, once a stop was asked for.
         """
         total, self.computed, self.found = views * len(images), 0, []
         for view in range(first, first + views):
@@ -204,27 +207,31 @@ class Extraction:
             earliest = {name: index for index, name in reversed(list(enumerate(hashes)))}  # twins once
             missing = [index for name, index in earliest.items() if name not in known]
             done = (view - first + 1) * len(images) - len(missing)
-            self.computed += len(missing)
             yield done, total
             shown = images.versions_by([int(name[:15], 16) for name in hashes], augmentation)
             with closing(Loader(shown, batch=self.batch, workers=self.workers)) as batches:
                 for start in range(0, len(missing), STRETCH):
                     part = missing[start : start + STRETCH]
                     shown.show(epoch=view, order=part)
-                    made = []
+                    made, late = [], False
                     for pixels, _, _ in batches:
                         made.append(self.engine(pixels))
                         done += len(pixels)
                         yield done, total
-                        if interruption.asked:
+                        late = until is not None and view > first and perf_counter() > until
+                        if interruption.asked or late:
                             break
                     features = self._kept(self._numbers(np.concatenate(made), images, part))
+                    self.computed += len(features)
                     known |= store.add([hashes[index] for index in part[: len(features)]], list(features))
                     if store.refused:
                         self.refused = store.refused
                         self._check_memory(len(missing) - start + (first + views - 1 - view) * len(images), features)
                     if interruption.asked:
                         raise Interrupted
+                    if late and len(known) < len(earliest):
+                        self.found.pop()
+                        return
 
     def _numbers(
         self, features: npt.NDArray[np.float32], images: Images, part: Sequence[int]

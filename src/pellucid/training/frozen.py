@@ -1,6 +1,6 @@
 """What can be had of the frozen part before any step is taken: features in the place of images, and a solved head."""
 
-from collections.abc import Generator, Iterator
+from collections.abc import Collection, Generator, Iterator
 from dataclasses import replace
 from functools import partial
 from time import perf_counter
@@ -53,7 +53,7 @@ def with_features(job: Job, parts: Split, *, epoch: int = 0) -> Generator[Event,
     most = views if solved else max(views, config.features.most_views or 0)
     augmentation = config.augmentation if most > 1 else None
     train, validation = yield from features_of(
-        job, parts, cut, views=min(most, views + epoch), augmentation=augmentation
+        job, parts, cut, views=min(most, views + epoch), augmentation=augmentation, until=job.views_until
     )
     more = partial(_more_views, job, parts, cut, train, views=views, most=most) if most > views else None
     return replace(job, halves=cut, train=train, validation=validation, more_views=more)
@@ -73,23 +73,26 @@ def _more_views(
     train.add_views(added.views)
 
 
+def begins_solved(network: Network, config: Config, left_random: Collection[str]) -> Halves | None:
+    """Where fine-tuning begins from a solved head, the cut before it: the weights are whole up to there."""
+    if config.mode != "finetune" or config.learning.head != "solved" or config.features.cache == "off":
+        return None
+    if config.weights == "none" or network.head_names or not set(left_random) <= _head_names(network):
+        return None
+    return before_head(network)
+
+
 def solved_start(job: Job, parts: Split) -> Generator[Event, None, Start | None]:
     """Before fine-tuning, solve the head on the features as they are, and note what that probe says of validation.
 
     The first steps then do not destroy the features (Kumar et al. 2022, arXiv:2202.10054), and what fine-tuning adds
     over the probe is known in the end. Only where the weights are whole up to the head.
     """
-    config = job.config
-    if config.mode != "finetune" or config.learning.head != "solved" or config.features.cache == "off":
-        return None
-    begun_whole = all(name in _head_names(job) for name in job.provenance["weights"].get("left_random", ()))
-    if config.weights == "none" or not begun_whole or job.network.head_names or job.fabric.world_size > 1:
-        return None
-    cut = before_head(job.network)
+    cut = begins_solved(job.network, job.config, job.provenance["weights"].get("left_random", ()))
     if cut is None:
         return None
     train, validation = yield from features_of(job, parts, cut, views=1, augmentation=None)
-    began, learning = perf_counter(), config.learning
+    began, learning = perf_counter(), job.config.learning
     solved = job.solved(train.view(0))
     put_head(job.network, solved, one_logit=learning.one_logit)
     yield HeadSolved(
@@ -106,9 +109,9 @@ def solved_start(job: Job, parts: Split) -> Generator[Event, None, Start | None]
     return Start(logits.clone(), labels)
 
 
-def _head_names(job: Job) -> set[str]:
-    tensors = {id(tensor) for module in job.network.head_modules() for tensor in module.parameters()}
-    return {name for name, tensor in job.network.named_parameters() if id(tensor) in tensors}
+def _head_names(network: Network) -> set[str]:
+    tensors = {id(tensor) for module in network.head_modules() for tensor in module.parameters()}
+    return {name for name, tensor in network.named_parameters() if id(tensor) in tensors}
 
 
 def _cut(job: Job) -> Halves | str:
@@ -134,9 +137,10 @@ def features_of(
     augmentation: Augmentation | None,
     first: int = 0,
     which: tuple[str, ...] = ("train", "validation"),
+    until: float | None = None,
 ) -> Generator[Event, None, list[Features]]:
     """The features of the images of `which` parts, computed or found, and told; of training images, `views` views from
-    number `first` on. Raises Interrupted.
+    number `first` on, of which those are left out that are not there at the moment `until`. Raises Interrupted.
     """
     config = job.config
     images = {part: each for part, each in (("train", job.train), ("validation", job.validation)) if part in which}
@@ -169,10 +173,11 @@ def features_of(
             changed, begins = (augmentation, first) if part == "train" else (None, 0)
             phase = f"computing features of the {part} images at {cut.place}"
             for done, total in extraction.run(
-                each, hashes, views=seen, augmentation=changed, interruption=interruption, first=begins
+                each, hashes, views=seen, augmentation=changed, interruption=interruption, first=begins, until=until
             ):
                 yield Preparing(phase=phase, done=done, total=total)
             made.append(extraction.features(each, hashes))
+            views = len(extraction.found) if part == "train" else views
             computed += extraction.computed
             refused = refused or extraction.refused
     yield FeaturesReady(

@@ -40,7 +40,9 @@ class Job:
     workers: int
     provenance: dict[str, Any]
     deadline: float | None = None  # a moment of perf_counter
-    most_epochs: int | None = None  # more than planned, where the deadline leaves time for them
+    validation_seconds: float | None = None  # that one is expected to take
+    views_until: float | None = None  # a moment of perf_counter: no view is added after it
+    most_epochs: int | None = None  # more than planned, where the deadline leaves time; 0: the probe is all there is
     more_views: Callable[[int], Iterator[Event]] | None = None  # lets features have those of that many epochs
 
     def solved(self, features: npt.NDArray[np.floating[Any]], *, views: int = 1) -> Solved:

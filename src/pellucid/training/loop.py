@@ -70,8 +70,8 @@ class _Trainer:
         counts = np.bincount(job.train_labels, minlength=len(job.classes))
         self.draw_weights = (1 / counts[job.train_labels]).tolist() if learning.balanced_sampling else None
         self.position = Position()
-        self.pace = Pace(job.deadline)
-        self.epochs = job.epochs  # fewer or more, as a deadline has it
+        self.pace = Pace(job.deadline, validation=job.validation_seconds)
+        self.epochs = 0 if job.most_epochs == 0 else job.epochs  # fewer or more, as a deadline has it
         self.began = perf_counter()
 
     def close(self) -> None:
@@ -90,15 +90,18 @@ class _Trainer:
 
     def run(self, interruption: Interruption) -> Iterator[Event]:
         learning = self.job.config.learning
-        why = "finished"
+        why = "finished" if self.epochs else "budget"
         while self.position.epoch < self.epochs and not self.position.ended:
             yield from self.epoch(interruption)
             if interruption.asked:
                 yield from self.interrupted()
                 return
-            if self.position.batch and self.position.best:  # the deadline came first; a better model may be kept
+            if self.position.batch:  # the deadline came first
                 why = "budget"
-                break
+                if self.position.best:  # which may be better than what is half done
+                    break
+                yield self.finish_epoch()
+                self.epochs = self.position.epoch
             if len(self.job.validation):
                 yield from self.validate()
             else:
@@ -121,6 +124,8 @@ class _Trainer:
                 except Interrupted:
                     yield from self.interrupted()
                     return
+        if self.position.best is None:  # a probe alone, and no image to measure it by
+            yield self.save_best(Best(epoch=self.position.epoch, value=0.0, loss=0.0), (), None)
         self.save_bundle(self.job.run.last, self.stepping.evaluated(), (), 1.0, None)
         yield self.saved(self.job.run.last.name, "last")
         best = self.position.best
@@ -200,8 +205,7 @@ class _Trainer:
             self.pace.step(done - asked)
             yield self.progress("train", batch + 1, self.batches, self.position.sums.loss / self.position.sums.images)
             asked = perf_counter()
-            stop = interruption.asked or (self.pace.late and self.position.best is not None)
-            if stop and self.at_whole_step(batch) and batch + 1 < self.batches:
+            if (interruption.asked or self.pace.late) and self.at_whole_step(batch) and batch + 1 < self.batches:
                 return
         yield self.finish_epoch()
 
@@ -352,6 +356,7 @@ class _Trainer:
         if job.fabric.is_global_zero:
             save_bundle(path, network, card)
         self.spend(saving=perf_counter() - began)
+        self.pace.saving(perf_counter() - began)
 
     def proved(self, logits: Logits) -> Logits:
         """`logits`, refused where they are no numbers: the model could not be opened again."""
@@ -385,6 +390,7 @@ class _Trainer:
                 average=self.stepping.average,
             )
         self.spend(saving=perf_counter() - began)
+        self.pace.saving(perf_counter() - began)
 
     def spend(self, **seconds: float) -> None:
         before = self.position.spent

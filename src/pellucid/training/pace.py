@@ -1,17 +1,31 @@
-"""How long batches and validations take: an honest remaining time, and a deadline that is kept."""
+"""How long batches, validations and savings take: an honest remaining time, and a deadline that is kept."""
 
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
 from time import perf_counter
 
 SLACK = 1.05  # no two epochs take exactly the same
 
 
 class Pace:
-    """What a sitting has seen of its own speed. `deadline` is a moment of perf_counter, or None."""
+    """What a sitting has seen of its own speed. `deadline` is a moment of `clock`, or None.
 
-    def __init__(self, deadline: float | None = None) -> None:
-        self.deadline = deadline
+    `validation` are the seconds that a validation is expected to take, before one was seen.
+    """
+
+    def __init__(
+        self,
+        deadline: float | None = None,
+        *,
+        validation: float | None = None,
+        clock: Callable[[], float] = perf_counter,
+    ) -> None:
+        self.deadline, self.clock = deadline, clock
         self.batch_seconds: float | None = None
-        self.validation_seconds: float | None = None
+        self.validation_seconds = validation
+        self.saving_seconds = 0.0
         self.seen = 0
 
     def step(self, seconds: float) -> None:
@@ -24,6 +38,9 @@ class Pace:
     def validation(self, seconds: float) -> None:
         self.validation_seconds = seconds
 
+    def saving(self, seconds: float) -> None:
+        self.saving_seconds = max(self.saving_seconds, seconds)
+
     def left(self, *, batches: int, validations: int) -> float | None:
         """Seconds, or None before they can be told. A validation not yet seen is left out of the sum."""
         if self.batch_seconds is None:
@@ -35,9 +52,24 @@ class Pace:
         each = self.left(batches=batches, validations=int(validated))
         if self.deadline is None or each is None:
             return None
-        return max(0, int((self.deadline - perf_counter()) / (SLACK * max(each, 1e-9))))
+        # Each is saved as the best and as a checkpoint, and the last once more.
+        rest = self.deadline - self.clock() - self.saving_seconds
+        return max(0, int(rest / (SLACK * max(each + 2 * self.saving_seconds, 1e-9))))
 
     @property
     def late(self) -> bool:
-        """Whether there is hardly time for a last validation."""
-        return self.deadline is not None and perf_counter() + (self.validation_seconds or 0.0) > self.deadline
+        """Whether there is hardly time for another step, a last validation, and saving what is best and last."""
+        if self.deadline is None:
+            return False
+        rest = (self.batch_seconds or 0.0) + (self.validation_seconds or 0.0) + 2 * self.saving_seconds
+        return self.clock() + rest > self.deadline
+
+
+def process_began() -> float:
+    """When this process was started, as a moment of perf_counter: imports take seconds of a budget, too."""
+    try:
+        fields = Path("/proc/self/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
+        age = time.clock_gettime(time.CLOCK_BOOTTIME) - int(fields[19]) / os.sysconf("SC_CLK_TCK")  # proc(5): field 22
+    except (OSError, ValueError, IndexError, AttributeError):  # not Linux: from here on, then
+        age = 0.0
+    return perf_counter() - max(0.0, age)

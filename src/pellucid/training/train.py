@@ -1,6 +1,6 @@
 """`train` and `resume`: a configuration and a folder of images become a run folder."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from functools import wraps
@@ -24,19 +24,31 @@ from pellucid.networks.build import Network, network
 from pellucid.networks.own import is_own, keep_code, notes_on, remember, short
 from pellucid.networks.published import default_preprocessing, nobodys, published_weights
 from pellucid.networks.weights import load_weights
-from pellucid.runs.events import Epoch, Event, Failed, Noted, PixelsReady, Planned, Preparing, Started, Stopped, now
+from pellucid.runs.events import (
+    Epoch,
+    Event,
+    Failed,
+    FeaturesReady,
+    Noted,
+    PixelsReady,
+    Planned,
+    Preparing,
+    Started,
+    Stopped,
+    now,
+)
 from pellucid.runs.lock import held
 from pellucid.runs.provenance import gather
 from pellucid.runs.run_folder import DAMAGED, RunFolder, check_place, create_run, open_run
 from pellucid.runs.start import start_from
-from pellucid.training.budget import FINISH, Plan, choose, measure, most_epochs, planned, told
-from pellucid.training.config import Config, bytes_of, seconds_of
+from pellucid.training.config import Config, bytes_of
 from pellucid.training.configure import configure
-from pellucid.training.frozen import check_solvable, solved_start, with_features
+from pellucid.training.frozen import begins_solved, check_solvable, solved_start, with_features
 from pellucid.training.interruption import Interrupted
-from pellucid.training.job import Job, started
+from pellucid.training.job import Job, Start, started
 from pellucid.training.loop import fit
 from pellucid.training.machine import Fabric, check_machine, fabric_for, workers_for
+from pellucid.training.planning import Budget, first_plan, limited, plan_again
 from pellucid.training.probe_at import probed_at
 from pellucid.training.reading import check_counts, check_division, check_one_logit, checked, unchanged
 from pellucid.training.resuming import (
@@ -50,7 +62,7 @@ from pellucid.training.resuming import (
 )
 from pellucid.training.room import check_room
 from pellucid.training.state import Position, load_network, read_position
-from pellucid.training.transfer import check_frozen, freeze, frozen_at_random
+from pellucid.training.transfer import check_frozen, freeze
 from pellucid.training.trial import check_measured, check_network
 
 
@@ -126,23 +138,32 @@ def train_events(config: Config, *, began: float | None = None) -> Iterator[Even
     yield from (Noted(time=now(), words=note) for note in parts.notes if note not in samples.notes)
     check_counts(parts)
     check_measured(config, parts)
-    plan = None
+    wanted, budget, plan, told = config, None, None, readable.told
     if config.budget:
         yield Preparing(phase=f"measuring this machine, to plan for {config.budget}", done=0, total=0)
-        if is_own(prepared.network.name):  # which may take images of one size only
-            config = config.model_copy(
-                update={"input": config.input.model_copy(update={"size": prepared.network.size})}
-            )
-        config, plan = _planned(config, parts, prepared, pixels, readable.told, fabric.device, began)
+        budget = Budget(config, began)
+        config, plan = first_plan(
+            budget,
+            prepared.network,
+            prepared.preprocessing,
+            parts,
+            pixels,
+            decode=_decoding(told),
+            device=fabric.device,
+            left_random=prepared.weights.get("left_random", ()),
+        )
+        budget = replace(budget, look=plan.look)
         if plan.size != prepared.preprocessing.size:
             prepared = _start_network(config, samples.classes)
             check_network(prepared.network, config)
+            pixels = _pixel_cache(config)  # what was decoded is of another size
+            told = yield from unchanged(parts, config, prepared.preprocessing, pixels)
     provenance = gather(device=str(fabric.device), precision=precision) | {
         "asked": asked,
         "seed": config.seed,
         "data": {"fingerprint": parts.fingerprint(), "root": parts.root, "rule": parts.rule, "notes": parts.notes}
         | listing(samples),
-        "config": settings(config),
+        "config": settings(wanted),
         "left_out": [{"path": path, "reason": reason} for path, reason in readable.left_out],
         "chosen": {
             **_own_network(config, prepared.network),
@@ -157,15 +178,15 @@ def train_events(config: Config, *, began: float | None = None) -> Iterator[Even
     trained = every if config.mode == "scratch" else 0  # at least
     check_room(Path(config.runs), prepared.network, config, trained=trained, hint="--runs names another place")
     name = f"{_name(config.data.folder)}-{short(config.model)}"
-    run = create_run(Path(config.runs), name, config=config.model_dump(), provenance=provenance, split=parts)
+    run = create_run(Path(config.runs), name, config=wanted.model_dump(), provenance=provenance, split=parts)
     keep_code(run.path, config.model)
     job = _job(config, run, parts, prepared, fabric, precision, provenance, pixels)
     if plan:
-        job = _limited(job, plan, began=began)
-    first: list[Event] = [readable.told]
+        job = limited(job, plan)
+    first: list[Event] = [told]
     first += [plan] if plan else []
     with held(run.path):
-        yield from _kept(run, _trained(job, parts, None, first))
+        yield from _kept(run, _trained(job, parts, None, first, budget))
 
 
 def resume_events(run: str | Path) -> Iterator[Event]:
@@ -184,6 +205,8 @@ def _resumed(folder: RunFolder) -> Iterator[Event]:
     provenance = folder.provenance()
     words = check_settings(config, provenance.get("config", {}), folder.path / "config.toml")
     preprocessing, origin = chosen(folder, provenance)
+    wanted = config
+    config = Config.from_fields(folder.settings(), f"{folder.path}/config.toml", DAMAGED)  # as the last plan has it
     take_threads(config, provenance["chosen"])
     parts = folder.split()
     fabric, precision = fabric_for(config)
@@ -201,10 +224,11 @@ def _resumed(folder: RunFolder) -> Iterator[Event]:
     job = _job(config, folder, parts, prepared, fabric, precision, provenance, pixels)
     trained = sum(parameter.numel() for parameter in prepared.network.parameters() if parameter.requires_grad)
     check_room(folder.path, prepared.network, config, trained=trained, hint="free some space there, then resume")
-    for plan in (event for event in folder.events() if isinstance(event, Planned)):
-        job = _limited(job, plan, began=perf_counter() - (position.seconds if position else 0.0))
+    if plans := [event for event in folder.events() if isinstance(event, Planned)]:
+        job = limited(job, plans[-1], spent=position.seconds if position else 0.0)
+    budget = Budget(wanted, perf_counter(), look=plans[-1].look) if plans and position is None else None
     notes = [Noted(time=now(), words=word) for word in words]
-    yield from _kept(folder, _trained(job, parts, position, [*notes, told]))
+    yield from _kept(folder, _trained(job, parts, position, [*notes, told], budget))
 
 
 def _pixel_cache(config: Config) -> PixelCache:
@@ -215,18 +239,24 @@ def _pixel_cache(config: Config) -> PixelCache:
     return PixelCache(folder, limit=bytes_of(config.features.size))
 
 
-def _trained(job: Job, parts: Split, position: Position | None, told: Sequence[Event]) -> Iterator[Event]:
+def _trained(
+    job: Job, parts: Split, position: Position | None, told: Sequence[Event], budget: Budget | None
+) -> Iterator[Event]:
     """The head solved and features computed first, where that can be; then the training itself, from `position` on."""
     resume = position is not None
     yield started(job, epoch=position.epoch if position else 0)
     yield from told
-    start = None
+    start, looked = None, 0.0
     try:
         if not resume and job.config.probe_at:
             yield from probed_at(job, parts)
         if not resume:
-            start = yield from solved_start(job, parts)
-        job = yield from with_features(job, parts, epoch=position.epoch if position else 0)
+            start, looked = yield from _timed(solved_start(job, parts))
+        if budget and begins_solved(job.network, job.config, job.provenance["weights"].get("left_random", ())):
+            decode = max(_decoding(event) for event in told if isinstance(event, PixelsReady))
+            job = yield from plan_again(budget, job, parts, decode=decode, look=looked or budget.look)
+        if job.most_epochs != 0:
+            job = yield from with_features(job, parts, epoch=position.epoch if position else 0)
     except Interrupted:
         stood = position or Position()
         best = None if stood.best is None else stood.best.epoch
@@ -237,37 +267,24 @@ def _trained(job: Job, parts: Split, position: Position | None, told: Sequence[E
     yield from fit(job, resume=resume and job.config.learning.optimizer != "solve", start=start)
 
 
-def _planned(
-    config: Config,
-    parts: Split,
-    prepared: "Prepared",
-    pixels: PixelCache,
-    decoded: PixelsReady,
-    device: torch.device,
-    began: float,
-) -> tuple[Config, Planned]:
-    """What to train within the budget, of which decoding has taken its part already."""
-    files, network, wanted = parts.part("train"), prepared.network, prepared.preprocessing
-    images = Images(files, Path(parts.root), parts.classes, wanted, None, config.seed, cache=pixels)
-    decode = decoded.seconds / decoded.decoded if decoded.decoded else 0.005
-    speed = measure(network, images, config, device=device, decode=decode)
-    counts = {"train": len(files), "validation": len(parts.part("validation"))}
-    ahead = FINISH + (len(parts.part("test")) or counts["validation"]) * (speed.look + decode)  # the evaluation
-    left = began + seconds_of(config.budget or "0") - perf_counter() - ahead
-    left_random = prepared.weights.get("left_random", ())
-
-    def learns(plan: Plan) -> bool:
-        """Whether nothing is frozen that the weights left random."""
-        return not any(frozen_at_random(network, planned(config, plan, side=wanted.size), left_random))
-
-    plan = choose(config, speed, left=left, side=wanted.size, allowed=learns, **counts)
-    changed = planned(config, plan, side=wanted.size)
-    return changed, told(changed, plan, speed, left=left, ahead=ahead, side=wanted.size)
+def _timed(
+    events: Generator[Event, None, Start | None],
+) -> Generator[Event, None, tuple[Start | None, float]]:
+    """What comes of the events, and the seconds that each image's features took; 0 where all were kept."""
+    looked = 0.0
+    while True:
+        try:
+            event = next(events)
+        except StopIteration as end:
+            return end.value, looked
+        if isinstance(event, FeaturesReady) and event.computed:
+            looked = event.seconds / event.computed
+        yield event
 
 
-def _limited(job: Job, plan: Planned, *, began: float) -> Job:
-    """`job` with the moment at which training ends, so that the rest of the command ends with the budget."""
-    return replace(job, deadline=began + plan.budget - plan.ahead, most_epochs=most_epochs(plan.mode))
+def _decoding(told: PixelsReady) -> float:
+    """Seconds an image."""
+    return told.seconds / told.decoded if told.decoded else 0.005
 
 
 def _kept(run: RunFolder, events: Iterator[Event]) -> Iterator[Event]:
