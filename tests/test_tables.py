@@ -323,6 +323,12 @@ def test_groups_are_found_in_paths_of_every_spelling(path):
     assert [sample.group for sample in sorted(samples, key=lambda sample: sample.label)] == ["0", "1"]
 
 
+def test_groups_that_look_alike_are_told():
+    samples = read("path,label,group\ni/0.png,cat,P1\ni/1.png,dog,p1\ni/2.png,cat,p2 \ni/3.png,dog,p2\n")
+    assert [sample.group for sample in samples] == ["P1", "p1", "p2", "p2"]
+    assert any("P1 and p1" in note and "p2" not in note for note in samples.notes)
+
+
 def test_a_pattern_that_finds_no_group_or_an_empty_one_is_refused():
     assert "2 paths do not match" in refused(PLAIN, group_from="(?P<group>z)")
     assert "2 paths do not match" in refused(PLAIN, group_from="(?P<group>z*)")

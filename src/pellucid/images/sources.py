@@ -6,32 +6,27 @@ and which labels are one labels.py's.
 
 import os
 import re
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pellucid.errors import UserError, counted, listed, named
 from pellucid.images.folders import Folder, find_images, left_out_words, look_through
-from pellucid.images.labels import check_classes, clean, settle
+from pellucid.images.labels import check_classes, clean, look, settle
 from pellucid.images.layout import FLAG, PARTS, class_folders, quoted, recognised, split_folders, understand
 from pellucid.images.manifest import check_unchanged, read_manifest
+from pellucid.images.rows import COLUMNS, table_samples
 from pellucid.images.samples import Kind, Sample, Samples, Source
 from pellucid.images.tables import (
     FORMATS,
     TABLES,
-    Column,
-    Identity,
     identity,
-    located,
-    read_rows,
-    why_missing,
 )
 from pellucid.names import kind_of, path_of
 
 __all__ = ["PARTS", "Sample", "Samples", "Source", "check_classes", "find_images", "read_samples"]
 
-COLUMNS = {"path": "path_column", "label": "label_column", "split": "split_column", "group": "group_column"}
 # Which fields of a Source have a meaning for which kind of data.
 MEANT_FOR: Mapping[Kind, frozenset[str]] = {
     "class-folders": frozenset({"map", "group_from"}),
@@ -63,7 +58,8 @@ def read_samples(data: Path | str, source: Source | None = None) -> Samples:
         case "manifest":
             place, read = _from_manifest(root)
         case "table":
-            read = _from_table(root, source, place)
+            samples, notes = table_samples(root, source, place)
+            read = _Read(samples, [], notes)
         case "file-names":
             read = _from_labels(root, source) if source.labels else _from_names(root, source)
         case _:
@@ -84,6 +80,7 @@ def _finished(
         if any(sample.group for sample in samples):
             notes.append("the groups that the data came with are not used, since --group-from says others")
         samples = _grouped(samples, place, pattern)
+    notes += _groups_alike(samples)
     if words := left_out_words(read.left_out):
         notes.append(words)
     return Samples(
@@ -94,6 +91,15 @@ def _finished(
         left_out=tuple(sorted(read.left_out)),
         notes=(*read.notes, *notes),
     )
+
+
+def _groups_alike(samples: Sequence[Sample]) -> list[str]:
+    """A remark on groups whose names look alike, as P1 and p1: they may be one, and lie in several parts."""
+    of_look = defaultdict(set)
+    for group in {sample.group for sample in samples if sample.group}:
+        of_look[look(group)].add(group)
+    alike = [" and ".join(sorted(groups)) for groups in of_look.values() if len(groups) > 1]
+    return [f"groups that look alike are taken for different ones: {named(sorted(alike), 4)}"] if alike else []
 
 
 def _undivided(samples: Sequence[Sample], place: Path) -> list[str]:
@@ -253,139 +259,15 @@ def _parts_of_folders(top: Folder) -> tuple[Callable[[Path], str | None], list[s
     return lambda path: parts[path.parts[depth]], [f"folders are taken for parts: {taken}"]
 
 
-# Tables
-
-
 def _from_labels(root: Path, source: Source) -> _Read:
     """A flat folder and a table that names its files."""
     top = _looked(root)
     table = Path(source.labels or "")
-    read = _from_table(table, source, root)
-    taken = {identity(sample.path) for sample in read.samples}
+    samples, notes = table_samples(table, source, root)
+    taken = {identity(sample.path) for sample in samples}
     rest = [(path, "not in the table of labels") for path in top.all_images() if identity(path) not in taken]
     lost = [(path, why) for path, why in top.all_left_out() if path != table and identity(path) not in taken]
-    return replace(read, left_out=[*read.left_out, *rest, *lost])
-
-
-@dataclass
-class _Problems:
-    """What is wrong with the rows of a table, all of it told at once by kind."""
-
-    missing: list[tuple[str, Path]] = field(default_factory=list)  # as it is written, and where that would be
-    hollow: list[str] = field(default_factory=list)
-    unlabelled: list[str] = field(default_factory=list)
-    words: Counter[str] = field(default_factory=Counter)
-
-
-def _from_table(table: Path, source: Source, place: Path) -> _Read:
-    """The rows of a table, whose paths are below `place`."""
-    columns = _columns(source)
-    problems, notes = _Problems(), list[str]()
-    rows: list[tuple[int, Identity, Sample]] = []  # the part still as it is written
-    comments = 0
-    for row in read_rows(table, [column for column in columns.values() if column.name], notes):
-        said, label = row[columns["path"].name], row[columns["label"].name]
-        path, there = located(place, said)
-        if not clean(said):
-            problems.hollow.append(f"line {row.line}")
-        elif there is None and said.lstrip().startswith("#"):  # a remark, or a row that somebody took out
-            comments += 1
-        elif there is None:
-            problems.missing.append((said, path))
-        elif not clean(label):
-            problems.unlabelled.append(f"line {row.line}")
-        else:
-            part = clean(row[columns["split"].name])
-            problems.words[part] += 1
-            sample = Sample(path, label, part, clean(row[columns["group"].name]) or None)
-            rows.append((row.line, there, sample))
-    _check_problems(table, problems, place)
-    if comments:
-        notes.append(f"{counted(comments, 'row')} of {table} that begin with # are comments")
-    parts = _parts_of_words(table, problems.words, columns["split"])
-    if not rows:
-        raise UserError(f"{table} has no rows", hint="write a row for each image, with its path and label")
-    samples, again = _once(table, rows, parts, source)
-    if again:
-        notes.append(f"{counted(again, 'row')} of {table} name an image again, and say the same of it")
-    return _Read(samples, [], notes)
-
-
-def _columns(source: Source) -> dict[str, Column]:
-    """What was named has to be there; split and group need not be where nobody named them."""
-    said = {usual: None if (name := getattr(source, of)) is None else clean(name) for usual, of in COLUMNS.items()}
-    columns = {}
-    for usual, of in COLUMNS.items():
-        flag, name = f"--{of.replace('_', '-')}", said[usual]
-        optional = usual in ("split", "group")
-        if name == "" and not optional:
-            raise UserError(f"{flag} names no column", hint=f"a table needs one; leave {flag} out for {usual!r}")
-        if name is None:
-            name = "" if optional and usual in said.values() else usual  # a column of that name was said to be another
-            columns[usual] = Column(flag, name, optional=optional)
-        else:
-            columns[usual] = Column(flag, name)
-    return columns
-
-
-def _check_problems(table: Path, problems: _Problems, place: Path) -> None:
-    if problems.missing:
-        raise UserError(
-            f"{table} names {counted(len(problems.missing), 'file')} not to be found",
-            listed([str(path) if "//" in str(path) or ":" not in said else said for said, path in problems.missing]),
-            hint=why_missing(problems.missing[0][0], place, table),
-        )
-    if problems.hollow:
-        raise UserError(f"{table} has {counted(len(problems.hollow), 'row')} without a path", listed(problems.hollow))
-    if problems.unlabelled:
-        raise UserError(
-            f"{table} has {counted(len(problems.unlabelled), 'row')} without a label",
-            listed(problems.unlabelled),
-            hint="write a label into each, or take those rows out",
-        )
-
-
-def _parts_of_words(table: Path, words: Counter[str], column: Column) -> dict[str, str]:
-    """The part that each word in the column of parts means."""
-    said = [word for word in words if word]
-    parts = recognised(said)
-    if unknown := [word for word in said if word not in parts]:
-        raise UserError(
-            f"{table} has unknown parts in column {column.name!r}",
-            listed([f"{name} ({counted(words[name], 'row')})" for name in sorted(unknown)]),
-            hint="parts are called train, val (valid, validation, dev) and test (eval, holdout); "
-            f"{column.flag} '' takes no column for parts",
-        )
-    return parts
-
-
-def _once(
-    table: Path, rows: Sequence[tuple[int, Identity, Sample]], parts: Mapping[str, str], source: Source
-) -> tuple[list[Sample], int]:
-    """Each image once, however its path is spelled, in its part; what is said of it twice has to be the same."""
-    first: dict[Identity, tuple[int, Sample]] = {}
-    meaning = {clean(label): clean(meant) for label, meant in source.map.items()}
-
-    def said(sample: Sample) -> dict[str, str | None]:
-        label = clean(sample.label)
-        part = parts.get(sample.part or "")
-        return {"labels": meaning.get(label, label), "parts": part, "groups": sample.group}
-
-    for line, there, sample in rows:
-        before, other = first.setdefault(there, (line, sample))
-        if other is sample:
-            continue
-        ours, theirs = said(sample), said(other)
-        if different := [what for what in ours if ours[what] != theirs[what]]:
-            what = different[0]
-            spelled = "" if sample.path == other.path else f", which line {line} calls {sample.path}"
-            raise UserError(
-                f"{table} gives {other.path} two {what}: {theirs[what] or 'none'} in line {before} "
-                f"and {ours[what] or 'none'} in line {line}{spelled}",
-                hint="say one of them for an image",
-            )
-    samples = [Sample(one.path, one.label, parts.get(one.part or ""), one.group) for _, one in first.values()]
-    return samples, len(rows) - len(first)
+    return _Read(samples, [*rest, *lost], notes)
 
 
 # Manifests, groups, patterns
@@ -403,10 +285,11 @@ def _grouped(samples: Iterable[Sample], root: Path, pattern: re.Pattern[str]) ->
     for sample in samples:
         place = _below(sample.path, root)
         found = pattern.search(place)
-        if not found or not found["group"]:
+        group = clean(found["group"] or "") if found else ""
+        if not group:
             unmatched.append(place)
             continue
-        grouped.append(replace(sample, group=found["group"]))
+        grouped.append(replace(sample, group=group))
     if unmatched:
         raise UserError(
             f"{counted(len(unmatched), 'path', verb=('does', 'do'))} not match --group-from {pattern.pattern!r}",
