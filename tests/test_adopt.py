@@ -15,7 +15,7 @@ from pellucid.networks.published import published_record
 from pellucid.networks.sources.inputs import OTHERWISE, WANTED
 from pellucid.networks.weights import names_elsewhere
 from pellucid.runs.bundle import load_bundle, save_bundle
-from pellucid.runs.card import CARD, read_card
+from pellucid.runs.card import CARD, read_card, sealed
 from pellucid.uses.adopt import adopt
 from tests.references.seeded import HERE
 from tests.shared import shared
@@ -203,8 +203,8 @@ def test_names_of_classes_are_read_as_they_are_meant(tmp_path: Path) -> None:
 
 
 def test_a_model_with_one_logit_is_taken_as_it_is(adopted: Path, tmp_path: Path) -> None:
-    card = json.loads(read_card(adopted).model_dump_json()) | {"one_logit": True}
-    save_file(load_file(adopted), tmp_path / "one.safetensors", metadata={CARD: json.dumps(card)})
+    card = sealed(read_card(adopted).model_copy(update={"one_logit": True}))
+    save_file(load_file(adopted), tmp_path / "one.safetensors", metadata={CARD: card.model_dump_json()})
     with pytest.raises(UserError, match="with one logit") as caught:
         adopt("small", tmp_path / "net.safetensors", weights=tmp_path / "one.safetensors", **TINY)
     assert "pellucid verify" in caught.value.hint

@@ -9,13 +9,13 @@ from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from pellucid.errors import UserError, listed
+from pellucid.errors import UserError, first_line, listed
 from pellucid.images.preprocessing import Input, Preprocessing, averaged
 from pellucid.names import textual
 from pellucid.networks.build import network
 from pellucid.networks.own import is_own
 from pellucid.records import write
-from pellucid.runs.card import CARD, Card, read_card, sealed, unreal
+from pellucid.runs.card import CARD, CHANGED, Card, read_card, sealed, unreal
 from pellucid.runs.probe import Logits, replay
 
 
@@ -52,7 +52,7 @@ def load_bundle(path: Path) -> Bundle:
     card = read_card(path)
     with textual(path) as place, safe_open(place, framework="pt") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is not a mapping
-    net = network(card.architecture, 1 if card.one_logit else len(card.classes), **card.options)
+    net = _built(card, path)
     expected = net.state_dict()
     if wrong := sorted(
         {name for name in expected.keys() | tensors.keys() if _shape(expected, name) != _shape(tensors, name)}
@@ -61,7 +61,7 @@ def load_bundle(path: Path) -> Bundle:
         raise UserError(
             f"{path} does not hold the weights of {card.architecture} that its card speaks of",
             [f"{name}: {_shape(tensors, name)} in the file, {_shape(expected, name)} in the network"],
-            hint="the file was changed after it was saved: use an unchanged copy, or train again",
+            hint=CHANGED,
         )
     if problems := _unreal(tensors):
         raise UserError(
@@ -79,6 +79,15 @@ def load_bundle(path: Path) -> Bundle:
         hint = "the file was changed, or what its code relies on computes something else by now: another library, say"
         raise UserError(cause.problem, cause.details, hint=hint) from cause
     return Bundle(card, net, path)
+
+
+def _built(card: Card, path: Path) -> nn.Module:
+    """The network that the card names; UserError where no network can be made of what an edited card says."""
+    try:
+        return network(card.architecture, 1 if card.one_logit else len(card.classes), **card.options)
+    except (TypeError, ValueError, AttributeError, LookupError, RuntimeError) as cause:
+        said = [f"{card.architecture}: {first_line(cause)}"]
+        raise UserError(f"{path} speaks of a network that cannot be built", said, hint=CHANGED) from cause
 
 
 def logits_of(net: nn.Module, preprocessing: Preprocessing) -> Logits:

@@ -5,15 +5,16 @@ Torch-free: bundle.py puts a card into a file, with the weights.
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field
+from pydantic import ConfigDict, Field
 from safetensors import SafetensorError, safe_open
 
-from pellucid.errors import UserError
+from pellucid.errors import UserError, listed
 from pellucid.images.preprocessing import Preprocessing
 from pellucid.names import kind_of, textual
 from pellucid.records import Record
@@ -41,6 +42,9 @@ class Probe(Record):
     field of the card that changes an answer, by name: what the image cannot show (a threshold) is proved by it. It is
     empty in a file of before there were any.
     """
+
+    # A network whose training went astray gives what is no number: `unreal` says so, and nothing is written.
+    model_config = ConfigDict(allow_inf_nan=True)
 
     image: str  # which synthetic image: a name that fixes its pixels for ever
     pixels: tuple[float, ...]
@@ -72,6 +76,7 @@ class Card(Record):
     probe: Probe
 
 
+CHANGED = "the file was changed after it was saved: use an unchanged copy, or train again"
 TOLD = ("format", "provenance", "results", "probe")  # fields of a card that change no answer
 
 
@@ -90,8 +95,20 @@ def sealed(card: Card) -> Card:
     return card.model_copy(update={"probe": card.probe.model_copy(update={"sealed": seals(card)})})
 
 
+def broken_seals(card: Card) -> list[str]:
+    """Fields of the card that are not as they were when it was saved, in words; [] where all are, or none is sealed."""
+    now = seals(card)
+    kept = card.probe.sealed
+    return [f"{name}: it was changed after the model was saved" for name in now if kept and kept.get(name) != now[name]]
+
+
+def refusal(where: str, problems: Sequence[str]) -> UserError:
+    """The user's error for a model that is not what it was when it was saved."""
+    return UserError(f"{where} does not reproduce its own probe", listed(problems), hint=CHANGED)
+
+
 def read_card(path: Path) -> Card:
-    """The card in the file, without building the network or proving anything."""
+    """The card in the file, its seals compared; without building the network or replaying the probe."""
     if kind_of(path) in ("folder", "other"):
         raise UserError(f"{path} is no file", hint="a model is a run folder or a .safetensors file")
     try:
@@ -133,6 +150,8 @@ def _card(text: str, path: Path) -> Card:
             f"{path} is written in format {card.format}; this version of pellucid reads format {FORMAT}",
             hint="install the version of pellucid that wrote it: its card names it under provenance",
         )
+    if problems := broken_seals(card):
+        raise refusal(str(path), problems)
     return card
 
 

@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from pellucid.errors import UserError, listed
+from pellucid.errors import UserError
 from pellucid.images.decode import open_image
 from pellucid.images.preprocessing import Input, Preprocessing, prepare
-from pellucid.runs.card import Card, Probe, probabilities, seals
+from pellucid.runs.card import Card, Probe, probabilities, refusal
 
 IMAGE = "chirp-389x331-rgba-1"
 PIXEL_TOLERANCE = 1e-4  # in units of the normalised input: a change of one grey level is about 0.017
@@ -66,19 +66,8 @@ def replay(card: Card, logits: Logits, where: str) -> None:
             f"{where} was proved with the probe image {card.probe.image!r}, which this version does not have",
             hint="it was written by another version of pellucid: install that one, or a newer one",
         )
-    if problems := [*broken_seals(card), *differences(card, logits)]:
-        raise UserError(
-            f"{where} does not reproduce its own probe",
-            listed(problems),
-            hint="the file was changed after it was saved: use an unchanged copy, or train again",
-        )
-
-
-def broken_seals(card: Card) -> list[str]:
-    """Fields of the card that are not as they were when it was saved, in words; [] where all are, or none is sealed."""
-    now = seals(card)
-    kept = card.probe.sealed
-    return [f"{name}: it was changed after the model was saved" for name in now if kept and kept.get(name) != now[name]]
+    if problems := differences(card, logits):
+        raise refusal(where, problems)
 
 
 def not_proved(card: Card) -> list[str]:
@@ -96,7 +85,7 @@ def differences(card: Card, logits: Logits) -> list[str]:
         temperature=card.temperature,
     )
     problems = []
-    if _gap(now.pixels, card.probe.pixels) > PIXEL_TOLERANCE:
+    if not _gap(now.pixels, card.probe.pixels) <= PIXEL_TOLERANCE:
         problems.append("preprocessing: the image reaches the network with other pixels than when it was saved")
     if set(now.logits) != set(card.probe.logits) or set(now.probabilities) != set(card.probe.probabilities):
         return [*problems, "classes: the names are not those of the probe"]

@@ -28,7 +28,7 @@ class Chosen(Record):
 
     preprocessing: dict[str, JsonValue] = Field(default_factory=dict)
     weights: dict[str, JsonValue] = Field(default_factory=dict)
-    threads: int | None = None
+    threads: int | None = Field(default=None, ge=1, le=4096)
     precision: str | None = None
 
 

@@ -28,10 +28,10 @@ def check_room(place: Path, network: nn.Module, config: Config, *, trained: int,
     free = shutil.disk_usage(existing).free
     if free < wanted:
         raise UserError(
-            f"{place} is on a disk with {_megabytes(free)} free, and this training writes {_megabytes(wanted)} there",
+            f"{place} is on a disk with {_size(free)} free, and this training writes {_size(wanted)} there",
             hint=hint,
         )
 
 
-def _megabytes(size: int) -> str:
-    return f"{max(0, size) / 1e6:,.1f} MB"
+def _size(count: int) -> str:
+    return f"{max(0, count) / 1e6:,.1f} MB" if count >= 1e6 else f"{max(0, count) / 1e3:,.0f} KB"

@@ -4,8 +4,10 @@ Random numbers are not in it: every draw is a function of (seed, epoch, step), s
 """
 
 from collections.abc import Mapping
+from typing import Self
 
 import torch
+from pydantic import Field, model_validator
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
@@ -38,15 +40,21 @@ class Sums(Record):
 class Position(Record):
     """Where training stands: `epoch` full epochs, `batch` batches of the next, `step` optimiser steps in all."""
 
-    epoch: int = 0
-    batch: int = 0
-    step: int = 0
+    epoch: int = Field(default=0, ge=0)
+    batch: int = Field(default=0, ge=0)
+    step: int = Field(default=0, ge=0)
     sums: Sums = Sums()
     best: Best | None = None
     stale: int = 0  # validations since the best
     seconds: float = 0.0  # of all sittings
     spent: Spent = Spent()
     ended: bool = False
+
+    @model_validator(mode="after")
+    def _adds_up(self) -> Self:
+        if bool(self.batch) != bool(self.sums.images > 0):
+            raise ValueError(f"{self.batch} batches of an epoch with {self.sums.images} images")
+        return self
 
 
 def save_checkpoint(
