@@ -13,10 +13,13 @@ import PIL
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from pellucid.cli.main import run
 from pellucid.errors import UserError
+from pellucid.images.decode import DECODING, open_image
 from pellucid.images.store import Store, cache_folder
+from tests import golden
 from tests.pictures import make_classes
 
 KEYS = 4
@@ -179,7 +182,7 @@ def test_a_disk_that_refuses_leaves_nothing_behind_and_the_arrays_in_memory(tmp_
         rows = one.add(["a", "b"], arrays)
     assert rows["b"].array.tolist() == arrays[1].tolist()
     assert os.strerror(errno.EFBIG) in one.refused and str(tmp_path) in one.refused
-    assert list(one.place.iterdir()) == []
+    assert not one.place.exists()
     assert set(one.add(["a"], ARRAY)) == {"a"} and not one.refused
     was = set(one.place.iterdir())
     with largest_file(100):  # where the values fit, and their note does not
@@ -231,7 +234,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def told(photos: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> str:
     """What the terminal says of a training that keeps pixels and features, where it can."""
     asked = "--model small --mode finetune --train-from Logits --weights none --size 16 --batch 4 --epochs 1"
-    asked += f" --features.views 1 --workers 0 --device cpu --features.folder {folder} --runs {folder.parent}/runs"
+    asked += f" --features.views 1 --workers 0 --device cpu --features.folder {folder} --runs {photos}-runs"
     assert run(["train", str(photos), *asked.split()]) == 0
     return " ".join(capsys.readouterr().err.split())
 
@@ -240,6 +243,9 @@ def test_without_a_cache_training_goes_on_and_says_so(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "file").write_text("in the way")
+    (tmp_path / "circle").symlink_to("circle")
+    for nowhere in ("n" * 300, "circle", "circle/deeper"):
+        assert "decoded anew each epoch" in told(photos, tmp_path / nowhere, capsys)
     cold = told(photos, tmp_path / "file", capsys)
     assert "pixels of 12 images are decoded anew each epoch" in cold and "held in memory as float16" in cold
     assert cold.count(f"{tmp_path}/file cannot keep them") == 2
@@ -251,3 +257,23 @@ def test_without_a_cache_training_goes_on_and_says_so(
     monkeypatch.setattr("pellucid.images.store.os.utime", refuse)
     warm = told(photos, tmp_path / "cache", capsys)
     assert "all were kept" in warm and "cannot keep" not in warm
+
+
+def test_what_decoding_gives_has_a_version(tmp_path: Path) -> None:
+    """Pixels are kept on disk: who changes what a file gives raises DECODING, and writes the next golden text."""
+    ramp = np.arange(48, dtype=np.uint8).reshape(4, 4, 3) * 5
+    turned = Image.Exif()
+    turned[274] = 6
+    given = {
+        "colour": Image.fromarray(ramp),
+        "clear": Image.fromarray(np.dstack([ramp, ramp[..., 0]])),
+        "palette": Image.fromarray(ramp[..., 0] // 20),
+        "deep": Image.fromarray(np.arange(16, dtype=np.uint16).reshape(4, 4) * 4000),
+        "grey": Image.fromarray(ramp[..., 0]),
+    }
+    given["palette"].putpalette([*range(200, 248)])
+    for name, image in given.items():
+        image.save(tmp_path / f"{name}.png")
+    given["colour"].save(tmp_path / "turned.png", exif=turned)
+    pixels = {path.stem: np.asarray(open_image(path)).reshape(-1).tolist() for path in sorted(tmp_path.iterdir())}
+    golden.check(f"images/decoding-{DECODING}", "\n".join(f"{name} {values}" for name, values in pixels.items()))

@@ -8,8 +8,9 @@ from pellucid.errors import UserError, counted, listed, of_system
 from pellucid.images.amounts import PARTS
 from pellucid.images.folders import CLUTTER
 from pellucid.images.manifest import Split, read_manifest
-from pellucid.images.scratch import new_folder
+from pellucid.images.scratch import followed, new_folder
 from pellucid.images.sources import Samples
+from pellucid.names import kind_of
 
 How = Literal["manifest", "copy", "link"]
 LONGEST = 255  # bytes of a name, in most file systems
@@ -22,8 +23,11 @@ def check_place(out: Path, how: How, samples: Samples) -> None:
         _check_manifest(out)
         return
     _check_empty(out)
-    root = samples.root.resolve()
-    if samples.kind in FOLDERS and out.resolve().is_relative_to(root):
+    try:
+        root, place = followed(samples.root), followed(out)
+    except OSError as cause:
+        raise of_system(cause, str(out), doing="written") from cause
+    if samples.kind in FOLDERS and place.is_relative_to(root):
         raise UserError(
             f"{out} lies in {samples.root}, and would be read as images of it from then on",
             hint=f"name a folder beside it: {root.with_name(f'{root.name}-split')}",
@@ -31,11 +35,12 @@ def check_place(out: Path, how: How, samples: Samples) -> None:
 
 
 def _check_manifest(out: Path) -> None:
-    if out.is_dir():
+    kind = kind_of(out)
+    if kind == "folder":
         raise UserError(f"{out} is a folder", hint=f"name a file: {out / 'split.json'}; or --how copy writes a folder")
     if out.suffix.lower() != ".json":
         raise UserError(f"{out} is no name of a manifest", hint=f"{out}.json; or --how copy writes a folder")
-    if not out.exists():
+    if kind == "nothing":
         return
     if (out.parent / "config.toml").is_file() and out.name == "split.json":
         raise UserError(f"{out} is what its run was trained with", hint="name another file")
@@ -46,7 +51,8 @@ def _check_manifest(out: Path) -> None:
 
 
 def _check_empty(out: Path) -> None:
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    kind = kind_of(out)
+    if kind != "nothing" and (kind != "folder" or any(out.iterdir())):
         raise UserError(f"{out} is not empty", hint="name a new folder")
 
 

@@ -18,7 +18,7 @@ def new_folder(folder: Path, *, holds: Collection[str]) -> Iterator[Path]:
     `holds` are the names of what may lie in it: by them, and by its own name, what a dead writer left is known, and
     removed. Raises OSError where the system refuses.
     """
-    folder = folder.resolve()  # where a link leads
+    folder = followed(folder)
     scratch = folder.with_name(scratch_name(folder.name))
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -38,6 +38,14 @@ def new_folder(folder: Path, *, holds: Collection[str]) -> Iterator[Path]:
         if held is not None:
             os.close(held)
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def followed(path: Path) -> Path:
+    """Where `path` leads, links and all. Raises OSError, for links that lead in a circle too."""
+    try:
+        return path.resolve()
+    except RuntimeError as cause:  # until Python 3.12
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path)) from cause
 
 
 def _clear(folder: Path, holds: Collection[str]) -> None:

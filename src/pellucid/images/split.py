@@ -143,7 +143,7 @@ class _Task:
             return CAME_DIVIDED
         if self.usual:
             return f"{CAME_DIVIDED}; validation carved from train ({CARVED}), {how}"
-        return f"{CAME_DIVIDED}; of train {words}{each}, {how}"
+        return f"{CAME_DIVIDED}, its train part into {words}{each}; {how}"
 
 
 def _task(samples: Samples, amounts: dict[Part, Amount], usual: dict[Part, Amount]) -> _Task:

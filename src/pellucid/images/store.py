@@ -28,6 +28,7 @@ import PIL
 
 from pellucid.errors import UserError, listed
 from pellucid.images.decode import DECODING
+from pellucid.images.scratch import followed
 from pellucid.records import hold, is_held, write
 
 FORMAT = 4
@@ -65,7 +66,10 @@ def check_folder(folder: Path, *, data: Path | None = None) -> None:
             listed(strangers, 5),
             hint=f"name one that is new or empty: {flag}{folder / 'pellucid-cache'}",
         )
-    place, root = folder.resolve(), data.resolve() if data and data.is_dir() else None
+    try:
+        place, root = followed(folder), followed(data) if data and data.is_dir() else None
+    except OSError:  # nothing can be kept there, which is told when it is tried
+        return
     if root and place.is_relative_to(root) and not any(name.startswith(".") for name in place.relative_to(root).parts):
         raise UserError(
             f"the cache {folder} would lie among the images in {data}",
@@ -227,7 +231,7 @@ class Store:
                 _claim(self.folder)
                 _clear(self.folder)
                 if not self._is_real():
-                    raise OSError(f"{self.place} is a link")
+                    raise OSError(f"{self.place} is a link, or lies behind one")
                 stretch.open()
             yield stretch
             if stretch.images:
@@ -236,11 +240,16 @@ class Store:
                     self._make_room()
         finally:
             stretch.close()
+            with suppress(OSError):  # unless something is kept in it
+                self.place.rmdir()
             self.refused = stretch.refused and f"{self.folder} cannot keep them: {stretch.refused}"
 
     def _is_real(self) -> bool:
         """Whether no link leads out of the cache: of what is elsewhere, nothing is ours to write or to remove."""
-        return not (self.place.is_symlink() or self.place.parent.is_symlink())
+        try:
+            return not (self.place.is_symlink() or self.place.parent.is_symlink())
+        except OSError:  # such a name cannot be
+            return False
 
     def _read(self, note: Path, noted: Mapping[str, Any], wanted: set[str]) -> dict[str, Row] | None:
         """What a stretch holds, None where it is damaged."""
