@@ -174,7 +174,8 @@ def test_two_columns_of_one_name_are_refused():
     ],
 )
 def test_a_quote_that_is_never_closed_does_not_swallow_the_rest(text):
-    assert "has a quote in line" in refused(text)
+    said = refused(text)
+    assert "has a quote in line" in said or "is there a quote that is never closed?" in said
 
 
 def test_notes_of_several_lines_are_no_fault():
@@ -331,7 +332,7 @@ def test_groups_that_look_alike_are_told():
 
 def test_a_pattern_that_finds_no_group_or_an_empty_one_is_refused():
     assert "2 paths do not match" in refused(PLAIN, group_from="(?P<group>z)")
-    assert "2 paths do not match" in refused(PLAIN, group_from="(?P<group>z*)")
+    assert "without a letter in 2 paths" in refused(PLAIN, group_from="(?P<group>z*)")
 
 
 @pytest.mark.parametrize(

@@ -164,5 +164,5 @@ def check_classes(classes: Iterable[str], where: str) -> None:
     if len(found) < 2:
         raise UserError(
             f"{where} has one class alone: {found[0] if found else 'none'}",
-            hint="a classifier tells two or more apart: name the folder that holds a folder for each",
+            hint="a classifier tells two or more apart: name data that has a folder, or a label, for each",
         )

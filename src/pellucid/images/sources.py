@@ -281,13 +281,13 @@ def _from_manifest(path: Path) -> tuple[Path, _Read]:
 
 
 def _grouped(samples: Iterable[Sample], root: Path, pattern: re.Pattern[str]) -> list[Sample]:
-    grouped, unmatched = [], []
+    grouped, unmatched, hollow = list[Sample](), list[str](), list[str]()
     for sample in samples:
         place = _below(sample.path, root)
         found = pattern.search(place)
         group = clean(found["group"] or "") if found else ""
         if not group:
-            unmatched.append(place)
+            (hollow if found else unmatched).append(place)
             continue
         grouped.append(replace(sample, group=group))
     if unmatched:
@@ -295,6 +295,12 @@ def _grouped(samples: Iterable[Sample], root: Path, pattern: re.Pattern[str]) ->
             f"{counted(len(unmatched), 'path', verb=('does', 'do'))} not match --group-from {pattern.pattern!r}",
             listed(unmatched),
             hint="change the pattern so that it finds a group in every path",
+        )
+    if hollow:
+        raise UserError(
+            f"--group-from {pattern.pattern!r} finds a group without a letter in {counted(len(hollow), 'path')}",
+            listed(hollow),
+            hint="it matches where nothing stands: write + for *, or what stands before the group",
         )
     return grouped
 

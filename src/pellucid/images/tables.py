@@ -164,7 +164,10 @@ def _lines(table: Path, names: Sequence[str]) -> Iterator[tuple[int, Cells]]:
                 before = skipped + reader.line_num
         except csv.Error as cause:
             if "field limit" in str(cause):
-                raise _open_quote(table, before + 1, "...") from cause
+                raise UserError(
+                    f"{table} has a cell of more than {csv.field_size_limit():,} characters from line {before + 1} on",
+                    hint="is there a quote that is never closed?",
+                ) from cause
             raise UserError(f"{table} cannot be read: {cause}", hint="save it as UTF-8 text") from cause
 
 
