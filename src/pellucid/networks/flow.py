@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from pellucid.networks.build import Network
+from pellucid.networks.undisturbed import undisturbed
 
 MAPS = 8  # of each end point, the channels that vary most
 
@@ -24,11 +25,11 @@ class Flow:
     maps: npt.NDArray[np.uint8]
 
 
-def flows(net: Network, images: Tensor) -> tuple[Flow, ...]:
-    """Each end point for the one image in `images` (1, 3, H, W), in order."""
-    with torch.inference_mode():
-        found = net.eval().end_points(images)
-    return tuple(_flow(name, values[0].float()) for name, values in found.items())
+def flows(net: Network, images: Tensor, *, last: str | None = None) -> tuple[Flow, ...]:
+    """Each end point for the one image in `images` (1, 3, H, W), in order, to `last`. `net` is left as it is."""
+    with undisturbed(net), torch.inference_mode():
+        found = net.eval().end_points(images, last)
+        return tuple(_flow(name, values[0].float()) for name, values in found.items())
 
 
 def _flow(name: str, values: Tensor) -> Flow:

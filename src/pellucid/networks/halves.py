@@ -10,6 +10,7 @@ from torch import Tensor, fx, nn
 from pellucid.errors import UserError
 from pellucid.networks.build import Network, TableNetwork, held, is_unit, units
 from pellucid.networks.own import is_own
+from pellucid.networks.undisturbed import undisturbed
 
 JOINED = "+"  # between the names of several end points
 CHECKED_TO = 1e-5  # relative to the largest logit
@@ -124,14 +125,11 @@ def _before_classifier(network: Network) -> Halves | None:
 
 def _agree(network: Network, cut: Halves) -> bool:
     """Whether both halves, one after the other, compute what the network does."""
-    training = [module for module in network.modules() if module.training]
-    network.eval()
-    with torch.no_grad():
+    with undisturbed(network), torch.no_grad():
+        network.eval()
         images = torch.randn(2, 3, network.size, network.size, generator=torch.Generator().manual_seed(0))
         images = images.to(next(network.parameters()).device)
         expected, found = network(images), cut.rest(cut.frozen(images))
-    for module in training:
-        module.training = True
     if not expected.isfinite().all():
         raise UserError(
             f"{network.name} gives no finite numbers with these weights",

@@ -5,7 +5,6 @@ one thing changed at a time (padding, epsilon, a kernel turned, ...): a change t
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 
 from pellucid.errors import UserError
 from pellucid.networks.build import SameConv, TableNetwork
+from pellucid.networks.undisturbed import kept_attributes, undisturbed
 
 TOLERANCE = 1e-4  # of an end point's spread: what float32 leaves after a hundred layers
 MOST_TRIES = 500
@@ -48,9 +48,13 @@ class Parity:
 def parity(net: TableNetwork, images: Tensor, theirs: Mapping[str, Tensor]) -> Parity:
     """Compare `net` on `images` (N, 3, H, W) with another's end points: maps (N, C, H, W) or (N, H, W, C), vectors.
 
-    Raises UserError where the two have no end point in common.
+    `net` is left as it is. Raises UserError where the two have no end point in common.
     """
-    net = net.eval()
+    with undisturbed(net):
+        return _compared(net.eval(), images, theirs)
+
+
+def _compared(net: TableNetwork, images: Tensor, theirs: Mapping[str, Tensor]) -> Parity:
     with torch.no_grad():
         ours = net.end_points(images)
     known = [name for name in net.end_point_names if name in theirs]
@@ -100,7 +104,7 @@ def _suspicions(
         yield "the other puts a ReLU after it, ours does not"
     everywhere = []
     for words, change in CHANGES.items():
-        with _restored(module):
+        with kept_attributes(module):
             changed = [part for part in list(module.modules()) if change(part)]
             if changed and _agrees(module, entering, wanted):
                 everywhere.append(words)
@@ -113,7 +117,7 @@ def _single(module: nn.Module, entering: Tensor, wanted: Tensor) -> Iterator[str
     for words, change in CHANGES.items():
         places = []
         for part in list(module.modules()):
-            with _restored(part):
+            with kept_attributes(part):
                 if change(part):
                     places.append(part)
         tries.append((words, change, places))
@@ -121,26 +125,11 @@ def _single(module: nn.Module, entering: Tensor, wanted: Tensor) -> Iterator[str
         (words, change, part) for words, change, parts in sorted(tries, key=lambda one: len(one[2])) for part in parts
     ]
     for words, change, part in each[:MOST_TRIES]:
-        with _restored(part):
+        with kept_attributes(part):
             change(part)
             if _agrees(module, entering, wanted):
                 yield words
                 return
-
-
-@contextmanager
-def _restored(module: nn.Module) -> Iterator[None]:
-    """Whatever is set on the module and its parts inside the block is as it was after it; tensors must be replaced."""
-    before = [
-        (part, {name: dict(value) if isinstance(value, dict) else value for name, value in vars(part).items()})
-        for part in module.modules()
-    ]
-    try:
-        yield
-    finally:
-        for part, attributes in before:
-            vars(part).clear()
-            vars(part).update(attributes)
 
 
 def _agrees(module: nn.Module, entering: Tensor, wanted: Tensor) -> bool:
