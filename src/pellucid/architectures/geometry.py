@@ -29,6 +29,7 @@ from pellucid.architectures.layers import (
     filled,
     made_concrete,
 )
+from pellucid.architectures.numbers import check_numbers
 from pellucid.errors import UserError, nearest
 
 WIDEST = 64  # times the published channels
@@ -63,7 +64,8 @@ class Map:
 class LayerRow:
     """One layer. Shapes are torch's, the output's with the batch; multiply-adds are for one image.
 
-    `field` and `stride` are in input pixels; `memory` is what the output takes, in bytes of float32.
+    `field` and `stride` are in input pixels; `memory` is what the output takes, in bytes of float32. What is not known
+    of a layer is None: never 0, which would be an answer.
     """
 
     name: str
@@ -73,9 +75,9 @@ class LayerRow:
     bias: tuple[int, ...]
     norm: tuple[int, ...]
     parameters: int
-    multiply_adds: int
-    field: tuple[int, int]
-    stride: int
+    multiply_adds: int | None
+    field: tuple[int, int] | None
+    stride: int | None
     memory: int
 
     @property
@@ -85,17 +87,26 @@ class LayerRow:
 
 @dataclass(frozen=True)
 class Totals:
+    """Sums over layers. `uncounted`: of so many the multiply-adds are not known, and the sum is of the others.
+
+    That is None where it would be a sum of none.
+    """
+
     parameters: int
-    multiply_adds: int
+    multiply_adds: int | None
     memory: int
+    uncounted: int = 0
 
     @classmethod
     def of(cls, rows: Sequence[LayerRow]) -> "Totals":
         """The sums of the rows."""
+        known = [row.multiply_adds for row in rows if row.multiply_adds is not None]
+        uncounted = len(rows) - len(known)
         return cls(
             parameters=sum(row.parameters for row in rows),
-            multiply_adds=sum(row.multiply_adds for row in rows),
+            multiply_adds=None if uncounted and not any(known) else sum(known),
             memory=sum(row.memory for row in rows),
+            uncounted=uncounted,
         )
 
 
@@ -105,20 +116,23 @@ class EndPoint:
 
     name: str
     output: tuple[int, ...]
-    field: tuple[int, int]
-    stride: int
+    field: tuple[int, int] | None
+    stride: int | None
     layers: int
     totals: Totals
 
 
 @dataclass(frozen=True)
 class Structure:
-    """A network, layer by layer, in the order of execution; `totals` are the sums of the rows, `ends` by end point."""
+    """A network, layer by layer, in the order of execution; `totals` are the sums of the rows, `ends` by end point.
+
+    `classes` is None for a module that gives no vector for each image.
+    """
 
     name: str
     size: int
     batch: int
-    classes: int
+    classes: int | None
     rows: tuple[LayerRow, ...]
     totals: Totals
 
@@ -186,8 +200,7 @@ def structure(
     """
     table = cut_after(architecture(name), last)
     size = table.size if size is None else size
-    if batch < 1:
-        raise UserError(f"batch is at least 1, not {batch}")
+    check_numbers(batch=batch)
     steps = walk(table, size=size, classes=classes, width=width, auxiliary=auxiliary, conventions=conventions)
     if until is not None:
         check_end_point(table.name, tuple(step.name for step in steps), until)
@@ -291,12 +304,9 @@ def check_settings(table: Architecture, *, classes: int, width: float, size: int
     """Refuse what makes no network."""
     if auxiliary and not table.heads:
         raise UserError(f"{table.name} has no auxiliary head", hint="the Inceptions have, but for V2")
-    if classes < 1:
-        raise UserError(f"{table.name} needs at least 1 class, not {classes}")
+    check_numbers(size=size, classes=classes)
     if not 0 < width <= WIDEST:
         raise UserError(f"width is above 0 and at most {WIDEST}, not {width:g}", hint="1.0 is the network as published")
-    if size < 1:
-        raise UserError(f"size is at least 1 pixel, not {size}", hint=f"{table.name} was designed for {table.size}")
 
 
 def check_dropout(dropout: float | None) -> None:

@@ -1,22 +1,26 @@
-"""The structure of any module, found by running it once on blank images and watching what is called."""
+"""The structure of any module, found by running it on blank images and watching what is called."""
 
-from collections import Counter
-from collections.abc import Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from math import prod
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
+from torch.nn.parameter import is_lazy
 
 from pellucid.architectures.geometry import EndPoint, LayerRow, Structure, Totals, check_end_point
-from pellucid.errors import UserError
+from pellucid.errors import UserError, counted
 from pellucid.networks.build import Network, network
-from pellucid.networks.reach import Reach, Reaches
+from pellucid.networks.failing import is_of_memory, reason
+from pellucid.networks.reach import Reach
+from pellucid.networks.undisturbed import kept_randomness, undisturbed
+from pellucid.networks.watch import Call, Unused, Watched, watched
 
-UNKNOWN = (0, 0)  # of receptive fields, where a module computes something that reach.py does not know
 USUAL_SIZE = 224
 IDLE = ("Identity", "Dropout", "DropPath")  # nothing is computed in evaluation
+LAST, UNUSED = "Logits", "unused"  # end points: what comes after the last one, and parameters that nothing takes
 
 
 def traced(
@@ -27,117 +31,158 @@ def traced(
     classes: int | None = None,
     until: str | None = None,
 ) -> Structure:
-    """Watch `net`, a name of `network` or a module that takes images (N, 3, size, size), on one blank image.
+    """Watch `net`, a name of `network` or a module that takes images (N, 3, size, size), on blank images.
 
     Layers are the modules without parts, in the order in which they are called; what a module computes by itself
-    (attention, say) has a row of its own. Receptive fields are found from the operations, and 0 where one is not
-    known. Raises UserError where it cannot run.
+    (attention, say) has a row of its own. It is run on one image, which is what multiply-adds and receptive fields are
+    of; for a larger `batch` on two and three as well, which shows how shapes grow. `net` is left as it is, and so are
+    everybody's random numbers. Raises UserError where it cannot be run.
     """
-    module = network(net, 1000 if classes is None else classes, size=size) if isinstance(net, str) else net
-    name = net if isinstance(net, str) else getattr(module, "name", type(module).__name__)
-    side: int = size or getattr(module, "size", None) or USUAL_SIZE
-    training = module.training
-    example = next(iter(module.parameters()), torch.zeros(1))
-    images = torch.zeros(1, 3, side, side, dtype=example.dtype, device=example.device)
-    watch = _Watch(module, Reaches(images))
-    try:
-        with torch.no_grad(), watch.attached(), FlopCounterMode(display=False, depth=None) as counter, watch.reaches:
-            out = module.eval()(images)
-    except Exception as cause:
-        raise UserError(
-            f"{name} cannot be run on images of {side} x {side} pixels: {str(cause).splitlines()[0]}",
-            hint="give --size what it was made for",
-        ) from cause
-    finally:
-        module.train(training)
-    groups = watch.grouped(_flops(counter, module))
+    with kept_randomness():
+        given = network(net, 1000 if classes is None else classes, size=size) if isinstance(net, str) else net
+    module: nn.Module = getattr(given, "_orig_mod", given)  # of one that is compiled
+    name = net if isinstance(net, str) else _name(module)
+    if lazy := next((path for path, tensor in module.named_parameters() if is_lazy(tensor)), None):
+        raise UserError(f"{name} has no shape yet: {lazy} is made by the first batch", hint="run it on a batch before")
+    side = size or _size(module)
+    alone, several = _runs(module, name, side, batch)
+    groups = _grouped(module, alone, _shapes(several, batch))
     names = tuple(groups)
     if until is not None:
         check_end_point(name, names, until)
         groups = {end: groups[end] for end in names[: names.index(until) + 1]}
-    scaled = {
-        end: [replace(row, output=(batch, *row.output[1:]), memory=batch * row.memory) for row in rows]
-        for end, rows in groups.items()
-    }
-    rows = [row for group in scaled.values() for row in group]
+    rows = [row for group in groups.values() for row in group.rows]
     return Structure(
         name=name,
         size=side,
         batch=batch,
-        classes=out.shape[-1] if isinstance(out, Tensor) else 0,
+        classes=_classes(module, alone.made),
         rows=tuple(rows),
         totals=Totals.of(rows),
-        ends=tuple(_end_point(end, watch.last_call(end), group, batch=batch) for end, group in scaled.items()),
+        ends=tuple(group.end_point(end) for end, group in groups.items()),
     )
 
 
+def _name(module: nn.Module) -> str:
+    name = getattr(module, "name", None)
+    return name if isinstance(name, str) and name else type(module).__name__
+
+
+def _size(module: nn.Module) -> int:
+    """What it was made for, where it says so in one of the usual ways."""
+    record = getattr(module, "pretrained_cfg", None)  # timm's
+    record = record if isinstance(record, dict) else {}
+    said = module.size if isinstance(module, Network) else (record.get("input_size") or [None])[-1]
+    said = getattr(module, "image_size", None) if said is None else said  # torchvision's transformers
+    return said if isinstance(said, int) and said > 0 else USUAL_SIZE
+
+
+def _classes(module: nn.Module, made: object) -> int | None:
+    """How many outputs an image has; None for a module that gives no vector for each."""
+    if isinstance(module, Network):
+        return module.classes
+    return made.shape[1] if isinstance(made, Tensor) and made.ndim == 2 else None
+
+
+def _runs(module: nn.Module, name: str, side: int, batch: int) -> tuple[Watched, dict[int, Watched]]:
+    """What is told of one image; and the runs that show the shapes of `batch`, by how many images they were on."""
+    if batch == 1:
+        alone = _run(module, name, side, 1)
+        return alone, {1: alone}
+    several = {count: _run(module, name, side, count) for count in ((2, 3) if batch > 3 else (batch,))}
+    try:
+        alone = _run(module, name, side, 1)
+    except UserError:  # it takes no single one
+        two, three = (several.get(count) or _run(module, name, side, count) for count in (2, 3))
+        calls = [
+            replace(one, multiply_adds=_line(one.multiply_adds, other.multiply_adds, 1))
+            for one, other in zip(two.calls, three.calls, strict=True)
+        ]
+        alone = replace(two, calls=calls)
+    for count, run in several.items():
+        if [call.path for call in run.calls] != [call.path for call in alone.calls]:
+            raise UserError(f"{name} calls other layers for {count} images than for one", hint="--batch 1 shows those")
+    return alone, several
+
+
+def _run(module: nn.Module, name: str, side: int, count: int) -> Watched:
+    tensors = [*module.parameters(), *module.buffers()]
+    example = next((tensor for tensor in tensors if tensor.is_floating_point()), torch.zeros(1))
+    images = torch.zeros(count, 3, side, side, dtype=example.dtype, device=example.device)
+    compiled = "torch._dynamo" in sys.modules  # parts may be: as they are written, then
+    stance = torch.compiler.set_stance("force_eager") if compiled else nullcontext()
+    try:
+        with undisturbed(module), stance:
+            return watched(module.eval(), images)
+    except Exception as cause:
+        said = (f"{counted(count, 'image')} of" if count > 1 else "images of") + f" {side} x {side} pixels"
+        made_for = _size(module)
+        hint = "it is run on colour images, one batch (N, 3, H, W) of numbers and nothing else"
+        if is_of_memory(cause):
+            hint = "a smaller --size takes less memory"
+        elif side != made_for:
+            hint = f"--size {made_for} is what it was made for"
+        raise UserError(f"{name} cannot be run on {said}: {reason(cause)}", hint=hint) from cause
+
+
+def _shapes(several: dict[int, Watched], batch: int) -> list[tuple[tuple[int, ...], ...]]:
+    """The shapes of all that each call gave back, for `batch` images: every axis grows evenly, if at all."""
+    if batch in several:
+        return [call.outputs for call in several[batch].calls]
+    (few, fewer), (more, most) = several.items()
+    assert (few, more) == (2, 3)
+    shapes = []
+    for one, other in zip(fewer.calls, most.calls, strict=True):
+        pairs = zip(one.outputs, other.outputs, strict=True)
+        shapes.append(tuple(tuple(_line(a, b, batch) for a, b in zip(*pair, strict=True)) for pair in pairs))
+    return shapes  # type: ignore[return-value]
+
+
+def _line(two: int | None, three: int | None, count: int) -> int | None:
+    """What is `two` for two images and `three` for three, for `count` of them."""
+    return None if two is None or three is None else two + (three - two) * (count - 2)
+
+
 @dataclass
-class _Call:
-    """A module as it was called: where, with which result, and what it owns that was not called before."""
+class _Group:
+    """The rows that lead to an end point, and the shape and sight of what left it last."""
 
-    path: str
-    module: nn.Module
-    output: tuple[int, ...]
-    new: int  # parameters
-    reach: Reach | None
+    rows: list[LayerRow]
+    output: tuple[int, ...] = ()
+    reach: Reach | None = None
 
-
-@dataclass
-class _Watch:
-    root: nn.Module
-    reaches: Reaches
-    calls: list[_Call] = field(default_factory=list)
-    ends: list[tuple[str, int]] = field(default_factory=list)  # end points, and how many calls were made by then
-    left: dict[str, _Call] = field(default_factory=dict)  # what left each end point
-    _known: set[int] = field(default_factory=set)
-
-    def attached(self) -> ExitStack:
-        """Hooks on everything inside, for as long as the context lasts."""
-        stack = ExitStack()
-        boundaries = dict(_boundaries(self.root))
-        for path, module in self.root.named_modules():
-            handle = module.register_forward_hook(self._hook(path, boundaries.get(path)))
-            stack.callback(handle.remove)
-        return stack
-
-    def _hook(self, path: str, end: str | None):  # type: ignore[no-untyped-def]  # torch's own hooks are not typed
-        def note(module: nn.Module, _given: object, made: object) -> None:
-            fresh = [p for p in module.parameters(recurse=False) if id(p) not in self._known]
-            self._known.update(id(parameter) for parameter in fresh)
-            shape = tuple(made.shape) if isinstance(made, Tensor) else ()
-            self.calls.append(_Call(path, module, shape, sum(p.numel() for p in fresh), self.reaches.of(made)))
-            if end is not None:
-                self.ends.append((end, len(self.calls)))
-                self.left[end] = self.calls[-1]
-
-        return note
-
-    def last_call(self, end: str) -> _Call:
-        """The call whose result is the end point's; the whole network's for what comes after the last."""
-        return self.left.get(end, self.calls[-1])
-
-    def grouped(self, flops: dict[str, int]) -> dict[str, list[LayerRow]]:
-        """The rows by end point; what comes after the last belongs to one called Logits."""
-        groups: dict[str, list[LayerRow]] = {}
-        times = Counter(call.path for call in self.calls)
-        begin = 0
-        for end, stop in [*self.ends, ("Logits", len(self.calls))]:
-            rows = [row for call in self.calls[begin:stop] if (row := _row(call, flops, times[call.path]))]
-            begin = stop
-            if rows:
-                groups.setdefault(end, []).extend(rows)
-        return groups
+    def end_point(self, name: str) -> EndPoint:
+        output = self.output or (self.rows[-1].output if self.rows else ())
+        field, stride = _sight(self.reach)
+        return EndPoint(name, output, field, stride, len(self.rows), Totals.of(self.rows))
 
 
-def _end_point(name: str, call: _Call, rows: list[LayerRow], *, batch: int) -> EndPoint:
-    field, stride = _sight(call.reach)
-    output = (batch, *call.output[1:]) if call.output else rows[-1].output
-    return EndPoint(name, output, field, stride, len(rows), Totals.of(rows))
+def _grouped(module: nn.Module, run: Watched, shapes: Sequence[tuple[tuple[int, ...], ...]]) -> dict[str, _Group]:
+    """The rows by end point; what comes after the last belongs to one called Logits."""
+    ends = dict(_boundaries(module))
+    groups: dict[str, _Group] = {}
+    waiting: list[LayerRow] = []
+    for at, (call, outputs) in enumerate(zip(run.calls, shapes, strict=True)):
+        if row := _row(call, outputs):
+            waiting.append(row)
+        last = at == len(run.calls) - 1
+        if not last and call.path not in ends:
+            continue
+        end = ends.get(call.path, LAST)
+        if waiting:
+            group = groups.setdefault(end, _Group([]))
+            group.rows += waiting
+            waiting = []
+        if end in groups:
+            groups[end].output, groups[end].reach = (outputs[0] if outputs else ()), call.reach
+    if run.unused:
+        groups[UNUSED] = _Group([_unused_row(one) for one in run.unused])
+    return groups
 
 
-def _sight(reach: Reach | None) -> tuple[tuple[int, int], int]:
+def _sight(reach: Reach | None) -> tuple[tuple[int, int] | None, int | None]:
     """Receptive field and stride, as a row has them."""
-    return (UNKNOWN, 0) if reach is None else (reach.field, reach.stride[0])
+    return (None, None) if reach is None else (reach.field, reach.stride)
 
 
 def _boundaries(root: nn.Module) -> Iterator[tuple[str, str]]:
@@ -149,37 +194,52 @@ def _boundaries(root: nn.Module) -> Iterator[tuple[str, str]]:
     if isinstance(root, Network):
         yield from ((name, name) for name in root.end_point_names)
         return
-    for name, child in root.named_children():
+    for name, child in root._modules.items():
         if isinstance(child, nn.ModuleList | nn.ModuleDict | nn.Sequential):
-            yield from ((f"{name}.{part}", f"{name}.{part}") for part, _ in child.named_children())
-        else:
+            yield from ((f"{name}.{part}", f"{name}.{part}") for part in child._modules)
+        elif child is not None:
             yield name, name
 
 
-def _row(call: _Call, flops: dict[str, int], times: int) -> LayerRow | None:
-    module = call.module
-    weight, bias = getattr(module, "weight", None), getattr(module, "bias", None)
-    normed = "Norm" in type(module).__name__
-    shape = tuple(weight.shape) if isinstance(weight, Tensor) else ()
-    # A module that is called twice computes half of it each time.
-    cost = flops.get(call.path, 0) // 2 // times
-    whole = not any(True for _ in module.children())
-    field, stride = _sight(call.reach)
-    if not (call.new or cost or (whole and call.output)) or type(module).__name__ in IDLE:
+def _row(call: Call, outputs: Sequence[tuple[int, ...]]) -> LayerRow | None:
+    whole = call.whole and call.computed and type(call.module).__name__ not in IDLE
+    if not (call.parameters or call.multiply_adds != 0 or (whole and outputs)):
         return None
+    normed = "Norm" in type(call.module).__name__
+    field, stride = _sight(call.reach)
     return LayerRow(
-        name=call.path.removeprefix("model.").replace(".", "/") or type(module).__name__,
-        kind=_kind(module),
-        output=call.output,
-        weight=() if normed else shape,
-        bias=tuple(bias.shape) if isinstance(bias, Tensor) and not normed else (),
-        norm=shape if normed else (),
-        parameters=call.new,
-        multiply_adds=cost,
+        name=_shown(call.path) or type(call.module).__name__,
+        kind=_kind(call.module),
+        output=outputs[0] if outputs else (),
+        weight=() if normed else call.weight,
+        bias=() if normed else call.bias,
+        norm=call.weight if normed else (),
+        parameters=call.parameters,
+        multiply_adds=call.multiply_adds,
         field=field,
         stride=stride,
-        memory=4 * torch.Size(call.output).numel() if whole and call.output else 0,
+        memory=4 * sum(map(prod, outputs)) if call.whole else 0,
     )
+
+
+def _unused_row(part: Unused) -> LayerRow:
+    return LayerRow(
+        name=_shown(part.path) or type(part.module).__name__,
+        kind=f"{_kind(part.module)}, unused",
+        output=(),
+        weight=(),
+        bias=(),
+        norm=(),
+        parameters=part.parameters,
+        multiply_adds=0,
+        field=None,
+        stride=None,
+        memory=0,
+    )
+
+
+def _shown(path: str) -> str:
+    return path.removeprefix("model.").replace(".", "/")
 
 
 def _kind(module: nn.Module) -> str:
@@ -196,20 +256,3 @@ def _kind(module: nn.Module) -> str:
         case nn.AvgPool2d():
             return "average pooling"
     return type(module).__name__
-
-
-def _flops(counter: FlopCounterMode, root: nn.Module) -> dict[str, int]:
-    """What each module computed itself: all of it less what its parts did, by path."""
-    counted = {
-        path.partition(".")[2]: sum(operations.values())
-        for path, operations in counter.get_flop_counts().items()
-        if path.split(".")[0] == type(root).__name__
-    }
-    own = dict(counted)
-    for path, flops in counted.items():
-        if path:
-            above = path.rpartition(".")[0]
-            while above not in own and above:
-                above = above.rpartition(".")[0]
-            own[above] = own.get(above, 0) - flops
-    return own

@@ -23,10 +23,10 @@ STYLES = {
 
 @dataclass
 class _Node:
-    """A named part: a layer, or parts in order."""
+    """A named part: parts in order, and what it computes by itself, once for each time that it was called."""
 
     name: str
-    row: LayerRow | None = None
+    rows: list[LayerRow] = field(default_factory=list)
     parts: "dict[str, _Node]" = field(default_factory=dict)
 
 
@@ -43,17 +43,17 @@ class _Picture:
         return self.width / 2
 
 
-def drawn(rows: Sequence[LayerRow]) -> Markup:
-    """The rows of one end point as one SVG."""
+def drawn(rows: Sequence[LayerRow], *, batch: int) -> Markup:
+    """The rows of one end point, for so many images, as one SVG with a box for each."""
     root = _Node("")
     for row in rows:
         node = root
         for part in row.name.split("/"):
             node = node.parts.setdefault(part, _Node(part))
-        node.row = row
-    while len(root.parts) == 1 and (only := next(iter(root.parts.values()))).parts:
+        node.rows.append(row)
+    while len(root.parts) == 1 and not root.rows and (only := next(iter(root.parts.values()))).parts:
         root = only
-    picture = _picture(root)
+    picture = _picture(root, batch)
     size = f'width="{picture.width + 4:g}" height="{picture.height + 4:g}"'
     box = f'viewBox="-2 -2 {picture.width + 4:g} {picture.height + 4:g}"'
     return Markup(
@@ -61,33 +61,45 @@ def drawn(rows: Sequence[LayerRow]) -> Markup:
     )
 
 
-def _picture(node: _Node) -> _Picture:
-    if node.row is not None and not node.parts:
-        return _box(node.row)
-    parts = list(node.parts.values())
-    if len(parts) > 1 and all(part.name.startswith("Branch_") for part in parts):
-        return _beside([_picture(part) for part in parts])
+def _picture(node: _Node, batch: int) -> _Picture:
+    own = [_box(row, batch) for row in node.rows]
+    if not node.parts:
+        return own[0] if len(own) == 1 else _below(own)
+    parts = _parts(node, batch)
+    return _below([parts, *own]) if own else parts
+
+
+def _parts(node: _Node, batch: int) -> _Picture:
+    """All that a part consists of, arranged as its name says."""
+    pictures = {name: _picture(part, batch) for name, part in node.parts.items()}
+    if len(pictures) > 1 and all(name.startswith("Branch_") for name in pictures):
+        return _beside([*pictures.values()])
     if node.name.startswith("Fan_"):
-        return _beside([_picture(part) for part in parts])
-    if "shortcut" in node.parts:
-        steps = [part for part in parts if part.name != "shortcut"]
-        return _beside([_below([_picture(part) for part in steps]), _picture(node.parts["shortcut"])], sign="+")
+        return _beside([*pictures.values()])
+    shortcut = pictures.pop("shortcut", None)
+    if shortcut is not None:
+        return _beside([_below([*pictures.values()]) if pictures else _Picture(8, 0, ""), shortcut], sign="+")
     if node.name.startswith(("unit_", "block", "Block")):
-        return _beside([_below([_picture(part) for part in parts]), _Picture(8, 0, "")], sign="+")
-    return _below([_picture(part) for part in parts])
+        return _beside([_below([*pictures.values()]), _Picture(8, 0, "")], sign="+")
+    return _below([*pictures.values()])
 
 
-def _box(row: LayerRow) -> _Picture:
+def _box(row: LayerRow, batch: int) -> _Picture:
     name = row.name.rpartition("/")[2]
-    words = _words(row)
-    parts = [f"{row.name}: {row.kind}, output {'x'.join(map(str, row.output))}"]
+    words = _words(row, batch)
+    parts = [f"{row.name}: {row.kind}"]
+    if row.output:
+        parts.append(f"output {'x'.join(map(str, row.output))}")
     if row.weight:
-        parts.append(f"weight {'x'.join(map(str, row.weight))}, {row.parameters:,} parameters")
-    if row.multiply_adds:
-        parts.append(f"{row.multiply_adds:,} multiply-adds")
-    if row.field != (0, 0):
+        parts.append(f"weight {'x'.join(map(str, row.weight))}")
+    if row.parameters:
+        parts.append(f"{row.parameters:,} parameters")
+    if row.multiply_adds != 0:
+        known = "an unknown number of" if row.multiply_adds is None else f"{row.multiply_adds:,}"
+        parts.append(f"{known} multiply-adds")
+    if row.field is not None:
         parts.append(f"sees {row.field[0]} x {row.field[1]} pixels of the input")
-    seen = f' data-field="{row.field[0]} {row.field[1]}"' if row.field != (0, 0) else ""
+    seen = "" if row.field is None else f' data-field="{row.field[0]} {row.field[1]}"'
     return _Picture(
         WIDTH,
         HEIGHT,
@@ -98,8 +110,9 @@ def _box(row: LayerRow) -> _Picture:
     )
 
 
-def _words(row: LayerRow) -> str:
-    shape = row.output[1:]
+def _words(row: LayerRow, batch: int) -> str:
+    """What leaves for one image, where the images come first."""
+    shape = row.output[1:] if row.output[:1] == (batch,) else row.output
     cells = f"{shape[1]} x {shape[2]} x {shape[0]}" if len(shape) == 3 else " x ".join(map(str, shape))
     return f"→ {cells}" if cells else row.kind
 

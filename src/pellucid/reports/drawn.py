@@ -2,7 +2,7 @@
 
 from base64 import b64encode
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from functools import wraps
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
@@ -43,9 +43,14 @@ class Drawn(Structure):
         for end in self.ends:
             inside = [next(rows) for _ in range(end.layers)]
             took = sum(times.median(row.name) for row in inside) if times else 0.0
-            blocks.append(Block(end, drawn(inside), tuple(inside), shown.get(end.name), took))
+            blocks.append(Block(end, drawn(inside, batch=self.batch), tuple(inside), shown.get(end.name), took))
         template = environment().get_template("structure.html")
-        most = Totals(*(max(values) for values in zip(*(astuple(end.totals) for end in self.ends), strict=True)))
+        most = Totals(
+            *(
+                max((getattr(end.totals, measure) or 0 for end in self.ends), default=0)
+                for measure in ("parameters", "multiply_adds", "memory")
+            )
+        )
         return template.render(
             structure=self,
             blocks=blocks,

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pellucid.networks.timing import LayerTime, Times
 
 LAYERS = ("layer", "output", " weight", "parameters", "mult-\nadds", "field/\nstride")
+NOTHING = Totals(0, 0, 0)
 ENDS = ("end point", "output", "layers", "parameters", "multiply-\nadds", "memory\nMB", "field/\nstride")
 
 
@@ -27,17 +28,23 @@ def structure_text(structure: Structure, *, every_layer: bool = False) -> Render
     notes = ["multiply-adds are for one image"]
     if every_layer:
         notes[0] += "; b: with bias, n: with batch norm"
-    if any(end.stride for end in structure.ends):
+    if structure.totals.uncounted:
+        notes.append(f"?: not known of {counted(structure.totals.uncounted, 'layer')}; >: a sum of the others")
+    if any(end.field for end in structure.ends):
         notes.append("field/stride: input pixels a side that a cell has seen, and from cell to cell")
     if not every_layer:
         notes.append("memory is what the layers' outputs take in float32; --all shows every layer")
     return Group(
-        Text(f"{structure.name}: {images}, {counted(structure.classes, 'class', 'classes')}", style="bold"),
+        Text(f"{structure.name}: {images}{_outputs(structure.classes)}", style="bold"),
         Text(""),
         _layers(structure) if every_layer else _ends(structure),
         Text(""),
         *(Text(note, style="dim") for note in notes),
     )
+
+
+def _outputs(classes: int | None) -> str:
+    return "" if classes is None else f", {counted(classes, 'class', 'classes')}"
 
 
 def _ends(structure: Structure) -> Table:
@@ -64,15 +71,15 @@ def _layers(structure: Structure) -> Table:
                 table.add_row(Text(" " * depth + part))
             around = parts
             layer = Text(" " * (len(parts) + many) + last)
-            numbers = f"{row.parameters:,}" if row.parameters else "", _short(row.multiply_adds)
+            numbers = f"{row.parameters:,}" if row.parameters else "", _cost(row)
             table.add_row(layer, _shape(row.output), Text(f" {_what(row)}"), *numbers, _seen(row))
         if end.layers > 1:
-            sums = f"{end.totals.parameters:,}", _short(end.totals.multiply_adds)
+            sums = f"{end.totals.parameters:,}", _cost(end.totals)
             table.add_row("in all", _shape(end.output), "", *sums, _seen(end), style="bold")
     table.add_section()
     totals = structure.totals
     layers = counted(len(structure.rows), "layer")
-    table.add_row(layers, "", "", f"{totals.parameters:,}", _short(totals.multiply_adds), "", style="bold")
+    table.add_row(layers, "", "", f"{totals.parameters:,}", _cost(totals), "", style="bold")
     return table
 
 
@@ -90,7 +97,14 @@ def _table(columns: Sequence[str], *, words: Sequence[int], apart: int = 2) -> T
 
 def _sums(totals: Totals) -> tuple[str, str, str]:
     parameters = f"{totals.parameters:,}" if totals.parameters else ""
-    return parameters, _short(totals.multiply_adds), f"{totals.memory / 1e6:.1f}"
+    return parameters, _cost(totals), f"{totals.memory / 1e6:.1f}"
+
+
+def _cost(counted: LayerRow | Totals) -> str:
+    """Multiply-adds: nothing for none, ? where they are not known, > for a sum that lacks some."""
+    if counted.multiply_adds is None:
+        return "?"
+    return ">" * bool(isinstance(counted, Totals) and counted.uncounted) + _short(counted.multiply_adds)
 
 
 def times_text(structure: Structure, times: "Times", *, every_layer: bool = False) -> RenderableType:
@@ -107,7 +121,7 @@ def times_text(structure: Structure, times: "Times", *, every_layer: bool = Fals
         by_name.setdefault(layer.name if every_layer else homes[layer.name], []).append(layer)
     counts = {row.name: row.multiply_adds for row in structure.rows} if every_layer else {}
     counts = counts or {end.name: end.totals.multiply_adds for end in structure.ends}
-    costs = {name: 2 * structure.batch * multiply_adds for name, multiply_adds in counts.items()}
+    costs = {name: 2 * structure.batch * multiply_adds for name, multiply_adds in counts.items() if multiply_adds}
     for name, layers in by_name.items():
         repeats = [sum(moments) for moments in zip(*(layer.forward for layer in layers), strict=True)]
         low, middle, high = (percentile(repeats, share) for share in (5, 50, 95))
@@ -153,13 +167,12 @@ def comparison_text(one: Structure, other: Structure) -> RenderableType:
     left, right = ({end.name: end for end in structure.ends} for structure in (one, other))
     for name in names:
         ends = left.get(name), right.get(name)
-        costs = [end.totals.multiply_adds if end else 0 for end in ends]
+        costs = [end.totals if end else NOTHING for end in ends]
         shapes = [_shape(end.output) if end else "–" for end in ends]
-        table.add_row(Text(name), *shapes, *(_millions(cost) for cost in costs), _signed(costs[1] - costs[0]))
+        table.add_row(Text(name), *shapes, *(_millions(cost) for cost in costs), _difference(*costs))
     table.add_section()
-    costs = [one.totals.multiply_adds, other.totals.multiply_adds]
-    table.add_row("all", "", "", *(_millions(cost) for cost in costs), _signed(costs[1] - costs[0]), style="bold")
     first, second = one.totals, other.totals
+    table.add_row("all", "", "", _millions(first), _millions(second), _difference(first, second), style="bold")
     lines = [
         _versus(other.name, one.name, "parameters", second.parameters, first.parameters),
         _versus(other.name, one.name, "multiply-adds", second.multiply_adds, first.multiply_adds),
@@ -168,20 +181,31 @@ def comparison_text(one: Structure, other: Structure) -> RenderableType:
     return Group(table, Text(""), *(Text(line) for line in lines))
 
 
-def _versus(name: str, than: str, what: str, number: int, base: int) -> str:
-    return f"{name} has {number / base:.2f} times the {what} of {than}: {short_number(number)} to {short_number(base)}"
+def _versus(name: str, than: str, what: str, number: int | None, base: int | None) -> str:
+    if number is None or base is None:
+        return f"the {what} of {name if number is None else than} are not known"
+    times = f"{number / base:.2f} times" if base else "against none"
+    return f"{name} has {times} the {what} of {than}: {short_number(number)} to {short_number(base)}"
 
 
-def _millions(number: int) -> str:
-    return f"{number / 1e6:,.1f}" if number else ""
+def _millions(totals: Totals) -> str:
+    if totals.multiply_adds is None:
+        return "?"
+    return ">" * bool(totals.uncounted) + (f"{totals.multiply_adds / 1e6:,.1f}" if totals.multiply_adds else "")
 
 
-def _signed(number: int) -> str:
+def _difference(one: Totals, other: Totals) -> str:
+    """In millions; nothing where there is none, and ? where a layer of either is not counted."""
+    if one.uncounted or other.uncounted or one.multiply_adds is None or other.multiply_adds is None:
+        return "?"
+    number = other.multiply_adds - one.multiply_adds
     return f"{number / 1e6:+,.1f}" if number else ""
 
 
 def _seen(row: LayerRow | EndPoint) -> str:
-    return f"{_field(row.field)}/{row.stride}" if row.stride else ""
+    if row.field is None:
+        return ""
+    return f"{_field(row.field)}/{row.stride}" if row.stride else _field(row.field)
 
 
 def _what(row: LayerRow) -> str:
