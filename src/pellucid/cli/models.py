@@ -22,6 +22,7 @@ def models() -> None:
     for name, architecture in ARCHITECTURES.items():
         totals = structure(name).totals
         published = ", ".join(architecture.published)
+        assert totals.multiply_adds is not None  # a table is counted whole
         rows.append(ModelRow(name, architecture.size, totals.parameters, totals.multiply_adds, published))
     say(models_text(rows))
     say("timm/NAME gives any network of timm.")
@@ -34,9 +35,9 @@ def structure(
     size: int | None = None,
     batch: int = 1,
     classes: int | None = None,
-    width: float = 1.0,
-    auxiliary: bool = False,
-    conventions: Literal["torch", "tensorflow"] = "torch",
+    width: float | None = None,
+    auxiliary: bool | None = None,
+    conventions: Literal["torch", "tensorflow"] | None = None,
     until: str | None = None,
     all: Annotated[bool, Parameter(negative=())] = False,
     end_points: Annotated[bool, Parameter(negative=())] = False,
@@ -62,11 +63,11 @@ def structure(
     classes
         Outputs of the last layer; default: 1000, or those of the bundle.
     width
-        A factor on every convolution's channels.
+        A factor on every convolution's channels, of a network that is defined here; default: 1.
     auxiliary
-        With its auxiliary heads.
+        With its auxiliary heads, of a network that is defined here and has some.
     conventions
-        How maps are padded and averaged: as torch or as TensorFlow does.
+        How maps are padded and averaged in a network that is defined here: as torch (default) or as TensorFlow does.
     until
         The last end point to show.
     all
@@ -93,31 +94,36 @@ def structure(
     """
     from pellucid.reports.drawn import structure as measure
 
-    if backward and not time:
-        raise UserError("--backward is for --time", hint="write --time --backward")
-    if compare is not None and (format != "text" or out is not None or time or image is not None):
-        raise UserError(
-            "--compare shows two networks as text, and nothing else with it", hint="leave the other flags out"
-        )
+    flags = {
+        "--all": all,
+        "--end-points": end_points,
+        "--compare": compare is not None,
+        "--time": time,
+        "--backward": backward,
+        "--image": image is not None,
+        "--weights": weights is not None,
+        "--layout": layout != "auto",
+        "--batch": batch != 1,
+        "--out": out is not None,
+        f"--format {format}": format != "text",
+    }
+    _check_together([flag for flag, is_given in flags.items() if is_given])
     given: dict[str, Any] = {"size": size, "batch": batch, "classes": classes, "width": width, "auxiliary": auxiliary}
     given |= {"conventions": conventions, "until": until}
-    times = None
+    times, flows = None, ()  # type: Any, tuple[Any, ...]
     if time:
         from pellucid.uses.structure import timed
 
-        if format == "csv":
-            raise UserError("times are shown as text, json or html", hint="--format json")
         counted, times = timed(net, backward=backward, **given)
         if format == "json":
             _put(json.dumps(asdict(times)), out)
-        if format == "text":
+        elif format == "text":
             from pellucid.cli.show import say
             from pellucid.reports.structure import times_text
 
             say(times_text(counted, times, every_layer=all))
         if format != "html":
             return
-    flows: tuple[Any, ...] = ()
     if image is not None:
         from pellucid.cli.show import say
         from pellucid.reports.structure import flows_text
@@ -148,6 +154,45 @@ def structure(
         say(comparison_text(found, measure(compare, **given)))
     else:
         say(structure_text(found, every_layer=all))
+
+
+# What a flag of `structure` shows alone, and what it needs beside it.
+SHOWN_ALONE = {
+    "--compare": (
+        "--all",
+        "--end-points",
+        "--time",
+        "--image",
+        "--out",
+        "--format json",
+        "--format csv",
+        "--format html",
+    ),
+    "--end-points": ("--all", "--time", "--image", "--out", "--format json", "--format csv", "--format html"),
+    "--time": ("--format csv",),
+    "--image": ("--all", "--batch", "--format json", "--format csv"),
+}
+NEEDED = {
+    "--backward": ("--time", "write --time --backward"),
+    "--weights": ("--image", "add --image PHOTO"),
+    "--layout": ("--weights", "add --weights FILE"),
+}
+
+
+def _check_together(given: list[str]) -> None:
+    """Refuse flags of `structure` of which one would leave another without effect."""
+    for flag, (needed, hint) in NEEDED.items():
+        if flag in given and needed not in given:
+            raise UserError(f"{flag} is for {needed}", hint=hint)
+    for flag, others in SHOWN_ALONE.items():
+        if flag in given and (beside := [other for other in others if other in given]):
+            raise UserError(f"{flag} and {beside[0]} cannot be shown together", hint="leave one of them out")
+    if "--format html" in given:
+        return
+    if "--time" in given and "--image" in given:
+        raise UserError("--time and --image are shown together on a page only", hint="add --format html")
+    if "--out" in given and ("--image" in given or ("--time" in given and "--format json" not in given)):
+        raise UserError("what takes time, or flows, is written as a page", hint="add --format html")
 
 
 def _put(text: str, out: Path | None) -> None:
@@ -234,7 +279,7 @@ def parity(
     size: int | None = None,
     width: float = 1.0,
     conventions: Literal["torch", "tensorflow"] | None = None,
-    seed: int = 0,
+    seed: int | None = None,
     format: Literal["text", "json"] = "text",
 ) -> int:
     """Compare NET with another implementation: where they first differ, and what it looks like.
@@ -260,7 +305,7 @@ def parity(
     conventions
         torch or tensorflow; default: torch, and tensorflow against keras or an .npz.
     seed
-        Decides random weights and noise.
+        Decides random weights and noise; default: 0.
     format
         text or json.
     """

@@ -29,7 +29,7 @@ def bench_text(bench: Bench) -> RenderableType:
         f"peak: {bench.peak / 1e9:,.0f} GFLOP/s in a product of float32 matrices, "
         f"{counted(bench.threads, 'thread')}, measured in the same run"
     )
-    if any(bench.share_of_peak(timing) > 1 for timing in bench.timings):
+    if any((bench.share_of_peak(timing) or 0) > 1 for timing in bench.timings):
         peak += "; more than 100 % where a convolution was computed with fewer multiplications than are counted"
     return Group(
         Text(f"{bench.name}, {what}: {batches} of {counted(bench.batch, 'image')}, {bench.size} x {bench.size} pixels"),
@@ -42,6 +42,7 @@ def bench_text(bench: Bench) -> RenderableType:
 
 
 def _row(bench: Bench, timing: Timing) -> list[str]:
+    share = bench.share_of_peak(timing)
     return [
         timing.library,
         f"{timing.mean:.3f}",
@@ -49,7 +50,7 @@ def _row(bench: Bench, timing: Timing) -> list[str]:
         f"{timing.median:.3f}",
         f"{timing.percentile(5):.3f} to {timing.percentile(95):.3f}",
         f"{bench.batch / timing.median:,.1f}",
-        f"{100 * bench.share_of_peak(timing):.0f} %",
+        "?" if share is None else f"{100 * share:.0f} %",
     ]
 
 

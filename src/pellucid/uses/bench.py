@@ -4,14 +4,18 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
+from signal import Signals
 from typing import Any, Literal
 
 import numpy as np
 
-from pellucid.errors import UserError, nearest
+from pellucid.architectures.catalog import ARCHITECTURES
+from pellucid.architectures.geometry import Structure
+from pellucid.architectures.numbers import check_numbers
+from pellucid.errors import UserError, counted, nearest
 from pellucid.networks.stopwatch import PRODUCT_OPERATIONS, ROWS, seconds_of
 from pellucid.records import Record
-from pellucid.uses.structure import structure
+from pellucid.uses.structure import is_there, structure
 
 Direction = Literal["forward", "backward"]
 LIBRARIES = ("pellucid", "torchvision", "timm", "keras", "paddle")
@@ -40,7 +44,8 @@ class Timing(Record):
 
 
 class Bench(Record):
-    """What `bench` measured. `operations` are floating-point operations a batch, twice the multiply-adds.
+    """What `bench` measured. `operations` are floating-point operations a batch, twice the multiply-adds; None where
+    those of a layer are not known.
 
     `peak` is what this machine does in a second, in a product of 2048 x 2048 matrices of float32 in the same run.
     """
@@ -51,18 +56,20 @@ class Bench(Record):
     direction: Direction
     threads: int
     timings: tuple[Timing, ...]
-    operations: int
+    operations: int | None
     peak: float
 
     @property
     def ours(self) -> Timing:
         return self.timings[0]
 
-    def share_of_peak(self, timing: Timing) -> float:
-        """Of what the machine can do; backward counts as three times forward.
+    def share_of_peak(self, timing: Timing) -> float | None:
+        """Of what the machine can do; backward counts as three times forward. None where operations are not known.
 
         More than 1 is possible: a convolution counts in full, whichever way it was computed.
         """
+        if self.operations is None:
+            return None
         return self.operations * (3 if self.direction == "backward" else 1) / timing.median / self.peak
 
     def ratio(self, other: Timing) -> tuple[float, float, float]:
@@ -88,17 +95,26 @@ def bench(
 
     `against` names libraries (torchvision, timm, keras, paddle) whose network of that name takes turns with ours, batch
     by batch, each in a process of its own. `direction` "backward" is forward and backward in training mode. `progress`
-    hears (library, step, seconds) of every batch; steps before 0 are burn-in. Raises UserError for unknown names.
+    hears (library, step, seconds) of every batch; steps before 0 are burn-in. Raises UserError for unknown names and
+    nonsense numbers, before anything is computed, and for what cannot be computed, with the reason.
     """
+    check_numbers(batch=batch, size=size, burn_in=burn_in, steps=steps, threads=threads)
+    if net not in ARCHITECTURES and is_there(net):
+        raise UserError(
+            f"{net} is a file or folder", hint="bench times a network by name: `pellucid models` lists them"
+        )
     for library in against:
         if library not in LIBRARIES[1:]:
             right = nearest(library, LIBRARIES[1:])
             hint = f"did you mean {right}?" if right else f"there are {', '.join(LIBRARIES[1:])}"
             raise UserError(f"nothing can be timed against {library!r}", hint=hint)
-    if min(batch, steps) < 1 or burn_in < 0:
-        raise UserError("batch and steps are at least 1, and burn_in at least 0")
-    counted = structure(net, size=size)
-    settings = {"net": net, "batch": batch, "size": counted.size, "direction": direction, "threads": threads}
+    found = structure(net, size=size)
+    if direction == "backward" and batch == 1 and (alone := _norm_of_one_value(found)):
+        raise UserError(
+            f"{net} cannot be trained on one image of {found.size} pixels: one value is left for the norm at {alone}",
+            hint="--batch 2, or a larger --size",
+        )
+    settings = {"net": net, "batch": batch, "size": found.size, "direction": direction, "threads": threads}
     libraries = ("pellucid", *against)
     seconds: dict[str, list[float]] = {library: [] for library in libraries}
     products = []
@@ -117,13 +133,27 @@ def bench(
     return Bench(
         name=net,
         batch=batch,
-        size=counted.size,
+        size=found.size,
         direction=direction,
         threads=used,
         timings=tuple(Timing(library=library, seconds=tuple(seconds[library])) for library in libraries),
-        operations=2 * batch * counted.totals.multiply_adds,
+        operations=_operations(found, batch),
         peak=PRODUCT_OPERATIONS / min(products),
     )
+
+
+def _norm_of_one_value(counted: Structure) -> str | None:
+    """The first layer whose norm has a single value of each channel in an image, which has no spread."""
+    for row in counted.rows:
+        batch_norm = row.norm and (row.kind.startswith("BatchNorm") or "convolution" in row.kind)
+        if batch_norm and len(row.output) == 4 and row.output[2:] == (1, 1):
+            return row.name
+    return None
+
+
+def _operations(counted: Structure, batch: int) -> int | None:
+    totals = counted.totals
+    return None if totals.multiply_adds is None or totals.uncounted else 2 * batch * totals.multiply_adds
 
 
 class _Contender:
@@ -131,14 +161,19 @@ class _Contender:
 
     def __init__(self, library: str, settings: dict[str, Any]) -> None:
         context = get_context("spawn")
-        self.library = library
-        self._pipe, there = context.Pipe()
-        self._process = context.Process(target=_serve, args=(there, library, settings), daemon=True)
+        self.library, self._settings = library, settings
+        self._pipe, self._there = context.Pipe()
+        self._process = context.Process(target=_serve, args=(self._there, library, settings), daemon=True)
         self.threads = 0
 
     def __enter__(self) -> "_Contender":
         self._process.start()
-        self.threads = int(self._answer())
+        self._there.close()  # so that the end of the process is the end of the pipe
+        try:
+            self.threads = int(self._answer())
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -149,44 +184,66 @@ class _Contender:
 
     def step(self) -> float:
         """The seconds of one batch."""
-        self._pipe.send("step")
-        return float(self._answer())
+        return float(self._answer("step"))
 
     def product(self) -> float:
         """The seconds of one product of matrices, the best of three."""
-        self._pipe.send("product")
-        return float(self._answer())
+        return float(self._answer("product"))
 
-    def _answer(self) -> Any:
+    def _answer(self, wish: str = "") -> Any:
         try:
+            if wish:
+                self._pipe.send(wish)
             answer = self._pipe.recv()
-        except EOFError as cause:
-            hint = "a smaller --batch takes less memory"
-            raise UserError(f"{self.library} ended before it was timed", hint=hint) from cause
+        except (EOFError, OSError) as cause:
+            self._process.join(5)
+            raise self._ended(self._process.exitcode) from cause
         if isinstance(answer, UserError):
             raise answer
         return answer
+
+    def _ended(self, code: int | None) -> UserError:
+        """A process that is gone without a word: only the system kills one so, most often for its memory."""
+        if code is not None and code < 0:
+            name = Signals(-code).name
+            hint = "a smaller --batch takes less memory" if name == "SIGKILL" else ""
+            memory = ", as the system does when memory runs out" if name == "SIGKILL" else ""
+            return UserError(f"{self.library}'s process was ended by {name}{memory}", hint=hint)
+        return UserError(f"{self.library}'s process ended with code {code} before it was timed")
 
 
 def _serve(pipe: Connection, library: str, settings: dict[str, Any]) -> None:
     """What a contender's process does: build, then compute a batch whenever it is asked."""
     import torch
 
-    if settings["threads"]:
-        torch.set_num_threads(settings["threads"])
     try:
+        if settings["threads"] is not None:
+            torch.set_num_threads(settings["threads"])
         compute = _batch(library, settings)
-    except UserError as error:
-        pipe.send(error)
-        return
-    pipe.send(torch.get_num_threads())
-    matrix = torch.rand(ROWS, ROWS)
-    with suppress(EOFError):  # the other end was closed
-        while True:
-            if pipe.recv() == "step":
-                pipe.send(seconds_of(compute))
-            else:
-                pipe.send(min(seconds_of(lambda: matrix @ matrix) for _ in range(3)))
+        pipe.send(torch.get_num_threads())
+        matrix = torch.rand(ROWS, ROWS)
+        with suppress(EOFError):  # the other end was closed
+            while True:
+                if pipe.recv() == "step":
+                    pipe.send(seconds_of(compute))
+                else:
+                    pipe.send(min(seconds_of(lambda: matrix @ matrix) for _ in range(3)))
+    except Exception as cause:
+        with suppress(OSError):
+            pipe.send(_failed(cause, library, settings))
+
+
+def _failed(cause: Exception, library: str, settings: dict[str, Any]) -> UserError:
+    """What a person is told, whatever went wrong in a contender."""
+    from pellucid.networks.failing import is_of_memory, reason
+
+    if isinstance(cause, UserError):
+        return cause
+    images = f"{counted(settings['batch'], 'image')} of {settings['size']} x {settings['size']} pixels"
+    problem = f"{library} cannot compute {settings['net']} {settings['direction']} for {images}"
+    if is_of_memory(cause):
+        return UserError(f"{problem}: there is too little memory", hint="a smaller --batch takes less")
+    return UserError(problem, [reason(cause)], hint="another --size or --batch may fit")
 
 
 def _batch(library: str, settings: dict[str, Any]) -> Callable[[], object]:

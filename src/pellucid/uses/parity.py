@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from pellucid.architectures.catalog import architecture
+from pellucid.architectures.numbers import check_numbers
 from pellucid.errors import UserError
 from pellucid.images.decode import open_image
 from pellucid.images.preprocessing import prepare
@@ -15,6 +16,7 @@ from pellucid.networks.files import read_tensors
 from pellucid.networks.originals.original import check_library, original
 from pellucid.networks.parity import Parity, parity
 from pellucid.networks.published import default_preprocessing
+from pellucid.networks.undisturbed import kept_randomness
 from pellucid.networks.weights import load_weights, names_elsewhere
 
 ENDS, WEIGHTS = "end_points/", "weights/"
@@ -32,21 +34,52 @@ def compare(
     size: int | None = None,
     width: float = 1.0,
     conventions: str | None = None,
-    seed: int = 0,
+    seed: int | None = None,
 ) -> Parity:
     """Run `net` and `against` (torchvision, timm, keras, paddle, or an .npz) on one image with the same weights.
 
     An .npz holds `input` (1, H, W, 3) or (1, 3, H, W), `end_points/NAME`, and `weights/NAME` unless `weights` names a
-    file. Without `weights`, a library's are random, with random statistics. Raises UserError for what is not there.
+    file, and decides the size. Without `weights`, a library's are random, with random statistics, from `seed` (0).
+    Everybody's random numbers are afterwards as before. Raises UserError for what is not there, and for settings that
+    would change nothing.
     """
-    torch.manual_seed(seed)
-    if against.endswith(".npz"):
-        return _with_arrays(
-            net, Path(against), weights=weights, layout=layout, width=width, conventions=conventions or "tensorflow"
+    check_numbers(size=size, seed=seed)
+    with kept_randomness():
+        if against.endswith(".npz"):
+            idle = [name for name, value in (("image", image), ("size", size), ("seed", seed)) if value is not None]
+            if idle:
+                raise UserError(f"{idle[0]}: {against} holds the input", hint=f"leave --{idle[0]} out")
+            return _with_arrays(
+                net, Path(against), weights=weights, layout=layout, width=width, conventions=conventions or "tensorflow"
+            )
+        return _with_library(
+            net,
+            against,
+            weights=weights,
+            layout=layout,
+            image=image,
+            size=size,
+            width=width,
+            conventions=conventions or CONVENTIONS.get(against, "torch"),
+            seed=seed or 0,
         )
+
+
+def _with_library(
+    net: str,
+    against: str,
+    *,
+    weights: Path | None,
+    layout: str,
+    image: Path | None,
+    size: int | None,
+    width: float,
+    conventions: str,
+    seed: int,
+) -> Parity:
+    torch.manual_seed(seed)
     check_library(against)
     tensors = read_tensors(weights) if weights else None
-    conventions = conventions or CONVENTIONS.get(against, "torch")
     table = architecture(net)
     likeness = _table(net, size=size, width=width, conventions=conventions, auxiliary=bool(table.heads))
     partners = names_elsewhere(likeness, against)
@@ -73,10 +106,13 @@ def _with_arrays(net: str, path: Path, *, weights: Path | None, layout: str, wid
     if "input" not in arrays or not any(name.startswith(ENDS) for name in arrays):
         raise UserError(f"{path} does not hold `input` and `end_points/NAME`", hint="save what flows by these names")
     images = arrays["input"].float()
-    if images.shape[-1] == 3:
+    if images.ndim == 4 and images.shape[-1] == 3:
         images = images.permute(0, 3, 1, 2)
+    if images.ndim != 4 or images.shape[1] != 3 or images.shape[2] != images.shape[3] or not images.numel():
+        shape = "x".join(map(str, arrays["input"].shape))
+        raise UserError(f"{path}: `input` is {shape}, and no square colour images", hint="save it as (1, H, H, 3)")
     ends = {name.removeprefix(ENDS): tensor for name, tensor in arrays.items() if name.startswith(ENDS)}
-    classes = ends["Logits"].shape[-1] if "Logits" in ends else 1000
+    classes = ends["Logits"].shape[-1] if "Logits" in ends and ends["Logits"].ndim else CLASSES
     heads = any(name.startswith("Aux") for name in ends)
     ours = _table(net, size=images.shape[-1], width=width, classes=classes, conventions=conventions, auxiliary=heads)
     held = {name: tensor for name, tensor in arrays.items() if name.startswith(WEIGHTS)}

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 from pellucid.architectures import geometry
 from pellucid.architectures.catalog import ARCHITECTURES, architecture
 from pellucid.architectures.geometry import Structure
+from pellucid.architectures.numbers import check_numbers
+from pellucid.errors import UserError
 
 CLASSES = 1000  # ImageNet's, where nothing else is said
 
@@ -24,59 +26,94 @@ def structure(
     size: int | None = None,
     batch: int = 1,
     classes: int | None = None,
-    width: float = 1.0,
-    auxiliary: bool = False,
-    conventions: str = "torch",
+    width: float | None = None,
+    auxiliary: bool | None = None,
+    conventions: str | None = None,
     last: str | None = None,
     until: str | None = None,
 ) -> Structure:
     """Count a network for `batch` images of `size` pixels a side, layer by layer; `until` is the last end point shown.
 
     `net` is a name of `architectures()`, which needs no torch, or timm/NAME, a run folder, a bundle, or any module that
-    takes images (N, 3, size, size). The defaults: the design size (224 for a module), 1000 classes or the bundle's.
-    Raises UserError for unknown names, nonsense numbers, and a size that is too small (and says which works).
+    takes images (N, 3, size, size), which is left as it is. The defaults: the design size (224 for a module that does
+    not say), 1000 classes or the bundle's. `width` to `last` are settings of the networks that are defined here, and
+    torch's conventions are the default. Raises UserError for unknown names, settings that the network has not, nonsense
+    numbers, and a size that does not fit.
     """
+    check_numbers(size=size, batch=batch, classes=classes)
+    given = {"width": width, "auxiliary": auxiliary, "conventions": conventions, "last": last}
+    options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     if isinstance(net, str) and net in ARCHITECTURES:
         return geometry.structure(
-            net,
-            size=size,
-            batch=batch,
-            classes=CLASSES if classes is None else classes,
-            width=width,
-            auxiliary=auxiliary,
-            conventions=conventions,
-            last=last,
-            until=until,
+            net, size=size, batch=batch, classes=CLASSES if classes is None else classes, until=until, **options
         )
-    if isinstance(net, str | Path) and Path(net).exists():
+    if isinstance(net, str | Path) and is_there(net):
+        _refuse(options | ({} if classes is None else {"classes": classes}), f"{net} is as it was trained")
         return _of_bundle(Path(net), size=size, batch=batch, until=until)
     if isinstance(net, Path) or (isinstance(net, str) and not net.startswith("timm/")):
         architecture(str(net))  # refuses, with the nearest name
+    from torch import nn
+
     from pellucid.networks.trace import traced  # brings torch
 
-    assert not isinstance(net, Path)
+    if isinstance(net, nn.Module):
+        options |= {} if classes is None else {"classes": classes}
+        _refuse(options, f"{type(net).__name__} is a module that is there already")
+    elif isinstance(net, str):
+        _refuse(options, f"{net} is built by timm")
+    else:
+        raise UserError(f"there is no structure of {net!r}", hint="name a network, or give a torch.nn.Module")
     return traced(net, size=size, batch=batch, classes=classes, until=until)
+
+
+def _refuse(options: dict[str, Any], why: str) -> None:
+    """Settings that cannot be applied, by name."""
+    if options:
+        names = ", ".join(options)
+        raise UserError(
+            f"{names}: {why}, and has no such setting", hint="they are for the networks of `pellucid models`"
+        )
+
+
+def is_there(net: "str | Path") -> bool:
+    """Whether a file or folder of that name exists; False as well for what can be no name of one."""
+    try:
+        return Path(net).exists()
+    except (OSError, ValueError):
+        return False
 
 
 def timed(
     net: str, *, size: int | None = None, batch: int = 1, backward: bool = False, repeats: int = 20, **options: Any
 ) -> "tuple[Structure, Times]":
     """The structure of a named network and how long each of its layers takes here; see networks.timing.layer_times."""
+    check_numbers(repeats=repeats)
     from pellucid.networks.timing import layer_times
+    from pellucid.networks.undisturbed import kept_randomness
 
     counted = structure(net, size=size, batch=batch, **options)
-    made, _ = _built(net, size=counted.size, **options)
-    inside = "model." if made.name.startswith("timm/") else ""
-    layers = [(row.name, inside + row.name.replace("/", ".")) for row in counted.rows]
-    return counted, layer_times(made, layers, size=counted.size, batch=batch, repeats=repeats, backward=backward)
+    with kept_randomness():
+        made, _ = _built(net, size=counted.size, **options)
+        inside = "model." if made.name.startswith("timm/") else ""
+        layers = [(row.name, inside + row.name.replace("/", ".")) for row in counted.rows]
+        times = layer_times(made, layers, size=counted.size, batch=batch, repeats=repeats, backward=backward)
+    return counted, times
 
 
 def flowing(
-    net: str, image: Path, *, weights: str | None = None, layout: str = "auto", size: int | None = None, **options: Any
+    net: str,
+    image: Path,
+    *,
+    weights: str | None = None,
+    layout: str = "auto",
+    size: int | None = None,
+    until: str | None = None,
+    **options: Any,
 ) -> "tuple[Flow, ...]":
     """What flows through a named network, with the weights in a file or "imagenet", or a bundle, for one photograph.
 
-    Preprocessed as the weights' record or the card says. Without `weights` a named network's are random.
+    Preprocessed as the weights' record or the card says. Without `weights` a named network's are random. `until` is the
+    last end point. Raises UserError for settings that the network has not.
     """
     import torch
 
@@ -84,17 +121,24 @@ def flowing(
     from pellucid.images.preprocessing import at_size, prepare
     from pellucid.networks.flow import flows
     from pellucid.networks.published import published_weights
+    from pellucid.networks.undisturbed import kept_randomness
     from pellucid.networks.weights import load_weights
     from pellucid.runs.start import start_from
 
-    made, wanted = _built(net, size=size, **options)
-    if weights == "imagenet":
-        tensors, record = published_weights(made)
-        load_weights(made, tensors, layout=layout)
-        wanted = at_size(record.preprocessing, made.size)
-    elif weights is not None:
-        wanted = start_from(made, Path(weights), layout=layout).preprocessing
-    return flows(made, torch.from_numpy(prepare(open_image(image), wanted, name=str(image)))[None])
+    if net not in ARCHITECTURES and is_there(net):
+        own = {"size": size, "weights": weights, "layout": None if layout == "auto" else layout}
+        _refuse({name: value for name, value in own.items() if value is not None}, f"{net} is as it was trained")
+    with kept_randomness():
+        made, wanted = _built(net, size=size, **options)
+        if weights == "imagenet":
+            tensors, record = published_weights(made)
+            load_weights(made, tensors, layout=layout)
+            wanted = at_size(record.preprocessing, made.size)
+        elif weights is not None:
+            wanted = start_from(made, Path(weights), layout=layout).preprocessing
+        if until is not None:
+            geometry.check_end_point(net, made.end_point_names, until)
+        return flows(made, torch.from_numpy(prepare(open_image(image), wanted, name=str(image)))[None], last=until)
 
 
 def _built(net: str, *, size: int | None, **options: Any) -> "tuple[Network, Preprocessing]":
@@ -104,16 +148,20 @@ def _built(net: str, *, size: int | None, **options: Any) -> "tuple[Network, Pre
     from pellucid.networks.build import network
     from pellucid.networks.published import default_preprocessing
 
-    if net not in ARCHITECTURES and Path(net).exists():
+    check_numbers(size=size, classes=options.get("classes"))
+    given = {name: value for name, value in options.items() if value is not None and name not in ("until", "batch")}
+    if net not in ARCHITECTURES and is_there(net):
         from pellucid.runs.bundle import load_bundle
         from pellucid.runs.run_folder import locate
 
-        bundle = load_bundle(locate(net))
+        _refuse(given, f"{net} is as it was trained")
+        bundle = load_bundle(locate(Path(net)))
         return bundle.network, bundle.card.preprocessing
-    classes = options.get("classes") or CLASSES
-    settings = {name: value for name, value in options.items() if name in ("width", "auxiliary", "conventions", "last")}
+    classes = given.pop("classes", CLASSES)
+    if net.startswith("timm/"):
+        _refuse(given, f"{net} is built by timm")
     torch.manual_seed(0)
-    made = network(net, classes, size=size, **({} if net.startswith("timm/") else settings))
+    made = network(net, classes, size=size, **given)
     return made, default_preprocessing(net, size=made.size)
 
 
