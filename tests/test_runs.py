@@ -6,11 +6,14 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+from random import Random
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import tomli_w
 
 from pellucid.cli.main import run as command
 from pellucid.errors import UserError
@@ -469,3 +472,64 @@ def test_what_is_said_beside_the_answer_may_be_edited_and_old_files_say_what_is_
     edited(run.model, lambda card: (card["probe"].pop("sealed"), card.update(threshold=0.7)))
     assert command(["verify", str(run.path)]) == 0
     assert "not proved: threshold, sure_from" in capsys.readouterr().out
+
+
+# Any odd value in any record
+
+ODD: list[Any] = [None, -1, 0, 1e308, "x", "", [], {}, True, "../../x", [1], {"a": 1}, 3.5, 10**30, "2026"]
+
+
+def places(value: Any, place: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    yield place
+    inside = value.items() if isinstance(value, dict) else list(enumerate(value))[:3] if isinstance(value, list) else ()
+    for key, inner in inside:
+        yield from places(inner, (*place, key))
+
+
+def spoiled(value: Any, random: Random) -> Any:
+    """`value` with something odd somewhere in it, or something missing."""
+    *above, last = random.choice([place for place in places(value) if place])
+    inner = value
+    for key in above:
+        inner = inner[key]
+    if random.random() < 0.1:
+        del inner[last]
+    else:
+        inner[last] = random.choice(ODD)
+    return value
+
+
+def spoil(run: RunFolder, random: Random) -> str:
+    name = random.choice(["evaluation.json", "split.json", "provenance.json", "events.jsonl", "config.toml", "card"])
+    path = run.path / name
+    if name == "card":
+
+        def change(card: dict[str, Any]) -> None:
+            card["probe"].pop("sealed")
+            spoiled(card, random)
+
+        edited(run.model, change)
+    elif name == "events.jsonl":
+        lines = path.read_text().split("\n")
+        number = random.randrange(len(lines) - 1)
+        lines[number] = json.dumps(spoiled(json.loads(lines[number]), random))
+        path.write_text("\n".join(lines))
+    elif name == "config.toml":
+        with suppress(TypeError, ValueError):  # TOML has no word for it
+            path.write_text(tomli_w.dumps(spoiled(run.config(), random)))
+    else:
+        path.write_text(json.dumps(spoiled(json.loads(path.read_text()), random)))
+    return name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(40))
+def test_no_odd_value_in_a_record_is_our_fault(
+    run: RunFolder, trained: RunFolder, capsys: pytest.CaptureFixture[str], seed: int
+) -> None:
+    name, image = spoil(run, Random(seed)), str(next((trained.path.parents[1] / "photos").rglob("*.png")))
+    for verb in ("report", "evaluate", "verify", "predict", "structure", "runs", "resume"):
+        given = [verb, "runs"] if verb == "runs" else [verb, str(run.path), *([image] if verb == "predict" else [])]
+        code = command(given)
+        told = capsys.readouterr()
+        assert code in (0, 2) and "our fault" not in told.err, (verb, name, told.err)

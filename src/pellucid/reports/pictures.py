@@ -24,6 +24,7 @@ from pellucid.errors import UserError, counted
 from pellucid.images.decode import Unreadable, open_image
 from pellucid.images.sources import Sample, Samples, read_samples
 from pellucid.images.split import Split, SplitFile
+from pellucid.names import kind_of
 from pellucid.reports.history import History, history
 from pellucid.reports.palette import CROSS, INK, LIGHT, TICK
 from pellucid.reports.picks import is_right, mistakes, right, spread, spread_by_class
@@ -63,7 +64,7 @@ def show(thing: Any, *, most: int = 24, columns: int = 6) -> Figure:
     predictions. `most` images are shown. Raises UserError for anything else.
     """
     if isinstance(thing, str | Path):
-        thing = open_run(thing) if (Path(thing) / "config.toml").is_file() else read_samples(thing)
+        thing = open_run(thing) if kind_of(Path(thing) / "config.toml") == "file" else read_samples(thing)
     match thing:
         case Samples() | Split():
             return image_grid(thing, most=most, columns=columns)
