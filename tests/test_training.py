@@ -225,7 +225,11 @@ def test_unreadable_images_stop_the_training_or_are_recorded(tmp_path: Path, mon
         pl.train("photos", **QUICK, runs="runs")
     check("training/unreadable-images", str(caught.value))
     assert not Path("runs").exists()  # refused before anything was written
-    run = pl.train("photos", **QUICK | {"epochs": 1}, skip_unreadable=True, runs="runs")
+    settings = QUICK | {"epochs": 1, "skip_unreadable": True, "runs": "runs"}
+    events = list(train_events(configure("photos", **settings)))
+    told = [event.words for event in events if event.event == "noted"]
+    assert any("1 x truncated or damaged" in words and "1 x empty" in words for words in told)  # in the terminal too
+    (run,) = (RunFolder(Path(event.run)) for event in events if event.event == "started")
     assert [Path(lost["path"]).name for lost in run.provenance()["left_out"]] == ["cut.png", "empty.png"]
 
 

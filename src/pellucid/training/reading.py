@@ -2,10 +2,12 @@
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from time import perf_counter
 
 from pellucid.errors import UserError, listed, named
 from pellucid.images.decode import Unreadable
+from pellucid.images.folders import left_out_words
 from pellucid.images.kept import kept_from
 from pellucid.images.pixels import Form, PixelCache, Wanted
 from pellucid.images.preprocessing import Preprocessing
@@ -49,7 +51,10 @@ def checked(
     hashes = tuple(one for one in found if isinstance(one, str))
     others = tuple((str(path), reason) for path, reason in samples.left_out)
     left_out = (*others, *((str(error.name), error.reason) for error in bad))
-    return Readable(_with(samples, kept), hashes, left_out, told)
+    readable = _with(samples, kept)
+    if words := left_out_words((Path(error.name), error.reason) for error in bad):
+        readable = replace(readable, notes=(*readable.notes, words))
+    return Readable(readable, hashes, left_out, told)
 
 
 def _decoded(
