@@ -576,7 +576,7 @@ def test_rates_fall_towards_the_input_and_blocks_wait_their_turn(photos: Path, w
     assert alike["conv1.conv.weight"] > 0
     assert falling["conv1.conv.weight"] < 1e-4 * alike["conv1.conv.weight"]
     assert falling["Logits.weight"] > 0.1 * alike["Logits.weight"]
-    waiting = moved(unfreeze=2)
+    waiting = moved(unfreeze=1)
     assert waiting["conv1.conv.weight"] == waiting["conv1.norm.running_mean"] == 0 < waiting["Logits.weight"]
     kept = moved(norms="kept")
     assert kept["conv1.norm.running_mean"] == kept["conv5.norm.running_var"] == 0

@@ -31,6 +31,7 @@ from pellucid.records import Described
 if TYPE_CHECKING:
     from torch import Tensor
 
+LEAST_ALPHA = 0.001  # of a Beta distribution; with less, nearly every image stays as it is
 Box = tuple[int, int, int, int]  # left, top, right, bottom
 BY_TORCH = frozenset({"bilinear", "bicubic"})  # the interpolations that torch has for bytes
 
@@ -63,9 +64,9 @@ class Augmentation(Described):
     """Probability that the image is compressed once more."""
     jpeg_quality: tuple[int, int] = (50, 95)
     """The quality it is compressed with, from and to."""
-    mixup: float = Field(default=0.0, ge=0)
+    mixup: float = Field(default=0.0, ge=0, le=1000)
     """Alpha of MixUp's Beta distribution; 0: no MixUp."""
-    cutmix: float = Field(default=0.0, ge=0)
+    cutmix: float = Field(default=0.0, ge=0, le=1000)
     """Alpha of CutMix's Beta distribution; 0: no CutMix."""
 
     @model_validator(mode="after")
@@ -77,6 +78,9 @@ class Augmentation(Described):
                 raise ValueError(
                     f"{name} goes from the smaller to the larger, within {least} to {most}, not {low}, {high}"
                 )
+        for name in ("mixup", "cutmix"):
+            if 0 < getattr(self, name) < LEAST_ALPHA:
+                raise ValueError(f"{name} is 0, which mixes nothing, or at least {LEAST_ALPHA}")
         return self
 
 

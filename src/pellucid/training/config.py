@@ -5,6 +5,7 @@ Torch-free, so that `pellucid train --help` answers at once.
 
 import re
 from collections.abc import Iterable
+from math import inf, isfinite
 from typing import Any, Literal, Self
 
 from pydantic import Field, PrivateAttr, field_validator, model_validator
@@ -130,17 +131,19 @@ UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 def bytes_of(text: str) -> int:
     """`20GB` as a number of bytes. Raises ValueError for anything else."""
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?B)?\s*", text.upper())
-    if not found:
+    size = float(found[1]) * UNITS[found[2] or ""] if found else inf
+    if not isfinite(size):
         raise ValueError("it is no size: write 20GB")
-    return int(float(found[1]) * UNITS[found[2] or ""])
+    return int(size)
 
 
 def seconds_of(text: str) -> float:
     """`90s`, `5m`, `1h` or a number of seconds. Raises ValueError for anything else."""
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smh]?)\s*", text.lower())
-    if not found or float(found[1]) <= 0:
+    seconds = float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]] if found else 0.0
+    if not 0 < seconds < inf:
         raise ValueError("it is no time: write 90s, 5m or 1h")
-    return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]]
+    return seconds
 
 
 class FeatureSettings(Described):
@@ -202,7 +205,7 @@ class Config(Record):
     train_from: str | None = None
     probe_at: str | None = None  # "all", or end points with commas: a head is solved at each
     options: dict[str, Option] = Field(default_factory=dict)  # width, dropout, ...: as the architecture takes them
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, lt=2**63)
     budget: str | None = None  # "5m": mode, resolution, epochs and views are chosen to fit
     runs: str = "runs"  # where run folders are made
     data: Data

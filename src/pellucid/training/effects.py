@@ -106,6 +106,12 @@ IDLE = (
         ("mode",),
     ),
     Idle(
+        ("learning.unfreeze",),
+        lambda config: not config.budget and config.learning.unfreeze > config.learning.epochs,
+        "training ends before all is trained",
+        ("learning.epochs",),
+    ),
+    Idle(
         ("learning.auxiliary_weight",),
         lambda config: not config.options.get("auxiliary"),
         "the network has no auxiliary heads unless options.auxiliary is true",
