@@ -171,11 +171,19 @@ def moves(source: str) -> Iterator[int]:
 
 
 def is_tensor(value: ast.expr) -> bool:
-    """What networks are given or give is a tensor: images, what numpy gave, and what calling something made."""
+    """What networks are given or give is a tensor: images, parts of one, and what calling something made."""
     words = ast.unparse(value)
     if isinstance(value, ast.Call) and isinstance(value.func, ast.Attribute) and value.func.attr in ("eval", "train"):
         return False
-    return isinstance(value, ast.Call) or words in ("images", "given", "made", "inputs", "logits", "labels", "features")
+    return isinstance(value, ast.Call | ast.Subscript) or words in (
+        "images",
+        "given",
+        "made",
+        "inputs",
+        "logits",
+        "labels",
+        "features",
+    )
 
 
 def test_no_module_is_moved_in_inference_mode() -> None:
