@@ -335,5 +335,5 @@ def test_images_of_one_class_alone_are_measured_with_a_caution(judge):
 def test_a_class_in_another_spelling_is_told_with_the_map_that_joins_it(judge):
     data = folders("photos", Dark=[0, 10], bright=[200])
     said = refusal(judge, data)
-    assert "Dark is dark there" in said and "--map Dark=dark,bright=bright" in said
-    assert evaluate(judge, data, map={"Dark": "dark", "bright": "bright"}).n == 3
+    assert "Dark is dark there" in said and said.endswith("--map Dark=dark")
+    assert evaluate(judge, data, map={"Dark": "dark"}).n == 3

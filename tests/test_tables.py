@@ -11,6 +11,8 @@ import pytest
 from pellucid.cli.main import run
 from pellucid.errors import UserError
 from pellucid.images.sources import Samples, Source, read_samples
+from pellucid.images.split import split, write_manifest
+from pellucid.training.configure import parse_map
 from pellucid.uses.inputs import expand_inputs
 from pellucid.uses.predict import Failure
 from tests.test_layout import lay
@@ -240,17 +242,23 @@ def test_folders_are_folded_as_labels_are():
         ("\uff43\uff41\uff54", "cat"),
     ],
 )
-def test_labels_that_look_alike_are_refused_with_a_map_that_joins_them(pair):
+def test_labels_that_look_alike_are_refused_with_the_maps_that_join_them_and_keep_them_apart(pair):
     lay(*(f"d/{name}/1.png" for name in (*pair, "dog")))
     with pytest.raises(UserError, match="look alike") as caught:
         read_samples("d")
     words = shlex.split(str(caught.value.hint))
-    asked = words[words.index("--map") + 1]
-    assert run(["split", "d", "m.json", "--train", "0.5", "--test", "rest", "--map", asked]) in (0, 2)
-    joined = dict(each.split("=") for each in asked.split(","))
-    assert len(read_samples("d", Source(map=joined)).classes) == 2
-    apart = {pair[0]: "one", pair[1]: "two", "dog": "dog"}
-    assert read_samples("d", Source(map=apart)).classes == ("dog", "one", "two")
+    join, apart = (words[at + 1] for at, word in enumerate(words) if word == "--map")
+    assert run(["split", "d", "m.json", "--train", "1", "--test", "rest", "--map", join]) in (0, 2)
+    assert len(read_samples("d", Source(map=parse_map(join))).classes) == 2
+    assert read_samples("d", Source(map=parse_map(apart))).classes == tuple(sorted((*pair, "dog")))
+    named = {pair[0]: "one", pair[1]: "two", "dog": "dog"}
+    assert read_samples("d", Source(map=named)).classes == ("dog", "one", "two")
+    # the classes of a model, and of a manifest that was made so, are what they are
+    assert len(read_samples("d", known=[*pair, "dog"]).classes) == 3
+    write_manifest(split(read_samples("d", Source(map=parse_map(apart))), train="rest"), Path("m.json"))
+    assert len(read_samples("m.json").classes) == 3
+    with pytest.raises(UserError, match="look alike"):  # a slip in the map itself
+        read_samples("d", Source(map={pair[0]: "Pm", pair[1]: "pm", "dog": "dog"}))
 
 
 def test_letters_and_ranges_are_classes_of_their_own():

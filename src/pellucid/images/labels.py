@@ -1,9 +1,10 @@
 """What labels mean: spellings that nobody can tell apart are one, those that look alike are refused, and maps."""
 
 import re
+import shlex
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from pellucid.errors import UserError, counted, listed, named, nearest
@@ -20,7 +21,7 @@ LOOKALIKES = str.maketrans(
     "ABEKMHOPCTXYIJSabekmhopctxyijsdqwABEZHIKMNOPTYXavopuig",
 )
 LONGEST = 200  # characters of a label; more is a text that fell into it
-MOST_MAPPED = 12  # labels that a hint writes out
+MOST_MAPPED = 6  # classes that a hint writes out
 
 
 def clean(text: str) -> str:
@@ -34,26 +35,25 @@ def clean(text: str) -> str:
     return text
 
 
-def settle(samples: Sequence[Sample], meaning: Mapping[str, str], where: str) -> tuple[list[Sample], list[str]]:
+def settle(
+    samples: Sequence[Sample], meaning: Mapping[str, str], where: str, *, known: Collection[str] = ()
+) -> tuple[list[Sample], list[str]]:
     """The samples under the labels that were meant, and what to say of it.
 
-    Raises UserError for labels that look alike, that are none, that `meaning` (--map) does not know, or that it knows
-    and nobody has.
+    Raises UserError for labels that look alike (unless they are `known` to be classes of their own, or `meaning` says
+    that each means itself), that are none, that `meaning` (--map) does not know, or that it knows and nobody has.
     """
     cleaned = {sample.label: clean(sample.label) for sample in samples}
     for label, meant in cleaned.items():
         _check(label, meant, where)
     counts = Counter(cleaned[sample.label] for sample in samples)
-    notes = _folded(cleaned)
-    if meaning:
-        means = _meaning(counts, meaning, where)
-    else:
-        means = {label: label for label in counts}
-        _check_alike(counts, where)
+    means = _meaning(counts, meaning, where) if meaning else {label: label for label in counts}
+    said = {clean(label) for label, meant in meaning.items() if clean(label) == clean(meant)}
+    _check_alike(Counter(means[cleaned[one.label]] for one in samples), where, {*known, *said})
     settled = {label: means[meant] for label, meant in cleaned.items()}
     return [
         one if settled[one.label] == one.label else replace(one, label=settled[one.label]) for one in samples
-    ], notes
+    ], _folded(cleaned)
 
 
 def _check(label: str, meant: str, where: str) -> None:
@@ -82,13 +82,19 @@ def _folded(cleaned: Mapping[str, str]) -> list[str]:
 
 
 def _meaning(counts: Counter[str], meaning: Mapping[str, str], where: str) -> dict[str, str]:
-    """What each label means; one that something else means may mean itself unsaid."""
+    """What each label means; one that something else means may mean itself unsaid.
+
+    A map that only corrects spellings, or confirms them, says nothing of other labels and may leave them out.
+    """
     means = {clean(label): clean(meant) for label, meant in meaning.items()}
     if hollow := [label for label, meant in meaning.items() if not clean(meant)]:
         raise UserError(f"--map says that {hollow[0]!r} means nothing", hint="write --map P=pm,H=nonpm")
-    if unknown := {
-        label: count for label, count in counts.items() if label not in means and label not in means.values()
-    }:
+    spells = all(look(label) == look(meant) for label, meant in means.items())
+    if not spells and (
+        unknown := {
+            label: count for label, count in counts.items() if label not in means and label not in means.values()
+        }
+    ):
         raise UserError(
             f"--map does not say what {counted(len(unknown), 'label', verb=('means', 'mean'))}",
             listed([f"{label} ({counted(count, 'image')})" for label, count in sorted(unknown.items())]),
@@ -115,38 +121,32 @@ def look(label: str) -> str:
         return plain
 
 
-def _check_alike(counts: Counter[str], where: str) -> None:
+def _check_alike(counts: Counter[str], where: str, known: set[str]) -> None:
     of_look = defaultdict(list)
     for label in sorted(counts):
         of_look[look(label)].append(label)
     # Letters are classes of their own: A and a.
-    alike = [labels for labels in of_look.values() if len(labels) > 1 and max(map(len, labels)) > 1]
+    alike = [
+        labels
+        for labels in of_look.values()
+        if len(labels) > 1 and max(map(len, labels)) > 1 and not known.issuperset(labels)
+    ]
     if not alike:
         return
-    first, *others = alike[0]
-    meaning = {label: label for label in counts} | dict.fromkeys((label for same in alike for label in same[1:]), "")
-    for same in alike:
-        meaning |= dict.fromkeys(same, same[0])
-    joined = ",".join(f"{label}={meant}" for label, meant in sorted(meaning.items()))
-    short = len(meaning) <= MOST_MAPPED and not re.search(r"[,=]", "".join(meaning))
-    how = (
-        f"--map {_quoted(joined)} joins them" if short else f"--map joins them ({others[0]}={first}), with every label"
-    )
+    joined = ",".join(f"{label}={same[0]}" for same in alike[:MOST_MAPPED] for label in same[1:])
+    apart = ",".join(f"{label}={label}" for same in alike[:MOST_MAPPED] for label in same)
     raise UserError(
         f"{where} has classes whose names look alike",
         listed([", ".join(f"{_told(label)} ({counted(counts[label], 'image')})" for label in same) for same in alike]),
-        hint=f"write each class in one way; {how}; a map to names of their own keeps them apart",
+        hint="write each class in one way"
+        if re.search("[,=]", "".join(label for same in alike for label in same))  # which no map can say
+        else f"write each class in one way; --map {shlex.quote(joined)} joins them, "
+        f"--map {shlex.quote(apart)} keeps them apart",
     )
 
 
 def _told(label: str) -> str:
     return label if label.isascii() else f"{label} ({ascii(label)[1:-1]})"
-
-
-def _quoted(text: str) -> str:
-    import shlex
-
-    return shlex.quote(text)
 
 
 def lacking(counts: Mapping[str, Mapping[str, int]]) -> list[str]:

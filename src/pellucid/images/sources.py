@@ -7,7 +7,7 @@ and which labels are one labels.py's.
 import os
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -46,8 +46,11 @@ class _Read:
     notes: list[str] = field(default_factory=list)
 
 
-def read_samples(data: Path | str, source: Source | None = None) -> Samples:
-    """Every labelled image of `data`. Raises UserError for data that is missing, empty or cannot be understood."""
+def read_samples(data: Path | str, source: Source | None = None, *, known: Collection[str] = ()) -> Samples:
+    """Every labelled image of `data`. Raises UserError for data that is missing, empty or cannot be understood.
+
+    Classes whose names look alike are refused, unless all of them are `known`, as those of a model are.
+    """
     _check_there(data)
     root, source = path_of(data), source or Source()
     pattern = None if source.group_from is None else _pattern(source.group_from, "group", "--group-from")
@@ -64,16 +67,24 @@ def read_samples(data: Path | str, source: Source | None = None) -> Samples:
             read = _from_labels(root, source) if source.labels else _from_names(root, source)
         case _:
             kind, read = _from_folders(root, kind)
-    return _finished(root, kind, place, read, source, pattern)
+    if kind == "manifest":
+        known = {sample.label for sample in read.samples}  # decided when it was made
+    return _finished(root, kind, place, read, source, pattern, known)
 
 
 def _finished(
-    root: Path, kind: Kind, place: Path, read: _Read, source: Source, pattern: re.Pattern[str] | None
+    root: Path,
+    kind: Kind,
+    place: Path,
+    read: _Read,
+    source: Source,
+    pattern: re.Pattern[str] | None,
+    known: Collection[str],
 ) -> Samples:
     """What is the same for every kind: labels settled, groups found, all in order."""
     if not read.samples:
         raise UserError(f"{root} holds no images", hint="name a folder that has a folder of images for each class")
-    samples, notes = settle(read.samples, source.map, str(root))
+    samples, notes = settle(read.samples, source.map, str(root), known=known)
     if kind in ("table", "file-names"):
         notes += _undivided(samples, place)
     if pattern is not None:

@@ -122,7 +122,7 @@ def evaluate(
         raise UserError(f"evaluate has no option {option!r}", hint=f"did you mean {right}?" if right else "")
     reading = Source.from_fields(source, "the way to read the data")
     if data is not None:
-        chosen = _given(data, reading, part)
+        chosen = _given(data, reading, part, classifier.classes)
     elif reading == Source():
         chosen = _own(classifier, trained_on, part)
     else:
@@ -219,8 +219,8 @@ def _own_part(split: Split) -> str:
     return "test" if split.part("test") else "validation"
 
 
-def _given(data: Path | str, source: Source, part: str | None) -> _Chosen:
-    read = read_samples(data, source)
+def _given(data: Path | str, source: Source, part: str | None, classes: Sequence[str]) -> _Chosen:
+    read = read_samples(data, source, known=classes)
     left_out = tuple(LeftOut(path=_below(read.root, path), reason=reason) for path, reason in read.left_out)
     notes = tuple(note for note in read.notes if note != left_out_words(read.left_out))  # a caution counts those
     parts = sorted({sample.part for sample in read if sample.part})
@@ -250,10 +250,11 @@ def _known(chosen: _Chosen, classes: Sequence[str], *, only_known: bool) -> _Cho
     knows = f"it knows {', '.join(listed(classes))}"
     here = sorted({sample.label for sample in chosen.samples})
     if spelled := _spelled(here, classes):
+        pairs = [f"{ours}={theirs}" for ours, theirs in spelled.items()]
         raise UserError(
             f"{chosen.data} spells {'a class' if len(spelled) == 1 else 'classes'} in another way than this model",
             listed([f"{ours} is {theirs} there" for ours, theirs in spelled.items()]),
-            hint=f"--map {shlex.quote(','.join(f'{name}={spelled.get(name, name)}' for name in here[:MOST_MAPPED]))}",
+            hint=f"--map {shlex.quote(','.join(pairs[:MOST_MAPPED]))}",
         )
     if len(unknown) == len(here):
         raise UserError(f"{chosen.data} has no class that this model knows", listed(_counted(unknown)), hint=knows)
