@@ -105,9 +105,11 @@ def test_a_script_that_is_read_anew_by_its_own_process_trains_nothing(
 ) -> None:
     """As where processes are spawned, and the script has no main guard."""
     monkeypatch.setattr(multiprocessing.current_process(), "_inheriting", True, raising=False)
-    with pytest.raises(UserError, match="this script was started again by a process") as refused:
+    with pytest.raises(UserError, match="this script was started again by one of its own processes") as refused:
         pl.train(photos, **QUICK, runs=tmp_path / "runs")
     assert 'if __name__ == "__main__":' in refused.value.hint
+    with pytest.raises(UserError, match="this script was started again"):
+        pl.bench("small", size=32, steps=1, burn_in=0)
     assert not (tmp_path / "runs").exists()
 
 
@@ -156,6 +158,9 @@ def test_a_device_that_is_not_there_is_refused_before_anything_is_read(
 def test_a_worker_of_somebodys_pool_decodes_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     config = configure("photos", workers=3)
     assert workers_for(config, decoded=True, device=torch.device("cpu")) == 3
+    probe = configure("photos", workers=3, mode="probe", weights="imagenet")
+    assert workers_for(probe, decoded=True, device=torch.device("cpu")) == 0  # and nobody is told of three
+    assert workers_for(probe, decoded=False, device=torch.device("cpu")) == 3
     monkeypatch.setattr(multiprocessing.current_process(), "_config", {"daemon": True})
     assert workers_for(config, decoded=True, device=torch.device("cpu")) == 0
 
@@ -206,3 +211,26 @@ def test_threads_give_up_what_none_has_begun() -> None:
             pool.submit(lambda number=number: read.append(number) or time.sleep(0.02))
         raise KeyboardInterrupt
     assert len(read) < 10
+
+
+@pytest.mark.slow
+def test_processes_end_when_the_main_one_is_killed(photos: Path) -> None:
+    script = (
+        "import multiprocessing, os, signal\n"
+        "from pellucid.training.configure import configure\n"
+        "from pellucid.training.train import train_events\n"
+        "import tempfile\n"
+        "settings = {'model': 'small', 'size': 32, 'epochs': 500, 'workers': 2, 'features': {'pixels': 'off'}}\n"
+        f"for event in train_events(configure({str(photos)!r}, **settings, runs=tempfile.mkdtemp())):\n"
+        "    if event.event == 'progress':\n"
+        "        print(*[child.pid for child in multiprocessing.active_children()], flush=True)\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False).stdout
+    pids = [int(pid) for pid in told.split()]
+    assert len(pids) == 2
+    for _ in range(50):
+        if not any(Path(f"/proc/{pid}").exists() for pid in pids):
+            return
+        time.sleep(0.1)
+    raise AssertionError("they live on")

@@ -33,10 +33,8 @@ TICK = 1.0  # seconds between two looks at whether the others are still there
 PATIENCE = 600  # ticks in which no image was finished by anybody: something hangs
 ENDING = 5.0  # seconds that a killed process is waited for
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-MAIN_GUARD = (
-    'if this is a script, put what it does under `if __name__ == "__main__":`, since each of these processes reads it '
-    "anew; or workers=0 (--workers 0) needs none"
-)
+MAIN_GUARD = 'put what the script does under `if __name__ == "__main__":`, since each of its processes reads it anew'
+NO_GUARD = f"if this is a script, {MAIN_GUARD}; or workers=0 (--workers 0) needs none"
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -115,6 +113,7 @@ class Workers:
             self._shared = self._sharing(len(self._free))
         while len(members) < wanted:
             ours, theirs = self._context.Pipe()
+            _OURS.add(ours)  # before the fork: the process must not hold open the end by whose closing it is told
             place = len(members)
             given = (self.source, place, self.most, theirs, self._shared, os.getpid())
             process = self._context.Process(target=_work, args=given, daemon=True, name=f"decoding-{place}")
@@ -123,7 +122,7 @@ class Workers:
                     process.start()
             except BrokenPipeError as cause:
                 self.close()
-                raise UserError("a process that was to decode images ended before it began", hint=MAIN_GUARD) from cause
+                raise UserError("a process that was to decode images ended before it began", hint=NO_GUARD) from cause
             except OSError as cause:
                 self.close()
                 raise UserError(
@@ -132,7 +131,6 @@ class Workers:
                     hint=f"--workers {place // 2}",
                 ) from cause
             theirs.close()
-            _OURS.add(ours)
             members.append(_Member(process, ours))
 
     def _sharing(self, slots: int) -> "_Shared | None":
@@ -216,12 +214,8 @@ class Workers:
                 hint="if it happens again, take that image away: its decoder cannot bear it",
             )
         if not member.answered and not self._shared:
-            return UserError("a process that was to decode images ended before it began", hint=MAIN_GUARD)
-        return UserError(
-            f"a process that decodes images ended by itself (exit code {code}); it was reading",
-            reading,
-            hint=MAIN_GUARD,
-        )
+            return UserError("a process that was to decode images ended before it began", hint=NO_GUARD)
+        return UserError(f"a process that decodes images ended by itself (exit code {code}); it was reading", reading)
 
 
 class _Crew:
@@ -300,7 +294,7 @@ class _Shared:
 def check_not_starting() -> None:
     """Raises UserError in a process that is not forked and reads the main script anew, as every one does first."""
     if getattr(multiprocessing.current_process(), "_inheriting", False):
-        raise UserError("this script was started again by a process that is to decode its images", hint=MAIN_GUARD)
+        raise UserError("this script was started again by one of its own processes", hint=MAIN_GUARD)
 
 
 def may_start() -> bool:

@@ -137,11 +137,14 @@ def bytes_of(text: str) -> int:
     return int(size)
 
 
+LONGEST = 366 * 86_400.0  # seconds: nobody waits for more
+
+
 def seconds_of(text: str) -> float:
     """`90s`, `5m`, `1h` or a number of seconds. Raises ValueError for anything else."""
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smh]?)\s*", text.lower())
     seconds = float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]] if found else 0.0
-    if not 0 < seconds < inf:
+    if not 0 < seconds <= LONGEST:
         raise ValueError("it is no time: write 90s, 5m or 1h")
     return seconds
 
@@ -240,7 +243,8 @@ class Config(Record):
     @field_validator("budget")
     @classmethod
     def _budget(cls, text: str | None) -> str | None:
-        seconds_of(text or "1s")
+        if text is not None:
+            seconds_of(text)
         return text
 
     @model_validator(mode="after")

@@ -81,7 +81,8 @@ def workers_for(config: Config, *, decoded: bool, device: torch.device) -> int:
     None where a few cores also train and nothing is left to be `decoded`: a crop takes half of a millisecond, and
     forking the process made the first epoch and the first validation take two and five times as long (2 cores).
     """
-    if not may_start():
+    plain = config.learning.optimizer == "solve" and (config.features.views or 1) == 1
+    if not may_start() or (decoded and plain):  # what is kept and not varied needs no work
         return 0
     if config.machine.workers is not None:
         return config.machine.workers

@@ -116,12 +116,15 @@ def _cross_validated(
         return float((weights[out] * losses).sum())
 
     tried: list[tuple[float, float]] = []
-    with ThreadPoolExecutor(min(FOLDS, torch.get_num_threads())) as pool:
+    pool = ThreadPoolExecutor(min(FOLDS, torch.get_num_threads()))
+    try:
         for strength in strengths:
             total = sum(pool.map(judged, range(FOLDS), repeat(strength)))
             tried.append((strength, total / float(weights.sum())))
             if min(loss for _, loss in tried) < min(loss for _, loss in tried[-RISES:]):
                 break
+    finally:
+        pool.shutdown(cancel_futures=True)  # Ctrl-C: no fold is begun any more
     return tried
 
 

@@ -13,6 +13,7 @@ from pellucid.architectures.catalog import ARCHITECTURES
 from pellucid.architectures.geometry import Structure
 from pellucid.architectures.numbers import check_numbers
 from pellucid.errors import UserError, counted, nearest
+from pellucid.images.workers import check_not_starting
 from pellucid.networks.stopwatch import PRODUCT_OPERATIONS, ROWS, seconds_of
 from pellucid.records import Record
 from pellucid.uses.structure import is_there, structure
@@ -98,6 +99,7 @@ def bench(
     hears (library, step, seconds) of every batch; steps before 0 are burn-in. Raises UserError for unknown names and
     nonsense numbers, before anything is computed, and for what cannot be computed, with the reason.
     """
+    check_not_starting()
     check_numbers(batch=batch, size=size, burn_in=burn_in, steps=steps, threads=threads)
     if net not in ARCHITECTURES and is_there(net):
         raise UserError(
