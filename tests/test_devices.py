@@ -64,7 +64,7 @@ class Card:
     """As Fabric on one device, of which the tensors have no content."""
 
     device = torch.device("cuda", 0)
-    world_size, is_global_zero = 1, True
+    is_global_zero = True
 
     def setup(self, module: nn.Module, optimizer: Any) -> tuple[nn.Module, Any]:
         module.mark_forward_method = lambda _: None

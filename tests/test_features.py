@@ -545,6 +545,16 @@ def test_a_head_that_cannot_be_solved_is_told(photos: Path, weights: Path, tmp_p
     assert not list(tmp_path.iterdir())
 
 
+def test_features_that_are_no_numbers_are_told_and_not_kept(photos: Path, weights: Path, tmp_path: Path) -> None:
+    large = {name: value * 1e30 if value.ndim == 4 else value for name, value in load_file(weights).items()}
+    torch.save(large, tmp_path / "large.pth")  # finite, and more than two layers can bear
+    seen = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
+    chosen = {"mode": "probe", "weights": str(tmp_path / "large.pth"), "features": {"folder": str(tmp_path / "cache")}}
+    with pytest.raises(UserError, match=r"what small makes of .* images is no number"):
+        pl.train(photos, **QUICK, **chosen, input=seen, runs=tmp_path / "runs")
+    assert not list((tmp_path / "cache").rglob("features/**/*.values"))
+
+
 def test_a_head_that_does_not_stand_alone_is_refused_before_anything_is_written(photos: Path, tmp_path: Path) -> None:
     """A distilled transformer has two heads, of which the mean is taken."""
     model = {"model": "timm/deit_tiny_distilled_patch16_224", "size": 32, "input": {"mean": (0.5, 0.5, 0.5)}}

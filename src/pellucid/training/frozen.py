@@ -119,8 +119,6 @@ def _cut(job: Job) -> Halves | str:
     config = job.config
     if config.augmentation.mixup or config.augmentation.cutmix:
         return "images are mixed with each other"
-    if job.fabric.world_size > 1:
-        return "several devices share the images"
     if config.mode == "probe" and job.network.head_names:
         return "its auxiliary heads need the images"
     if job.preprocessing.crops > 1 and job.train_from != "Logits":
