@@ -3,13 +3,17 @@
 import datetime
 import os
 import shlex
+import unicodedata
 from pathlib import Path
 
 import pandas
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pellucid.cli.main import run
 from pellucid.errors import UserError
+from pellucid.images.labels import clean, look
 from pellucid.images.sources import Samples, Source, read_samples
 from pellucid.images.split import split, write_manifest
 from pellucid.training.configure import parse_map
@@ -196,6 +200,8 @@ def test_notes_of_several_lines_are_no_fault():
         ("path,the label\ni/0.png,cat\n", "--label-column 'the label'"),
         ("path,label\ni/0.png," + "x" * 300 + "\n", "a label of 300 characters"),
         ("path,label\n" + "x" * 300 + ".png,cat\n", "not to be found"),
+        ("path,label\ni/0.png,cat\ufbc3\n", "a letter that does not exist"),
+        ("path,label\ni/0.png,caf\ufffd\n", "a letter that does not exist"),
     ],
 )
 def test_rows_that_cannot_be_meant_are_told(text, what):
@@ -223,6 +229,14 @@ def test_spellings_that_nobody_can_see_are_one_class_and_told(how):
     samples = read(f"path,label\ni/0.png,other\n{rows}")
     assert samples.classes == tuple(sorted((spellings[0], "other")))
     assert any("taken for one class" in note for note in samples.notes)
+
+
+@given(st.text(st.sampled_from("aé \u200b\u200d\u0301e\0\t\u00a0\ufeff\u06cc10.\udce9") | st.characters(), max_size=9))
+def test_a_folded_label_is_as_it_is_seen_and_folded_no_further(label):
+    folded = clean(label)
+    assert clean(folded) == folded == unicodedata.normalize("NFC", folded) == " ".join(folded.split())
+    assert look(folded) == look(clean(label))
+    assert clean(f" {label}\u200b ") == folded
 
 
 def test_folders_are_folded_as_labels_are():

@@ -26,9 +26,11 @@ MOST_MAPPED = 6  # classes that a hint writes out
 
 def clean(text: str) -> str:
     """`text` as it was meant: without what cannot be seen, spaces around it or twice in it, composed; `1.0` is 1."""
-    if not (text.isascii() and text.isprintable()):
-        text = JOINERS.sub("", UNSEEN.sub("", unicodedata.normalize("NFC", text)))
+    before = None
+    while text != before and not (text.isascii() and text.isprintable()):  # without one sign others may compose
+        before = text
         text = "".join(letter for letter in text if letter.isspace() or unicodedata.category(letter) != "Cc")
+        text = unicodedata.normalize("NFC", JOINERS.sub("", UNSEEN.sub("", " ".join(text.split()))))
     text = " ".join(text.split())
     if text.endswith("0") and (whole := WHOLE.fullmatch(text)):
         return whole[2] if whole[2] == "0" else whole[1] + whole[2]
@@ -66,6 +68,11 @@ def _check(label: str, meant: str, where: str) -> None:
         ) from cause
     if not meant:
         raise UserError(f"{where} has a class whose name cannot be seen: {label!r}", hint="give it a name")
+    if any(letter == "\ufffd" or unicodedata.category(letter) in ("Cn", "Co") for letter in meant):
+        raise UserError(
+            f"{where} has a class with a letter that does not exist: {meant!a}",
+            hint="the text is damaged, or in another encoding: save it as UTF-8, or give the class a name",
+        )
     if len(meant) > LONGEST:
         raise UserError(
             f"{where} has a label of {len(meant):,} characters: {meant[:40]!r}...", hint="a label is a word or a few"
