@@ -150,6 +150,25 @@ def test_the_tutorials_network_in_a_file_goes_through_the_whole_story(
     assert "faces.py:Net" in made.report_path.read_text(encoding="utf-8")
 
 
+def test_structure_shows_what_is_trained_and_by_the_same_names(
+    run: RunFolder, elsewhere: Callable[[], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    made, given = pl.structure(Small, classes=2, size=32), pl.structure(Small(), size=32)
+    assert made.rows == given.rows and made.totals.parameters == sum(p.numel() for p in Small().parameters())
+    ends = [end.name for end in made.ends]
+    assert ends[:5] == list(pl.network(Small, 2, size=32).end_point_names[:5])
+    assert [end.name for end in pl.structure(Tuple, classes=2, size=32).ends][:5] == ends[:5]  # what cannot be trained
+    elsewhere()
+    assert command(["structure", str(run.path)]) == 2
+    assert "which is run only when you name it" in capsys.readouterr().err
+    assert command(["structure", str(run.path), "--model-code", "tests.test_own:Small"]) == 0
+    capsys.readouterr()
+    assert command(["structure", "tests.test_own:Small", "--size", "32", "--width", "4", "--end-points"]) == 0
+    assert capsys.readouterr().out.split() == ends
+    with pytest.raises(UserError, match=r"width: .*Small is a module"):
+        pl.structure(Small(), width=4)
+
+
 def test_options_are_a_classs_own_parameters() -> None:
     net = pl.network(Small, 2, size=32, width=4.0)  # as a flag gives it
     assert net.end_points(torch.zeros(1, 3, 32, 32))["stem.0"].shape == (1, 4, 32, 32)
@@ -344,7 +363,7 @@ def test_what_a_model_file_names_is_never_imported(
 ) -> None:
     from safetensors.torch import load_file, save_file
 
-    from pellucid.runs.card import CARD
+    from pellucid.runs.card import CARD, sealed
 
     monkeypatch.chdir(tmp_path)
     Path("evil.py").write_text("open('run', 'w')\n\ndef Net(classes): ...\n", encoding="utf-8")
@@ -352,7 +371,7 @@ def test_what_a_model_file_names_is_never_imported(
     for name in ("evil.py:Net", "evil:Net", f"{tmp_path}/evil.py:Net"):
         for options in (card.options, {}, card.options | {"code": card.options["code"] | {"path": name}}):
             elsewhere()
-            edited = card.model_copy(update={"architecture": name, "options": options})
+            edited = sealed(card.model_copy(update={"architecture": name, "options": options}))  # as an attacker would
             save_file(load_file(run.model), "edited.safetensors", metadata={CARD: edited.model_dump_json()})
             with pytest.raises(UserError, match="run only when you name it"):
                 pl.load("edited.safetensors")

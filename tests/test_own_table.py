@@ -70,6 +70,13 @@ def test_a_table_is_trained_to_a_model_that_needs_no_code(
     assert pl.train(photos, model=MINE, options={"width": 2.0}, **settings, **last).state() == "finished"
 
 
+def test_structure_counts_a_table_as_it_is_built() -> None:
+    counted = pl.structure(MINE, classes=2, width=2.0)
+    built = pl.network(MINE, 2, width=2.0)
+    assert counted.totals.parameters == sum(parameter.numel() for parameter in built.parameters())
+    assert tuple(end.name for end in counted.ends) == built.end_point_names
+
+
 def test_a_table_by_another_networks_name_is_not_mistaken_for_it() -> None:
     narrow = replace(ARCHITECTURES["vgg11"], name="small")
     net = pl.network(narrow, 2, size=64, width=0.25)

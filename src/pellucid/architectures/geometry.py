@@ -183,7 +183,7 @@ class _TooSmall(Exception):
 
 
 def structure(
-    name: str,
+    net: str | Architecture,
     *,
     size: int | None = None,
     batch: int = 1,
@@ -194,11 +194,12 @@ def structure(
     last: str | None = None,
     until: str | None = None,
 ) -> Structure:
-    """Count the network `name` for `batch` images of `size` pixels a side; `until` is the last end point counted.
+    """Count the network `net`, a name or a table, for `batch` images of `size` pixels a side.
 
-    Raises UserError for unknown names, nonsense numbers, and a size that is too small (and says which works).
+    `until` is the last end point counted. Raises UserError for unknown names, nonsense numbers, and a size that is too
+    small (and says which works).
     """
-    table = cut_after(architecture(name), last)
+    table = cut_after(architecture(net) if isinstance(net, str) else net, last)
     size = table.size if size is None else size
     check_numbers(batch=batch)
     steps = walk(table, size=size, classes=classes, width=width, auxiliary=auxiliary, conventions=conventions)
@@ -215,7 +216,7 @@ def structure(
         if step.name == until:
             break
     return Structure(
-        name=name,
+        name=table.name,
         size=size,
         batch=batch,
         classes=classes,

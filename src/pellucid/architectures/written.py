@@ -24,6 +24,7 @@ from pellucid.architectures.layers import (
 )
 from pellucid.errors import UserError, nearest
 
+TABLE = "table/"  # before the name of one's own table, where networks are called by their names
 ENDS = ("PreLogits", "Logits", "Predictions")
 KINDS: dict[str, type] = {
     kind.__name__: kind

@@ -47,6 +47,7 @@ def structure(
     image: Path | None = None,
     weights: str | None = None,
     layout: str = "auto",
+    model_code: str | None = None,
     format: Literal["text", "json", "csv", "html"] = "text",
     out: Path | None = None,
 ) -> None:
@@ -55,7 +56,7 @@ def structure(
     Parameters
     ----------
     net
-        A network of `pellucid models`, timm/NAME, a run folder or a bundle.
+        A network of `pellucid models`, timm/NAME, a run folder, a bundle, or one's own: FILE.py:NAME.
     size
         Pixels a side; default: what the network was designed for.
     batch
@@ -87,13 +88,17 @@ def structure(
         With --image: imagenet, or a file. A bundle has its own.
     layout
         Whose names the tensors in the weights file have.
+    model_code
+        Where the code of a run's or a bundle's network is, if it is one's own: FILE.py:NAME.
     format
         text, json, csv (a line a layer) or html (one page with the network drawn, that opens offline).
     out
         The file to write instead of showing it.
     """
+    from pellucid.networks.own import remember
     from pellucid.reports.drawn import structure as measure
 
+    remember(model_code)
     flags = {
         "--all": all,
         "--end-points": end_points,

@@ -41,12 +41,11 @@ from pellucid.architectures.layers import (
     Separable,
     filled,
 )
-from pellucid.architectures.written import from_text
+from pellucid.architectures.written import TABLE, from_text
 from pellucid.errors import UserError, nearest
 from pellucid.networks.own import is_own
 
 TIMM = "timm/"
-TABLE = "table/"
 Holder = TypeVar("Holder", bound=nn.Sequential)
 
 

@@ -365,8 +365,8 @@ def _frames(cause: BaseException) -> Iterator[tuple[str, int, str]]:
             yield file, line, frame.f_code.co_name
 
 
-def made(own: Own, classes: int, *, size: int, options: dict[str, Any]) -> "nn.Module":
-    """The module that a class or function makes for so many classes: called as its signature asks.
+def made(own: Own, classes: int, *, size: int, options: dict[str, Any]) -> Any:
+    """What a class or function makes for so many classes: called as its signature asks.
 
     The number of classes goes to the parameter that is named after it, or to the only one that must be given; `size`
     and `options` to those of their names. Raises UserError for options it does not take, and for whatever it raises.

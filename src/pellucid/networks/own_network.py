@@ -18,10 +18,11 @@ from torch.overrides import TorchFunctionMode
 
 from pellucid.architectures.geometry import check_end_point
 from pellucid.architectures.layers import Architecture
+from pellucid.architectures.written import TABLE, to_text
 from pellucid.errors import UserError, listed
-from pellucid.networks.build import TABLE, Divided, Network, is_unit, network
+from pellucid.networks.build import Divided, Network, is_unit, network
 from pellucid.networks.own import Own, all_named, changes, contents, made, named, theirs, unnamed, unreadable, whole
-from pellucid.networks.wrapped import ENDS, Reached, WrappedNetwork
+from pellucid.networks.wrapped import ENDS, Reached, WrappedNetwork, opened
 
 USUAL_SIZE = 224  # where neither the user nor the module says one
 TRIED_SIZES = (28, 32, 48, 64, 96, 112, 128, 160, 192, 224, 256, 288, 299, 320, 384, 448, 512)
@@ -58,26 +59,30 @@ def own_network(
 def _of(own: Own, classes: int, *, size: int | None, options: dict[str, Any]) -> Network:
     """What was named, for so many classes: a table built, a module copied, or made by its class or function."""
     given = own.content()
+    if not isinstance(given, Architecture):
+        given = bare(own, classes, size=size, options=options)
     if isinstance(given, Architecture):
-        from pellucid.architectures.written import to_text
-
-        return network(f"{TABLE}{given.name}", classes, size=size, table=to_text(given), **options)
-    if isinstance(given, nn.Module):
-        if options:
-            raise UserError(f"{own.where} is a module already: {', '.join(options)} cannot be set any more")
-        module: Any = _copied(given, own.where)
-    else:
-        side = size or _said_size(given)
-        module = made(own, classes, size=side, options=options)
-        if isinstance(module, Architecture):
-            return _of(Own(own.where, given=module), classes, size=size, options={})
-        if not isinstance(module, nn.Module):
-            raise UserError(
-                f"{own.where} gives {_kind(module)}, and no network", hint="let it return an nn.Module, or a table"
-            )
+        rest = options if given is own.given else {}
+        return network(f"{TABLE}{given.name}", classes, size=size, table=to_text(given), **rest)
+    module = _copied(given, own.where) if given is own.given else given
     if isinstance(module, Network):
         return _as_it_is(module, classes, size=size)
     return OwnNetwork(module, own.where, classes, size=size or _said_size(module), options=options)
+
+
+def bare(own: Own, classes: int, *, size: int | None, options: dict[str, Any]) -> nn.Module | Architecture:
+    """The module or table that was named, made for so many classes unless it is one: not copied, and not looked at."""
+    given = own.content()
+    if isinstance(given, nn.Module | Architecture):
+        if options:
+            raise UserError(f"{own.where} is there already: {', '.join(options)} cannot be set any more")
+        return given
+    thing = made(own, classes, size=size or _said_size(given), options=options)
+    if not isinstance(thing, nn.Module | Architecture):
+        raise UserError(
+            f"{own.where} gives {_kind(thing)}, and no network", hint="let it return an nn.Module, or a table"
+        )
+    return thing
 
 
 def _copied(module: nn.Module, where: str) -> nn.Module:
@@ -301,7 +306,7 @@ def _end_points(model: nn.Module, seen: _Seen, head: str) -> list[str]:
     """Modules that are called once and give a tensor with a row an image, before the head, in order."""
     found = [
         name
-        for name, part in _opened(model)
+        for name, part in opened(model)
         if seen.calls[name] == 1
         and len(seen.shapes.get(name, ())) > 1
         and seen.shapes[name][0] == LOOKED_AT
@@ -309,15 +314,6 @@ def _end_points(model: nn.Module, seen: _Seen, head: str) -> list[str]:
         and not isinstance(part, IDLE)
     ]
     return sorted(found, key=seen.left.__getitem__)
-
-
-def _opened(module: nn.Module, place: str = "") -> Iterator[tuple[str, nn.Module]]:
-    """Children by name; containers, which only hold others in a row, are taken apart."""
-    for name, child in module.named_children():
-        if isinstance(child, nn.ModuleList | nn.ModuleDict) or type(child).forward is nn.Sequential.forward:
-            yield from _opened(child, f"{place}{name}.")
-        else:
-            yield place + name, child
 
 
 def _order(model: nn.Module, seen: _Seen) -> tuple[str, ...]:

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from pellucid.architectures.catalog import architecture
+from pellucid.architectures.written import TABLE
 from pellucid.errors import UserError
 from pellucid.images.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
-from pellucid.networks.build import TABLE, TIMM, Network, TableNetwork
+from pellucid.networks.build import TIMM, Network, TableNetwork
 from pellucid.networks.fetching import fetch
 from pellucid.networks.own import is_own
 from pellucid.networks.sources.inputs import HALF, WANTED

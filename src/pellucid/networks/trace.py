@@ -1,6 +1,7 @@
 """The structure of any module, found by running it on blank images and watching what is called."""
 
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -17,6 +18,7 @@ from pellucid.networks.failing import is_of_memory, reason
 from pellucid.networks.reach import Reach
 from pellucid.networks.undisturbed import kept_randomness, undisturbed
 from pellucid.networks.watch import Call, Unused, Watched, watched
+from pellucid.networks.wrapped import opened
 
 USUAL_SIZE = 224
 IDLE = ("Identity", "Dropout", "DropPath")  # nothing is computed in evaluation
@@ -159,7 +161,8 @@ class _Group:
 
 def _grouped(module: nn.Module, run: Watched, shapes: Sequence[tuple[tuple[int, ...], ...]]) -> dict[str, _Group]:
     """The rows by end point; what comes after the last belongs to one called Logits."""
-    ends = dict(_boundaries(module))
+    times = Counter(call.path for call in run.calls)  # what is called more than once is no place in the network
+    ends = {path: end for path, end in _boundaries(module) if times[path] == 1}
     groups: dict[str, _Group] = {}
     waiting: list[LayerRow] = []
     for at, (call, outputs) in enumerate(zip(run.calls, shapes, strict=True)):
@@ -194,11 +197,7 @@ def _boundaries(root: nn.Module) -> Iterator[tuple[str, str]]:
     if isinstance(root, Network):
         yield from ((name, name) for name in root.end_point_names)
         return
-    for name, child in root._modules.items():
-        if isinstance(child, nn.ModuleList | nn.ModuleDict | nn.Sequential):
-            yield from ((f"{name}.{part}", f"{name}.{part}") for part in child._modules)
-        elif child is not None:
-            yield name, name
+    yield from ((place, place) for place, _ in opened(root))
 
 
 def _row(call: Call, outputs: Sequence[tuple[int, ...]]) -> LayerRow | None:

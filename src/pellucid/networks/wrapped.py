@@ -1,5 +1,7 @@
 """A network that is defined elsewhere, behind the same interface: its end points are modules inside it, by name."""
 
+from collections.abc import Iterator
+
 from torch import Tensor, nn
 
 from pellucid.architectures.geometry import check_end_point
@@ -79,6 +81,15 @@ class WrappedNetwork(Network):
             case "Predictions":
                 return Divided((*modules, *heads), (), ())
         return Divided(modules[:first], modules[first:end], (*modules[end:], *heads))
+
+
+def opened(module: nn.Module, place: str = "") -> Iterator[tuple[str, nn.Module]]:
+    """Children by name; containers, which only hold others in a row, are taken apart."""
+    for name, child in module._modules.items():  # a child that has two names by both
+        if type(child) in (nn.Sequential, nn.ModuleList, nn.ModuleDict):
+            yield from opened(child, f"{place}{name}.")
+        elif child is not None:
+            yield place + name, child
 
 
 class Reached(Exception):

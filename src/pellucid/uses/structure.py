@@ -1,19 +1,21 @@
 """`structure` of anything: tables are counted without torch, everything else is run once and watched."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pellucid.architectures import geometry
 from pellucid.architectures.catalog import ARCHITECTURES, architecture
 from pellucid.architectures.geometry import Structure
+from pellucid.architectures.layers import Architecture
 from pellucid.architectures.numbers import check_numbers
+from pellucid.architectures.written import TABLE, check_table, from_text
 from pellucid.errors import UserError
+from pellucid.networks.own import is_own, named, remember
 
 CLASSES = 1000  # ImageNet's, where nothing else is said
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from pellucid.images.preprocessing import Preprocessing
     from pellucid.networks.build import Network
     from pellucid.networks.flow import Flow
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def structure(
-    net: "str | Path | nn.Module",
+    net: Any,
     *,
     size: int | None = None,
     batch: int = 1,
@@ -34,11 +36,12 @@ def structure(
 ) -> Structure:
     """Count a network for `batch` images of `size` pixels a side, layer by layer; `until` is the last end point shown.
 
-    `net` is a name of `architectures()`, which needs no torch, or timm/NAME, a run folder, a bundle, or any module that
-    takes images (N, 3, size, size), which is left as it is. The defaults: the design size (224 for a module that does
-    not say), 1000 classes or the bundle's. `width` to `last` are settings of the networks that are defined here, and
-    torch's conventions are the default. Raises UserError for unknown names, settings that the network has not, nonsense
-    numbers, and a size that does not fit.
+    `net` is a name of `architectures()`, which needs no torch, or timm/NAME, a run folder, a bundle, or one's own: any
+    module that takes images (N, 3, size, size), which is left as it is, FILE.py:NAME or package.module:NAME, a class or
+    function that makes one for a number of classes, or a table. The defaults: the design size (224 for a module that
+    does not say), 1000 classes or the bundle's. `width` to `last` are settings of the networks that are defined here,
+    with torch's conventions for the default, or parameters of somebody's own. Raises UserError for unknown names,
+    settings that the network has not, nonsense numbers, and a size that does not fit.
     """
     check_numbers(size=size, batch=batch, classes=classes)
     given = {"width": width, "auxiliary": auxiliary, "conventions": conventions, "last": last}
@@ -47,9 +50,12 @@ def structure(
         return geometry.structure(
             net, size=size, batch=batch, classes=CLASSES if classes is None else classes, until=until, **options
         )
-    if isinstance(net, str | Path) and is_there(net):
+    if isinstance(net, str | Path) and is_there(net) and not str(net).endswith(".py"):
         _refuse(options | ({} if classes is None else {"classes": classes}), f"{net} is as it was trained")
         return _of_bundle(Path(net), size=size, batch=batch, until=until)
+    name = own_name(net)
+    if name:
+        return _of_own(name, size=size, batch=batch, classes=classes, until=until, options=options)
     if isinstance(net, Path) or (isinstance(net, str) and not net.startswith("timm/")):
         architecture(str(net))  # refuses, with the nearest name
     from torch import nn
@@ -64,6 +70,42 @@ def structure(
     else:
         raise UserError(f"there is no structure of {net!r}", hint="name a network, or give a torch.nn.Module")
     return traced(net, size=size, batch=batch, classes=classes, until=until)
+
+
+def own_name(net: Any) -> str:
+    """The name of what is somebody's own network, which they name as code to be run by giving it; "" for anything else.
+
+    A module that is there already is not copied, nor made, and needs no name.
+    """
+    if isinstance(net, str):
+        return remember(net) if is_own(net) or net.endswith(".py") else ""
+    there = hasattr(net, "named_modules") and not isinstance(net, type)
+    return remember(net) if isinstance(net, Architecture) or (callable(net) and not there) else ""
+
+
+def _of_own(
+    name: str, *, size: int | None, batch: int, classes: int | None, until: str | None, options: dict[str, Any]
+) -> Structure:
+    """Of what was named: a table is counted, a module made where it must be, and watched."""
+    own = named(name)
+    given = own.content()
+    if not isinstance(given, Architecture):
+        from torch import nn
+
+        from pellucid.networks.own_network import bare
+        from pellucid.networks.trace import traced
+        from pellucid.networks.undisturbed import kept_randomness
+
+        if isinstance(given, nn.Module):
+            _refuse(options | ({} if classes is None else {"classes": classes}), f"{own.where} is a module already")
+        with kept_randomness():
+            given = bare(own, CLASSES if classes is None else classes, size=size, options=options)
+        if isinstance(given, nn.Module):
+            return replace(traced(given, size=size, batch=batch, until=until), name=own.where)
+        options = {}
+    check_table(given)
+    classes = CLASSES if classes is None else classes
+    return geometry.structure(given, size=size, batch=batch, classes=classes, until=until, **options)
 
 
 def _refuse(options: dict[str, Any], why: str) -> None:
@@ -90,11 +132,12 @@ def timed(
     check_numbers(repeats=repeats)
     from pellucid.networks.timing import layer_times
     from pellucid.networks.undisturbed import kept_randomness
+    from pellucid.networks.wrapped import WrappedNetwork
 
     counted = structure(net, size=size, batch=batch, **options)
     with kept_randomness():
         made, _ = _built(net, size=counted.size, **options)
-        inside = "model." if made.name.startswith("timm/") else ""
+        inside = "model." if isinstance(made, WrappedNetwork) else ""
         layers = [(row.name, inside + row.name.replace("/", ".")) for row in counted.rows]
         times = layer_times(made, layers, size=counted.size, batch=batch, repeats=repeats, backward=backward)
     return counted, times
@@ -157,6 +200,8 @@ def _built(net: str, *, size: int | None, **options: Any) -> "tuple[Network, Pre
         _refuse(given, f"{net} is as it was trained")
         bundle = load_bundle(locate(Path(net)))
         return bundle.network, bundle.card.preprocessing
+    if own_name(net):  # which may have its outputs already
+        given.setdefault("classes", structure(net, size=size, **given).classes or CLASSES)
     classes = given.pop("classes", CLASSES)
     if net.startswith("timm/"):
         _refuse(given, f"{net} is built by timm")
@@ -175,4 +220,13 @@ def _of_bundle(path: Path, *, size: int | None, batch: int, until: str | None) -
         name: card.options[name] for name in ("width", "auxiliary", "conventions", "last") if name in card.options
     }
     size = size or card.options.get("size") or card.preprocessing.size
+    if is_own(card.architecture):
+        from pellucid.networks.build import network
+        from pellucid.networks.trace import traced
+
+        net = network(card.architecture, classes, **card.options)  # refuses what nobody named
+        return traced(net, size=size, batch=batch, until=until)
+    if card.architecture.startswith(TABLE):
+        table = from_text(str(card.options.get("table", "")))
+        return geometry.structure(table, size=size, batch=batch, classes=classes, until=until, **options)
     return structure(card.architecture, size=size, batch=batch, classes=classes, until=until, **options)
