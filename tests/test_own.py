@@ -169,6 +169,13 @@ def test_structure_shows_what_is_trained_and_by_the_same_names(
         pl.structure(Small(), width=4)
 
 
+@pytest.mark.slow
+def test_a_class_in_a_file_is_timed_in_a_process_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text(FILE, encoding="utf-8")
+    timed = pl.bench(f"{tmp_path}/net.py:Net", batch=2, size=16, burn_in=0, steps=1)
+    assert timed.ours.seconds and timed.operations
+
+
 def test_options_are_a_classs_own_parameters() -> None:
     net = pl.network(Small, 2, size=32, width=4.0)  # as a flag gives it
     assert net.end_points(torch.zeros(1, 3, 32, 32))["stem.0"].shape == (1, 4, 32, 32)

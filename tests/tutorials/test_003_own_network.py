@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import pellucid as pl
+from pellucid.cli.main import run as command
 from tests.tutorials.test_003_fake_faces import theirs
 
 PAGE = Path(__file__).parents[2] / "docs" / "own-network.md"
@@ -29,3 +30,15 @@ def test_the_pages_networks_are_the_tutorials(files: Path, name: str) -> None:
     images = torch.randn(2, 3, 224, 224)
     with torch.no_grad():
         assert torch.allclose(ours(images), plain(images), atol=1e-6)
+
+
+def test_parity_finds_both_forms_the_same_and_other_networks_not(
+    files: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    module, table = f"{files}/faces.py:Net", f"{files}/table.py:TABLE"
+    assert command(["parity", table, "--against", module]) == 0
+    assert command(["parity", module, "--against", "small_tutorial"]) == 0
+    capsys.readouterr()
+    for other, problem in (("small", "have other tensors in their order"), ("torchvision", "nobody else has")):
+        assert command(["parity", module, "--against", other, "--size", "224"]) == 2
+        assert problem in capsys.readouterr().err

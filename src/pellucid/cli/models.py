@@ -228,7 +228,7 @@ def bench(
     Parameters
     ----------
     net
-        A network of `pellucid models`, or timm/NAME.
+        A network of `pellucid models`, timm/NAME, or one's own: FILE.py:NAME.
     batch
         Images a batch.
     size
@@ -296,7 +296,8 @@ def parity(
     net
         A network of `pellucid models`.
     against
-        torchvision, timm, keras, paddle, or an .npz of `input`, `end_points/NAME` and `weights/NAME`, as arrays.
+        torchvision, timm, keras, paddle, one's own (FILE.py:NAME; both then have the same random weights, tensor by
+        tensor in order), or an .npz of `input`, `end_points/NAME` and `weights/NAME`, as arrays.
     weights
         The weights for both, under the names of `against`; default: random ones, or those in the .npz.
     layout

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from pellucid.errors import UserError
-from pellucid.networks.build import SameConv, TableNetwork
+from pellucid.networks.build import Network, SameConv, TableNetwork
 from pellucid.networks.undisturbed import kept_attributes, undisturbed
 
 TOLERANCE = 1e-4  # of an end point's spread: what float32 leaves after a hundred layers
@@ -45,7 +45,7 @@ class Parity:
         return next((one for one in self.compared if not one.agrees), None)
 
 
-def parity(net: TableNetwork, images: Tensor, theirs: Mapping[str, Tensor]) -> Parity:
+def parity(net: Network, images: Tensor, theirs: Mapping[str, Tensor]) -> Parity:
     """Compare `net` on `images` (N, 3, H, W) with another's end points: maps (N, C, H, W) or (N, H, W, C), vectors.
 
     `net` is left as it is. Raises UserError where the two have no end point in common.
@@ -54,7 +54,7 @@ def parity(net: TableNetwork, images: Tensor, theirs: Mapping[str, Tensor]) -> P
         return _compared(net.eval(), images, theirs)
 
 
-def _compared(net: TableNetwork, images: Tensor, theirs: Mapping[str, Tensor]) -> Parity:
+def _compared(net: Network, images: Tensor, theirs: Mapping[str, Tensor]) -> Parity:
     with torch.no_grad():
         ours = net.end_points(images)
     known = [name for name in net.end_point_names if name in theirs]
@@ -67,7 +67,7 @@ def _compared(net: TableNetwork, images: Tensor, theirs: Mapping[str, Tensor]) -
         shapes = (tuple(ours[name].shape), tuple(others[name].shape))
         compared.append(Compared(name, _difference(ours[name], others[name]) if alike else float("inf"), shapes))
     found = Parity(tuple(compared), ())
-    if found.first is None:
+    if found.first is None or not isinstance(net, TableNetwork):  # of others it is not known what leads to what
         return found
     return Parity(tuple(compared), tuple(_suspicions(net, found.first.name, images, ours, others)))
 

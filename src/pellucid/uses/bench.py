@@ -14,9 +14,10 @@ from pellucid.architectures.geometry import Structure
 from pellucid.architectures.numbers import check_numbers
 from pellucid.errors import UserError, counted, nearest
 from pellucid.images.workers import check_not_starting
+from pellucid.networks.own import is_own, remember
 from pellucid.networks.stopwatch import PRODUCT_OPERATIONS, ROWS, seconds_of
 from pellucid.records import Record
-from pellucid.uses.structure import is_there, structure
+from pellucid.uses.structure import CLASSES, is_there, structure
 
 Direction = Literal["forward", "backward"]
 LIBRARIES = ("pellucid", "torchvision", "timm", "keras", "paddle")
@@ -110,6 +111,8 @@ def bench(
             right = nearest(library, LIBRARIES[1:])
             hint = f"did you mean {right}?" if right else f"there are {', '.join(LIBRARIES[1:])}"
             raise UserError(f"nothing can be timed against {library!r}", hint=hint)
+    if is_own(net) and against:
+        raise UserError(f"nobody else has {net}", hint="leave --against out")
     found = structure(net, size=size)
     if direction == "backward" and batch == 1 and (alone := _norm_of_one_value(found)):
         raise UserError(
@@ -117,6 +120,7 @@ def bench(
             hint="--batch 2, or a larger --size",
         )
     settings = {"net": net, "batch": batch, "size": found.size, "direction": direction, "threads": threads}
+    settings |= {"classes": found.classes if is_own(net) else CLASSES}
     libraries = ("pellucid", *against)
     seconds: dict[str, list[float]] = {library: [] for library in libraries}
     products = []
@@ -263,7 +267,7 @@ def _batch(library: str, settings: dict[str, Any]) -> Callable[[], object]:
         threads = torch.get_num_threads()  # for all; some would take one by default
         return original(library, name, size=size, threads=threads).stepping(images, backward=backward)
     keep_memory()
-    net = network(name, 1000, size=size)
+    net = network(remember(name), settings["classes"], size=size)  # named by whoever asked for the timing
     if backward:
         quick_to_train(net.train())
     else:

@@ -8,19 +8,23 @@ from torch import Tensor
 
 from pellucid.architectures.catalog import architecture
 from pellucid.architectures.numbers import check_numbers
-from pellucid.errors import UserError
+from pellucid.errors import UserError, counted
 from pellucid.images.decode import open_image
 from pellucid.images.preprocessing import prepare
-from pellucid.networks.build import TableNetwork, network
+from pellucid.networks.build import Network, TableNetwork, network
 from pellucid.networks.files import read_tensors
 from pellucid.networks.originals.original import check_library, original
+from pellucid.networks.own import is_own, remember
 from pellucid.networks.parity import Parity, parity
 from pellucid.networks.published import default_preprocessing
 from pellucid.networks.undisturbed import kept_randomness
 from pellucid.networks.weights import load_weights, names_elsewhere
+from pellucid.uses.structure import structure
 
 ENDS, WEIGHTS = "end_points/", "weights/"
 CLASSES = 1000
+LIBRARIES = ("torchvision", "timm", "keras", "paddle")
+WHERE_ALL_END = ("PreLogits", "Logits", "Predictions")
 CONVENTIONS = {"keras": "tensorflow"}  # where they are not torch's
 
 
@@ -38,6 +42,9 @@ def compare(
 ) -> Parity:
     """Run `net` and `against` (torchvision, timm, keras, paddle, or an .npz) on one image with the same weights.
 
+    `net` and `against` may be one's own (FILE.py:NAME), and an own network's other any network by name: both then have
+    the same random weights, tensor by tensor in their order, and are compared where they end.
+
     An .npz holds `input` (1, H, W, 3) or (1, 3, H, W), `end_points/NAME`, and `weights/NAME` unless `weights` names a
     file, and decides the size. Without `weights`, a library's are random, with random statistics, from `seed` (0).
     Everybody's random numbers are afterwards as before. Raises UserError for what is not there, and for settings that
@@ -52,6 +59,11 @@ def compare(
             return _with_arrays(
                 net, Path(against), weights=weights, layout=layout, width=width, conventions=conventions or "tensorflow"
             )
+        if is_own(net) or is_own(against):
+            given = {"weights": weights, "image": image, "conventions": conventions}
+            if idle := [name for name, value in given.items() if value is not None]:
+                raise UserError(f"{idle[0]}: of one's own networks both have random weights, and see noise")
+            return _with_own(net, against, size=size, seed=seed or 0)
         return _with_library(
             net,
             against,
@@ -63,6 +75,44 @@ def compare(
             conventions=conventions or CONVENTIONS.get(against, "torch"),
             seed=seed or 0,
         )
+
+
+def _with_own(net: str, against: str, *, size: int | None, seed: int) -> Parity:
+    """Two networks of which one is somebody's own, with the same weights in the order of their tensors."""
+    if against in LIBRARIES:
+        raise UserError(f"nobody else has {net}", hint="--against a network by name, FILE.py:NAME, or an .npz")
+    torch.manual_seed(seed)
+    classes = structure(net, size=size).classes or CLASSES
+    ours = network(remember(net), classes, size=size)
+    theirs = network(remember(against), classes, size=ours.size).eval()
+    for name, tensor in theirs.named_buffers():
+        if name.endswith("running_mean"):
+            tensor.normal_(0, 0.1)
+        elif name.endswith("running_var"):
+            tensor.uniform_(0.5, 2)
+    _give(ours, theirs, net, against)
+    images = torch.randn(1, 3, ours.size, ours.size)
+    with torch.no_grad():
+        found = theirs.end_points(images)
+    return parity(ours, images, {name: found[name] for name in WHERE_ALL_END})
+
+
+def _give(ours: Network, theirs: Network, net: str, against: str) -> None:
+    """Let `ours` have the tensors of `theirs`; UserError where theirs are others."""
+    one, other = (
+        {name: tensor for name, tensor in each.state_dict().items() if not name.endswith("num_batches_tracked")}
+        for each in (ours, theirs)
+    )
+    for (name, tensor), (beside, given) in zip(one.items(), other.items(), strict=False):
+        if tensor.shape != given.shape:
+            shapes = ("x".join(map(str, each.shape)) for each in (tensor, given))
+            details = [f"{place} is {shape}" for place, shape in zip((name, beside), shapes, strict=True)]
+            raise UserError(f"{net} and {against} have other tensors in their order", details)
+    if len(one) != len(other):
+        raise UserError(f"{net} has {counted(len(one), 'tensor')}, and {against} {len(other)}")
+    with torch.no_grad():
+        for tensor, given in zip(one.values(), other.values(), strict=True):
+            tensor.copy_(given)
 
 
 def _with_library(
@@ -125,7 +175,7 @@ def _with_arrays(net: str, path: Path, *, weights: Path | None, layout: str, wid
 def _table(
     name: str, *, size: int | None, width: float, conventions: str, classes: int = CLASSES, auxiliary: bool = False
 ) -> TableNetwork:
-    made = network(name, classes, size=size, width=width, conventions=conventions, auxiliary=auxiliary)
+    made = network(remember(name), classes, size=size, width=width, conventions=conventions, auxiliary=auxiliary)
     if not isinstance(made, TableNetwork):
         raise UserError(f"{name} is no network that is defined here", hint="`pellucid models` lists them")
     return made
