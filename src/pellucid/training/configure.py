@@ -4,7 +4,7 @@ Torch-free, so that `pellucid train --help` answers at once.
 """
 
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from pellucid.errors import UserError, nearest
 from pellucid.images.augmentation import Augmentation
 from pellucid.networks.own import is_own, remember
-from pellucid.records import Record, read_text, refusal
+from pellucid.records import Record, flat, read_text, refusal
 from pellucid.training.config import Config, Data, FeatureSettings, Input, Learning, Machine, Mode, Option
 from pellucid.training.effects import idle
 
@@ -232,13 +232,13 @@ def _configured(said: Mapping[str, Any], recipe: str | None) -> Config:
     except ValidationError as cause:
         ours = recipe is None or all(_says(said, error["loc"]) for error in cause.errors())
         raise refusal(Config, cause, "this configuration" if ours else f"recipe {recipe}") from cause
-    flags, others = dict(_flat(said)), dict(_flat(_overlay(_defaults(), usual)))
-    wishes = [name for name, value in _flat(file) if _plain(value) != _plain(others.get(name))]
+    flags, others = dict(flat(said)), dict(flat(_overlay(_defaults(), usual)))
+    wishes = [name for name, value in flat(file) if _plain(value) != _plain(others.get(name))]
     if problems := list(idle(config, flags=flags, recipe=wishes)):
         raise UserError(
             "what is asked for here would have no effect", problems, hint="leave it out, or change the other"
         )
-    return config.noting(sorted({*flags, *dict(_flat(_overlay(named or {}, file)))}))
+    return config.noting(sorted({*flags, *dict(flat(_overlay(named or {}, file)))}))
 
 
 def parse_map(text: str | Mapping[str, str] | None) -> dict[str, str]:
@@ -343,15 +343,6 @@ def _overlay(base: Mapping[str, Any], said: Mapping[str, Any], place: str = "") 
         else:
             joined[name] = value
     return joined
-
-
-def _flat(values: Mapping[str, Any], place: str = "") -> Iterator[tuple[str, Any]]:
-    """Settings by dotted name."""
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{place}{name}.")
-        else:
-            yield place + name, value
 
 
 def _plain(value: Any) -> Any:
