@@ -9,7 +9,7 @@ from torch import nn
 import pellucid as pl
 from pellucid.errors import UserError
 from pellucid.networks.quick import quick
-from pellucid.uses.bench import Bench, Timing
+from pellucid.uses.bench import Bench, Timing, _failed
 
 
 @pytest.mark.parametrize(
@@ -94,12 +94,31 @@ def test_ratios_pair_batches_and_shares_are_of_the_peak() -> None:
     ("wish", "said"),
     [
         ({"against": ("torchvison",)}, "did you mean torchvision"),
-        ({"batch": 0}, "at least 1"),
+        ({"batch": 0}, "batch is at least 1"),
+        ({"steps": 0}, "steps is at least 1"),
+        ({"burn_in": -1}, "burn-in is at least 0"),
+        ({"threads": -1}, "threads is at least 1"),
+        ({"threads": 0}, "threads is at least 1"),
+        ({"size": -5}, "size is at least 1 pixel"),
+        ({"net": "tests"}, "is a file or folder"),
+        ({"net": "inception_v3", "size": 75, "direction": "backward"}, "one value is left for the norm"),
         ({"net": "resnet19"}, "there is no network"),
         ({"net": "inception_v2", "against": ("timm",), "size": 64}, "timm has no network"),
     ],
 )
 def test_what_cannot_be_timed_is_told(wish: dict[str, Any], said: str) -> None:
     with pytest.raises(UserError) as caught:
-        pl.bench(wish.pop("net", "resnet18"), steps=1, burn_in=0, **({"batch": 1, "size": 32} | wish))
+        pl.bench(wish.pop("net", "resnet18"), **({"batch": 1, "size": 32, "steps": 1, "burn_in": 0} | wish))
     assert said in str(caught.value)
+
+
+def test_memory_is_told_of_where_it_lacked_and_the_reason_where_it_did_not() -> None:
+    settings = {"net": "small", "batch": 7, "size": 32, "direction": "forward"}
+    lacking = _failed(
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"), "timm", settings
+    )
+    assert "too little memory" in str(lacking) and "smaller --batch" in lacking.hint
+    for cause, reason in ((ValueError("Expected more than 1 value"), "Expected more"), (KeyError(), "KeyError")):
+        other = _failed(cause, "timm", settings)
+        assert reason in str(other) and "memory" not in str(other)
+    assert _failed(lacking, "timm", settings) is lacking

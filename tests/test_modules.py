@@ -228,6 +228,26 @@ class Fails(nn.Module):
         raise self.error
 
 
+def test_what_is_compiled_or_made_of_other_weights_is_counted_whole() -> None:
+    def layers() -> nn.Sequential:
+        return nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
+
+    forms: list[Any] = [
+        nn.Sequential(torch.jit.script(layers()), nn.Conv2d(4, 2, 1)),
+        torch.jit.script(layers()),
+        torch.jit.trace(layers(), torch.zeros(1, 3, 8, 8)),
+        torch.fx.symbolic_trace(layers()),
+        nn.Sequential(torch.nn.utils.weight_norm(nn.Conv2d(3, 4, 3))),
+        nn.Sequential(parametrizations.spectral_norm(nn.Conv2d(3, 4, 3))).train(),
+    ]
+    for net in forms:
+        before = {name: value.clone() for name, value in net.state_dict().items()}
+        found = pl.structure(net, size=8)
+        assert found.totals.parameters == parameters(net)
+        assert (found.totals.multiply_adds or 0) >= 36 * 27 * 4
+        assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+
+
 def test_a_module_without_layers_has_a_page_and_a_table() -> None:
     found = pl.structure(Empty(), size=4)
     assert (found.rows, found.ends, found.totals.multiply_adds) == ((), (), 0)
@@ -250,7 +270,7 @@ def test_modules_that_want_something_else_are_told_what_they_are_given() -> None
     with pytest.raises(UserError, match="made by the first batch"):
         pl.structure(nn.Sequential(nn.LazyConv2d(3, 1)), size=4)
     with pytest.raises(UserError, match="there is no structure"):
-        pl.structure(print)  # type: ignore[arg-type]
+        pl.structure(3)
 
 
 class Restless(nn.Module):

@@ -69,6 +69,16 @@ def test_what_layers_see_is_found_from_the_operations_as_from_the_table(name: st
     ]
 
 
+@pytest.mark.parametrize(("size", "field"), [(224, (150, 150)), (448, (182, 182)), (256, None), (64, None)])
+def test_a_map_averaged_to_a_size_of_its_own_has_seen_all_of_it_only_afterwards(
+    size: int, field: tuple[int, int] | None
+) -> None:
+    """VGG-11 averages to 7 x 7: of 14 cells each two, of 8 or 2 what nobody should guess; fc6 has seen them all."""
+    pool, flat, *_ = (row for row in pl.structure("vgg11", size=size).rows if row.name.startswith("fc6"))
+    assert pool.field == field
+    assert flat.field == (150 + 32 * (size // 32 - 1),) * 2
+
+
 def test_receptive_fields_are_the_literatures() -> None:
     """Araujo, Norris and Sim, Computing Receptive Fields of Convolutional Neural Networks (2019), of TF-Slim's."""
     known = {"vgg16": 212, "inception_v2": 699, "inception_v3": 1311, "inception_v4": 2071}

@@ -41,7 +41,8 @@ class Map:
     """What flows between two layers. `height` and `width` are 0 once it is a vector.
 
     `stride` is how many input pixels one cell is from the next, `field` how many a cell has seen, down and across, and
-    `start` where the first cell's field begins; negative where that lies in the padding.
+    `start` where the first cell's field begins; negative where that lies in the padding. `uneven`: cells have not all
+    seen as much, or lie at uneven distances; the field is then that of all cells together.
     """
 
     channels: int
@@ -50,6 +51,12 @@ class Map:
     stride: int = 1
     field: tuple[int, int] = (1, 1)
     start: tuple[int, int] = (0, 0)
+    uneven: bool = False
+
+    @property
+    def sight(self) -> tuple[tuple[int, int], int] | tuple[None, None]:
+        """Field and stride of each cell, where they are the same for all."""
+        return (None, None) if self.uneven else (self.field, self.stride)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -211,7 +218,8 @@ def structure(
         measured_rows, after = _measure(step.name, step.layer, step.before, chosen_conventions(table, conventions))
         inside = [replace(row, output=(batch, *row.output), memory=batch * row.memory) for row in measured_rows]
         output = (batch, *after.shape)
-        ends.append(EndPoint(step.name, output, after.field, after.stride, len(inside), Totals.of(inside)))
+        field, stride = after.sight
+        ends.append(EndPoint(step.name, output, field, stride, len(inside), Totals.of(inside)))
         rows += inside
         if step.name == until:
             break
@@ -371,8 +379,7 @@ def _measure(name: str, layer: Layer, before: Map, conventions: Conventions) -> 
             after = _slide(before, window, layer.stride, pad, before.channels, same=layer.same, beyond=layer.ceil)
             return [_row(name, f"{kind} pooling", after)], after
         case GlobalPool(cells=cells):
-            same = (before.height, before.width) == (cells, cells)
-            after = before if same else replace(before, height=cells, width=cells, field=_all_of(before))
+            after = _divided(before, cells)
             return [_row(name, "global average pooling", after)], after
         case Flatten():
             after = replace(
@@ -381,6 +388,7 @@ def _measure(name: str, layer: Layer, before: Map, conventions: Conventions) -> 
                 height=0,
                 width=0,
                 field=_all_of(before),
+                uneven=False,
             )
             return [_row(name, "flatten", after)], after
         case Linear(out=int(out)):
@@ -430,11 +438,25 @@ def _joined(maps: list[Map]) -> Map:
         channels=sum(one.channels for one in maps),
         start=(down[0], across[0]),
         field=(down[1] - down[0], across[1] - across[0]),
+        uneven=any(one.uneven for one in maps),
     )
+
+
+def _divided(before: Map, cells: int) -> Map:
+    """The map after its cells were averaged in `cells` x `cells` groups: these differ, or overlap, unless they fit."""
+    sides = (before.height, before.width)
+    if sides == (cells, cells):
+        return before
+    if cells > 1 and not any(side % cells for side in sides) and sides[0] == sides[1] and not before.uneven:
+        group = sides[0] // cells
+        return _slide(before, (group, group), group, (0, 0), before.channels, same=False)
+    return replace(before, height=cells, width=cells, field=_all_of(before), uneven=cells > 1)
 
 
 def _all_of(before: Map) -> tuple[int, int]:
     """The field of a cell that has seen every cell of `before`."""
+    if before.uneven:
+        return before.field
     down, across = before.field
     return (
         down + (max(before.height, 1) - 1) * before.stride,
@@ -468,7 +490,9 @@ def _slide(
         sides.append(cells)
         starts.append(before.start[axis] - ahead * before.stride)
         fields.append(before.field[axis] + (window - 1) * before.stride)
-    return Map(channels, sides[0], sides[1], before.stride * stride, (fields[0], fields[1]), (starts[0], starts[1]))
+    stride *= before.stride
+    seen = before.field if before.uneven else (fields[0], fields[1])
+    return Map(channels, sides[0], sides[1], stride, seen, (starts[0], starts[1]), before.uneven)
 
 
 def same_padding(side: int, window: int, stride: int) -> tuple[int, int]:
@@ -489,6 +513,7 @@ def _row(
 ) -> LayerRow:
     out = weight[:1]
     cells = after.height * after.width or 1
+    field, stride = after.sight
     return LayerRow(
         name=name,
         kind=kind,
@@ -498,7 +523,7 @@ def _row(
         norm=out if norm else (),
         parameters=(prod(weight) if weight else 0) + sum(out) * (bias + (1 + scaled) * norm),
         multiply_adds=prod(weight) * cells if weight else 0,
-        field=after.field,
-        stride=after.stride,
+        field=field,
+        stride=stride,
         memory=4 * prod(after.shape),
     )

@@ -31,7 +31,15 @@ class TimmNetwork(WrappedNetwork):
         settings = {"num_classes": classes} | _sized(bare, size) | ({} if dropout is None else {"drop_rate": dropout})
         try:
             self.model = timm.create_model(bare, pretrained=False, **settings)
-        except (AssertionError, TypeError, ValueError, RuntimeError) as cause:
+        except (
+            AssertionError,
+            TypeError,
+            ValueError,
+            RuntimeError,
+            ArithmeticError,
+            LookupError,
+            MemoryError,
+        ) as cause:
             raise UserError(
                 f"timm cannot build {bare} with {settings}", [str(cause) or type(cause).__name__]
             ) from cause

@@ -18,6 +18,8 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from pellucid.networks import boxes as box
 from pellucid.networks.boxes import FAR, Boxes, Pair, TooManyError, Window
 
+# What a rule stumbles over where an operation comes in a form that it was not written for: then nothing is known.
+UNFORESEEN = (RuntimeError, IndexError, ValueError, TypeError, AssertionError)
 HIDING = 30  # a constant whose values lie further apart than that hides some places from a softmax, to rounding
 
 
@@ -80,7 +82,7 @@ class Reaches:
             operation = _Operation(self, func, name, args, kwargs, given, outputs)
             try:
                 found = operation.seen()
-            except TooManyError:
+            except (TooManyError, *UNFORESEEN):
                 found = [UNKNOWN] * len(outputs)
         for tensor, state in zip(outputs, found, strict=True):
             self._set(tensor, state, written=any(tensor is one for one in written))
@@ -630,8 +632,10 @@ def told(boxes: Boxes, size: Pair) -> Reach | None:
     """What a cell of the map has seen; a cell is all channels at one place where these have seen different things.
 
     None where cells have seen more or less than one another for another reason than the image's edge, where it is open
-    which axis has the channels, and where the map is a part of one that padding may have reached.
+    which axis has the channels or what a cell is, and where the map is a part of one that padding may have reached.
     """
+    if len(boxes.shape) <= 2 and any(_wandering(boxes)):  # a vector of places: no cell
+        return None
     found = {field for state in _as_cells(boxes) if (field := _field(state, size)) is not None}
     if len(found) != 1:
         return None

@@ -46,7 +46,7 @@ def traced(
     name = net if isinstance(net, str) else _name(module)
     if lazy := next((path for path, tensor in module.named_parameters() if is_lazy(tensor)), None):
         raise UserError(f"{name} has no shape yet: {lazy} is made by the first batch", hint="run it on a batch before")
-    side = size or _size(module)
+    side = size or _made_for(module) or USUAL_SIZE
     alone, several = _runs(module, name, side, batch)
     groups = _grouped(module, alone, _shapes(several, batch))
     names = tuple(groups)
@@ -70,13 +70,13 @@ def _name(module: nn.Module) -> str:
     return name if isinstance(name, str) and name else type(module).__name__
 
 
-def _size(module: nn.Module) -> int:
-    """What it was made for, where it says so in one of the usual ways."""
+def _made_for(module: nn.Module) -> int | None:
+    """The pixels a side that it was made for, where it says so in one of the usual ways."""
     record = getattr(module, "pretrained_cfg", None)  # timm's
     record = record if isinstance(record, dict) else {}
     said = module.size if isinstance(module, Network) else (record.get("input_size") or [None])[-1]
     said = getattr(module, "image_size", None) if said is None else said  # torchvision's transformers
-    return said if isinstance(said, int) and said > 0 else USUAL_SIZE
+    return said if isinstance(said, int) and said > 0 else None
 
 
 def _classes(module: nn.Module, made: object) -> int | None:
@@ -118,11 +118,11 @@ def _run(module: nn.Module, name: str, side: int, count: int) -> Watched:
             return watched(module.eval(), images)
     except Exception as cause:
         said = (f"{counted(count, 'image')} of" if count > 1 else "images of") + f" {side} x {side} pixels"
-        made_for = _size(module)
+        made_for = _made_for(module)
         hint = "it is run on colour images, one batch (N, 3, H, W) of numbers and nothing else"
         if is_of_memory(cause):
             hint = "a smaller --size takes less memory"
-        elif side != made_for:
+        elif made_for not in (None, side):
             hint = f"--size {made_for} is what it was made for"
         raise UserError(f"{name} cannot be run on {said}: {reason(cause)}", hint=hint) from cause
 

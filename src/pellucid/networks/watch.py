@@ -66,7 +66,7 @@ def watched(net: nn.Module, images: Tensor) -> Watched:
     """Run `net` on `images` as it is, without gradients."""
     watch = _Watch(net, images)
     with torch.inference_mode(False), torch.no_grad(), _open_attention(), watch.attached(), watch:
-        made = net(images)
+        made = net(images) if watch.hooked(net) else watch.called(net, images)
     return Watched(watch.calls, watch.settled(), made)
 
 
@@ -111,13 +111,24 @@ class _Watch(TorchDispatchMode):
         """Hooks on everything inside, for as long as the context lasts."""
         stack = ExitStack()
         for path, part in self.root.named_modules():
-            if PARAMETRIZED in path.split("."):
+            if PARAMETRIZED in path.split(".") or not self.hooked(part):
                 continue
             before = part.register_forward_pre_hook(self._begin, prepend=True)
             stack.callback(before.remove)
             after = part.register_forward_hook(self._end, always_call=True)
             stack.callback(after.remove)
         return stack
+
+    def hooked(self, part: nn.Module) -> bool:
+        """Whether its calls can be watched: compiled code is what the part around it computes."""
+        return not isinstance(part, torch.jit.ScriptModule)
+
+    def called(self, net: nn.Module, images: Tensor) -> object:
+        """A network that cannot be watched, as one call."""
+        self._begin(net, images)
+        made = net(images)
+        self._end(net, images, made)
+        return made
 
     def _begin(self, module: nn.Module, _given: object) -> None:
         if self._looking:
