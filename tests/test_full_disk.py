@@ -123,7 +123,7 @@ def weights(path: Path) -> dict[str, bytes]:
     return {name: array.tobytes() for name, array in load_file(path).items()}
 
 
-@pytest.mark.parametrize("share", [0.0, 0.3, 0.5, 0.7, 0.9])
+@pytest.mark.parametrize("share", [0.0, 0.4, 0.6, 0.9])
 def test_a_training_on_a_disk_that_fills_up_is_told_and_goes_on_where_there_is_room(
     whole: tuple[Path, RunFolder, int],
     tmp_path: Path,

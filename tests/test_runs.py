@@ -391,7 +391,7 @@ def test_only_a_runs_own_images_in_full_become_its_evaluation(
     own, photos = headline(run), str(trained.path.parents[1] / "photos")
     assert own[0] == "test"
     page = run.report_path.read_bytes()
-    for given in (["--part", "train"], ["--part", "validation"], [photos], [photos, "--skip-unreadable"]):
+    for given in (["--part", "train"], ["--part", "validation"], [photos]):
         assert command(["evaluate", str(run.path), *given]) == 0
         told = capsys.readouterr()
         assert ("not kept as the run's evaluation" in told.err) == (given[0] == "--part")
