@@ -4,6 +4,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from pellucid.training.budget import SOLVED, LastBlocks, Plan, Speed, check_deco
 from pellucid.training.config import seconds_of
 from pellucid.training.configure import configure
 from pellucid.training.pace import Pace, process_began
-from pellucid.training.planning import Budget
+from pellucid.training.planning import Budget, measuring, worth_measuring
 from pellucid.training.train import train_events
 from pellucid.training.transfer import last_stage
 from tests.pictures import make_classes
@@ -130,6 +131,7 @@ class Crowded:
         return self.now
 
     def crowding(self) -> float:
+        self.spend(0.1)
         return self.times if self.now < self.until else 1.0
 
     def spend(self, quiet: float) -> None:
@@ -145,7 +147,8 @@ class Crowded:
         last = self.speed.last and replace(
             self.speed.last, before=self.speed.last.before * slow, step=self.speed.last.step * slow
         )
-        return replace(self.speed, step=self.speed.step * slow, look=self.speed.look * slow, last=last)
+        decode = self.speed.decode * slow
+        return replace(self.speed, step=self.speed.step * slow, look=self.speed.look * slow, decode=decode, last=last)
 
 
 def spent(machine: Crowded, budget: Budget, *, train: int, validation: int) -> tuple[Plan, float]:
@@ -164,9 +167,16 @@ def spent(machine: Crowded, budget: Budget, *, train: int, validation: int) -> t
     machine.spend((train + validation) * (at.look + (at.decode if begun.plan.share < 1 else 0)))
     machine.spend(train * speed.head * SOLVED)
     machine.speed = replace(at, last=speed.last if begun.plan.share == 1 else None)
+    look = begun.speed.at(begun.plan.share).look
+
+    def measured() -> Speed:
+        if worth_measuring(budget.left() - ahead(begun.speed), images=train + validation, look=look):
+            return machine.measured(measuring(speed.look))
+        return replace(begun.speed, step=inf, last=None)
+
     found = planning.chosen(
         budget,
-        lambda: machine.measured(4.0),
+        measured,
         lambda speed, left: choose(budget.asked, speed, left=left, probed=True, **counts),
         ahead,
     )
@@ -225,7 +235,8 @@ def test_a_busy_start_does_not_decide_what_a_budget_buys(
         assume(False)
     assert left >= 0
     if left > seconds / 2 and machine.until < seconds / 10:
-        more = choose(budget.asked, speed, left=left, train=train, validation=train // 5, side=224, probed=True)
+        spare = 0.8 * left  # of which the end keeps some, and measuring takes some
+        more = choose(budget.asked, speed, left=spare, train=train, validation=train // 5, side=224, probed=True)
         assert plan.epochs == 12 if plan.mode == "finetune" else more.mode == "probe"
         assert plan.best or plan.views == 12 or more.mode == "probe"  # all that it can be, or as much as was planned
 

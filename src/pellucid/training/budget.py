@@ -40,7 +40,7 @@ class Speed:
     """Seconds an image: a training step, a look at it without training, decoding; and the weights of its head.
 
     `solvable`: whether the head stands by itself. `last`: of training from one end point on alone, where that can be
-    done on kept features.
+    done on kept features. `crowding`: how many times as long as alone everything takes, what is not measured too.
     """
 
     step: float
@@ -49,6 +49,7 @@ class Speed:
     head: int
     solvable: bool = True
     last: "LastBlocks | None" = None
+    crowding: float = 1.0
 
     def quicker(self, other: "Speed") -> "Speed":
         """Of two measurements, whatever took less: the other was held up by something else."""
@@ -225,7 +226,7 @@ def _candidates(config: Config, speed: Speed, *, left: float, train: int, valida
         at = speed.at(share)
         again = at.decode * (train + validation) if share < 1 else 0.0  # pixels of another size
         epoch = train * at.step + validation * at.look
-        probe = (train + validation) * at.look + train * at.head * SOLVED + again if solvable else again
+        probe = (train + validation) * at.look + train * at.head * SOLVED * at.crowding + again if solvable else again
         if config.mode == "scratch":
             epochs = min(MOST_SCRATCH, int((left - again) / epoch))
             enough = epochs >= FEWEST_SCRATCH or share == SHARES[-1] or side * share * 0.75 < LEAST_SIDE

@@ -91,10 +91,12 @@ def chosen(
     """
     began, speed, ahead = budget.clock(), measured(), 0.0
     while True:
+        crowded = budget.crowding()
+        speed = replace(speed, crowding=crowded)
         ahead = max(ahead, ahead_of(speed))
         left = budget.left() - ahead
         settling = budget.clock() - began < SETTLING * budget.seconds
-        patient = budget.crowding() > CROWDED
+        patient = crowded > CROWDED
         try:
             plan = plan_for(speed, left)
             giving_up = plan.seconds == 0.0 and left > WORTH_WAITING * budget.seconds
@@ -158,10 +160,10 @@ def plan_again(budget: Budget, job: Job, parts: Split, *, decode: float, look: f
     yield Preparing(phase=f"measuring again, to plan for what is left of {budget.asked.budget}", done=0, total=0)
 
     def measured() -> Speed:
-        left, takes = budget.left() - _ahead(budget, parts, hopeless), MEASURING * MEASURED * look
-        if left < takes + (len(images) + validation) * look / 2:
+        left = budget.left() - _ahead(budget, parts, hopeless)
+        if not worth_measuring(left, images=len(images) + validation, look=look):
             return hopeless
-        known = look if left < 4 * takes else None
+        known = look if left < 4 * measuring(look) else None
         device = job.fabric.device
         return measure(job.network, images, budget.asked, device=device, decode=decode, left=left, look=known)
 
@@ -181,6 +183,16 @@ def plan_again(budget: Budget, job: Job, parts: Split, *, decode: float, look: f
         parameter.requires_grad_(True)
     until = perf_counter() + found.left - plan.training
     return limited(replace(job, config=config, frozen=freeze(job.network, config), views_until=until), told)
+
+
+def measuring(look: float) -> float:
+    """Seconds that it takes to measure training, where a look at an image takes `look`."""
+    return MEASURING * MEASURED * look
+
+
+def worth_measuring(left: float, *, images: int, look: float) -> bool:
+    """Whether anything could be planned in the `left` seconds, once it was measured."""
+    return left >= measuring(look) + images * look / 2
 
 
 def limited(job: Job, plan: Planned, *, spent: float = 0.0) -> Job:
