@@ -32,8 +32,9 @@ def torchs_count(net: nn.Module, size: int, device: str = "cpu") -> int:
     before = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
+        # Its own hooks stumble over tensors without a gradient that want one.
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
-            net.eval()(torch.zeros(1, 3, size, size, device=device))
+            net.eval().requires_grad_(False)(torch.zeros(1, 3, size, size, device=device))
     finally:
         torch.backends.mha.set_fastpath_enabled(before)
     return int(counter.get_total_flops()) // 2
