@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING, Any
 
 from pellucid.architectures.layers import Architecture
 from pellucid.errors import UserError, listed, nearest
-from pellucid.records import write
 
 if TYPE_CHECKING:
     from torch import nn
@@ -141,12 +140,14 @@ def keep_code(folder: Path, name: str) -> None:
 
     Of what is no file of the user's own (a package that is installed, a prompt) there is no copy.
     """
+    from pellucid.records import write  # brings pydantic, which `structure` answers without
+
     if not is_own(name) or not named(name).where.partition(":")[0].endswith(".py"):
         return
     own = named(name)
     file = own.spelled.rpartition(":")[0] or _file(own.given)
     if file:
-        with suppress(OSError):
+        with suppress(OSError, UserError):
             write(folder / Path(file).name, Path(file).expanduser().read_bytes())
 
 
