@@ -13,7 +13,7 @@ from pellucid.cli.main import run as command
 from pellucid.errors import UserError
 from pellucid.runs.run_folder import to_toml
 from pellucid.training.config import Config
-from pellucid.training.configure import configure
+from pellucid.training.configure import configure, recipes
 
 # Each setting by dotted name, with what a recipe and a flag say of it, neither of them the default; together with the
 # settings in front, which are the recipe's, and without which they would have no effect.
@@ -353,3 +353,14 @@ def test_no_setting_is_infinite_or_no_number(number: float) -> None:
         said = nested({name: {"dropout": number} if name == "options" else value})
         with pytest.raises(UserError, match=r"cannot be used\n(.*\n)?.*finite number"):
             configure("photos", **said)
+
+
+def test_no_recipe_of_ours_says_how_other_peoples_data_lies() -> None:
+    for name in recipes():
+        assert configure("photos", recipe=name).data == configure("photos").data, name
+
+
+def test_a_layout_that_is_not_said_is_none_that_could_be_idle() -> None:
+    assert configure("photos", model="small", layout="auto").layout == "auto"
+    with pytest.raises(UserError, match="layout: no weights are loaded"):
+        configure("photos", model="small", layout="keras")

@@ -186,6 +186,8 @@ def test_a_class_that_is_called_as_a_part_may_have_folders_like_the_others():
         (("train/cat/", "test/cat/", "unlabelled/"), "unlabelled is no part"),
         (("seg_train/cat/", "seg_test/cat/", "seg_pred/"), "seg_pred is no part"),
         (("train/cat/", "train/dog/", "test/"), "test has no folders of classes"),
+        (("train/cat/images/", "train/dog/images/", "val/images/"), "val/images has no folders of classes"),
+        (("asl_train/cat/", "asl_train/dog/", "asl_test/asl_test/"), "asl_test/asl_test has no folders of classes"),
         (("train/cat/", "train (1)/cat/", "test/cat/"), "two folders for train"),
         (("trainA/", "trainB/", "testA/", "testB/"), "two folders for"),
         (("train_cats/", "test_dogs/"), "looks divided into parts"),

@@ -262,6 +262,43 @@ def test_settings_that_cannot_change_the_result_may_be_edited(run: RunFolder) ->
     assert [words.split(":")[0] for words in resumed(run)] == ["machine.threads is 1, and was None"]
 
 
+def test_a_run_that_goes_on_holds_no_file_that_it_has_replaced(run: RunFolder) -> None:
+    """What is mapped keeps its room on the disk, and a disk that was large enough for training is full."""
+    events = resume_events(run.path)
+    for event in events:
+        if event.event == "progress":
+            break
+    assert "checkpoint.safetensors" not in Path("/proc/self/maps").read_text()
+    events.close()
+
+
+@pytest.mark.parametrize("verb", ["evaluate", "verify"])
+def test_a_model_that_is_gone_is_told_with_what_can_be_used_instead(
+    run: RunFolder, verb: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run.model.unlink()
+    assert command([verb, str(run.path)]) == 2
+    said = capsys.readouterr().err
+    assert f"{run.model} is not there" in said and f"`pellucid verify {run.last}`" in said and "resume" not in said
+    assert command(["verify", str(run.last)]) == 0
+
+
+def test_no_folder_with_a_model_in_it_is_to_be_removed(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    (run.path / "split.json").unlink()
+    assert command(["report", str(run.path)]) == 2
+    said = capsys.readouterr().err
+    assert "remove" not in said and f"`pellucid verify {run.model}`" in said
+
+
+@pytest.mark.parametrize("name", ["config.toml", "provenance.json", "split.json"])
+def test_evaluating_a_run_that_lacks_a_file_names_it(
+    run: RunFolder, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (run.path / name).unlink()
+    assert command(["evaluate", str(run.path)]) == 2
+    assert name in capsys.readouterr().err
+
+
 def test_data_that_says_otherwise_now_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     make_classes(Path("photos"), images=8)

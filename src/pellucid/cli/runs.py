@@ -35,7 +35,18 @@ def demo(*, out: Path = Path("demo"), seed: int = 0) -> int:
 
     aside().print(Text("cutting tiles from photographs; half of them are enlarged by a small network"))
     data = build_demo(out / f"tiles-{seed}", seed=seed)
-    return _train(configure(data, recipe="demo", seed=seed, runs=out / "runs"))
+    return _train(
+        configure(
+            data,
+            recipe="demo",
+            source="table",
+            train="0.6",
+            validation="0.15",
+            test="rest",
+            seed=seed,
+            runs=out / "runs",
+        )
+    )
 
 
 def train(*arguments: Any, **settings: Any) -> int:

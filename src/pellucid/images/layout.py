@@ -216,6 +216,7 @@ def _parts(top: Folder, parts: Mapping[str, str]) -> Layout:
                 listed([f"{inner.name}/" for inner in by_part[part].inner]),
                 hint=f"name one level, {quoted(by_part[part].path)}; {FLAG}",
             )
+    _check_unlabelled(top, by_part)
     if any(folder.name.lower() not in PLAIN.get(part or "", ()) for part, folder in by_part.items()):
         taken = ", ".join(f"{name} for {part}" for name, part in parts.items())
         notes.append(f"folders are taken for parts: {taken} ({FLAG})")
@@ -246,6 +247,23 @@ def _check_flat(top: Folder, parts: Mapping[str, str]) -> None:
         hint="make a folder for each class in every part; or take the label from the file names, "
         f"--label-from '^(?P<label>[a-z]+)', or from a table; {FLAG}",
     )
+
+
+def _check_unlabelled(top: Folder, by_part: Mapping[str | None, Folder]) -> None:
+    """val/images, test/test: one folder that is called as no class is, and holds the images of them all."""
+    classes = {inner.name for folder in by_part.values() for inner in folder.inner if len(folder.inner) > 1}
+    for part, folder in by_part.items():
+        if len(folder.inner) != 1 or not classes:
+            continue
+        (inner,) = folder.inner
+        words = _words(inner.name)
+        plain = set(words_of(inner.name)) <= FILLING or (words and words.part in (part, "either"))
+        if plain and inner.name not in classes and not inner.inner:
+            raise UserError(
+                f"{top.path} looks divided into parts, but {inner.path} has no folders of classes",
+                [f"it holds {counted(inner.total, 'image')}, and the classes are {named(sorted(classes))}"],
+                hint=f"move {quoted(folder.path)} away if its classes are not known; {FLAG}",
+            )
 
 
 def _one_level_down(folder: Folder, part: str) -> Folder:

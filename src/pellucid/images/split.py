@@ -162,7 +162,7 @@ def _task(samples: Samples, amounts: dict[Part, Amount], usual: dict[Part, Amoun
         raise UserError(
             f"{samples.root} comes divided, and {asked} would divide it otherwise",
             [f"it has {_sizes(samples)}"],
-            hint=f"leave {asked} out, or --ignore-parts divides all of it anew",
+            hint=f"leave {asked} out, or the recipe that says so; or --ignore-parts divides all of it anew",
         )
     inside = tuple(index for index, part in came.items() if part == "train")
     if amounts:

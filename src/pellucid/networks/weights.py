@@ -344,7 +344,18 @@ def _no_partner(where: str, fit: _Fit) -> UserError:
         listed([problem, *([f"and {len(misfits) - 1} more like it"] if len(misfits) > 1 else [])]),
         hint=f"the file is whole up to {reached}: `pellucid train` takes it with --until {reached}"
         if reached
-        else "is it another network's?",
+        else _another(fit),
+    )
+
+
+def _another(fit: _Fit) -> str:
+    """What to do with weights of which the first is not there or does not fit."""
+    first = next(iter(fit.tensors), None)
+    if first is None or any(theirs in fit.tensors for theirs in fit.partners.values()):
+        return "is it another network's? `pellucid models` lists those that are here"
+    return (
+        f"its names begin with {first}: is it another network's, or another library's? --model FILE.py:NAME trains a "
+        "module of that library as your own"
     )
 
 

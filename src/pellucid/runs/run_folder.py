@@ -39,6 +39,7 @@ FILES = (
     "evaluation.json",
     "report.html",
 )
+ENDED = ("finished", "early", "budget")  # states of a run that there is nothing to go on with
 DAMAGED = "put an unchanged copy in its place, or train anew"
 
 
@@ -73,6 +74,12 @@ class RunFolder:
     def is_there(self) -> bool:
         """Whether there is a run at all: a model may lie in any folder."""
         return all(kind_of(self.path / name) != "nothing" for name in BEFORE_TRAINING)
+
+    def check_whole(self) -> None:
+        """Raises UserError where some of what makes a run is there, and some is not."""
+        gone = [name for name in BEFORE_TRAINING if kind_of(self.path / name) == "nothing"]
+        if gone and len(gone) < len(BEFORE_TRAINING):
+            raise UserError(f"{self.path} is a run that lacks {' and '.join(gone)}", hint=DAMAGED)
 
     def config(self) -> dict[str, Any]:
         """What was asked, every default written out; a key that is absent was not set."""
@@ -109,7 +116,7 @@ class RunFolder:
         if kind_of(path) == "nothing":
             raise UserError(
                 f"{self.path} has no split.json: it was stopped before training began, or damaged",
-                hint="remove the folder, and train anew",
+                hint=self._what_is_left() or "remove the folder, and train anew",
             )
         split = Split.from_json(read_text(path, DAMAGED), str(path), DAMAGED)
         if strange := sorted({file.label for file in split.files} - set(split.classes)):
@@ -133,6 +140,21 @@ class RunFolder:
         except OSError as cause:
             raise of_system(cause, str(path), doing="read") from cause
         return list(_parsed(content, path))
+
+    def without_model(self) -> UserError:
+        """For whoever wanted the model: it was not made yet, or is gone."""
+        if left := self._what_is_left():
+            return UserError(f"{self.model} is not there", hint=left)
+        if self.left() in ENDED:
+            return UserError(f"{self.model} is not there, though training has ended", hint=DAMAGED)
+        return UserError(
+            f"{self.path} holds no model yet", hint=f"`pellucid resume {self.path}` goes on with its training"
+        )
+
+    def _what_is_left(self) -> str:
+        """What to do with a run that lacks a file, where a model of it can still be used."""
+        left = [path for path in (self.model, self.last) if kind_of(path) == "file"]
+        return f"{left[0]} can be used as it is: `pellucid verify {left[0]}`; or train anew" if left else ""
 
     def state(self) -> str:
         """`running`, or how its last sitting left it."""
@@ -328,5 +350,5 @@ def locate(model: Path | str) -> Path:
             return path
     run = open_run(path)
     if kind_of(run.model) != "file":
-        raise UserError(f"{path} holds no model yet", hint=f"`pellucid resume {path}` goes on with its training")
+        raise run.without_model()
     return run.model

@@ -167,7 +167,7 @@ IDLE = (
     ),
     Idle(
         ("layout",),
-        lambda config: config.weights in ("none", "own"),
+        lambda config: config.layout != "auto" and config.weights in ("none", "own"),
         "no weights are loaded",
         ("weights", "mode"),
     ),

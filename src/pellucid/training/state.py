@@ -77,7 +77,8 @@ def load_checkpoint(run: RunFolder, *, network: nn.Module, optimizer: Optimizer,
     slots: dict[int, dict[str, Tensor]] = {}
     for name, tensor in _under("optimizer.", tensors).items():
         index, _, slot = name.partition(".")
-        slots.setdefault(int(index), {})[slot] = tensor
+        # The optimizer keeps what it is given; what is mapped would hold the old file's room on the disk for good.
+        slots.setdefault(int(index), {})[slot] = tensor.clone()
     try:
         if average is not None:
             average.load_state_dict(_under("average.", tensors))

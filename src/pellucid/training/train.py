@@ -39,7 +39,7 @@ from pellucid.runs.events import (
 )
 from pellucid.runs.lock import held
 from pellucid.runs.provenance import gather
-from pellucid.runs.run_folder import DAMAGED, RunFolder, check_place, create_run, open_run
+from pellucid.runs.run_folder import DAMAGED, ENDED, RunFolder, check_place, create_run, open_run
 from pellucid.runs.start import start_from
 from pellucid.training.config import Config, bytes_of
 from pellucid.training.configure import configure
@@ -199,7 +199,7 @@ def resume_events(run: str | Path) -> Iterator[Event]:
 def _resumed(folder: RunFolder) -> Iterator[Event]:
     config = Config.from_fields(folder.config(), f"{folder.path}/config.toml", DAMAGED)
     position = read_position(folder)
-    if folder.left() in ("finished", "early", "budget") or (position and position.ended):
+    if folder.left() in ENDED or (position and position.ended):
         raise UserError(f"{folder.path} has been trained to its end", hint=f"`pellucid evaluate {folder.path}`")
     check_machine(config.machine)
     provenance = folder.provenance()

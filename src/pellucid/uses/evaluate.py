@@ -200,6 +200,7 @@ def _split_of(classifier: Classifier) -> Split | None:
 
 def _own(classifier: Classifier, trained_on: Split | None, part: str | None) -> _Chosen:
     if trained_on is None:
+        RunFolder(locate(classifier.model).parent).check_whole()
         raise UserError(
             f"{classifier.model} is not in a run folder, so it has no test images of its own",
             hint=f"name the data: pellucid evaluate {classifier.model} DATA",
