@@ -45,26 +45,25 @@ def plain(name, batch, size):
 
 
 def ours(name, batch, size, precision):
-    from lightning_fabric import Fabric
-
     import pellucid as pl
     from pellucid.networks.quick import keep_memory, quick_to_train
     from pellucid.training.config import Learning
+    from pellucid.training.machine import Hardware
     from pellucid.training.stepping import make_optimizer
 
     keep_memory()
-    fabric = Fabric(accelerator="cpu", precision="bf16-mixed" if precision == "bfloat16" else "32-true")
+    hardware = Hardware(torch.device("cpu"), precision)
     net = pl.network(name, 10, size=size)
     quick_to_train(net)
-    net, optimizer = fabric.setup(net, make_optimizer(net, Learning(rate=1e-4)))
+    optimizer = make_optimizer(net, Learning(rate=1e-4))
     net.train()
     images = torch.randn(batch, 3, size, size).contiguous(memory_format=torch.channels_last)
     labels = torch.randint(10, (batch,))
 
     def step():
-        fabric.backward(nn.functional.cross_entropy(net(images).float(), labels))
+        nn.functional.cross_entropy(hardware.forward(net, images), labels).backward()
         optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+        optimizer.zero_grad()
 
     return step
 

@@ -5,7 +5,6 @@ torch's fake tensors have a device and no content, so that a step for a GPU can 
 
 import ast
 from collections.abc import Iterator
-from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -27,6 +26,7 @@ from pellucid.training.config import Config
 from pellucid.training.configure import configure
 from pellucid.training.features import Features
 from pellucid.training.job import Job
+from pellucid.training.machine import Hardware
 from pellucid.training.stepping import Stepping
 from pellucid.training.transfer import freeze
 from tests.pictures import make_classes
@@ -60,21 +60,11 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> Split:
     return split(read_samples(photos), validation="0.3", test="0.1", train="rest", seed=0)
 
 
-class Card:
-    """As Fabric on one device, of which the tensors have no content."""
+class Card(Hardware):
+    """Hardware of which the tensors have no content."""
 
-    device = torch.device("cuda", 0)
-    is_global_zero = True
-
-    def setup(self, module: nn.Module, optimizer: Any) -> tuple[nn.Module, Any]:
-        module.mark_forward_method = lambda _: None
-        return module, optimizer  # it was made there
-
-    def autocast(self) -> Any:
-        return nullcontext()
-
-    def clip_gradients(self, module: nn.Module, _: Any, **how: Any) -> None:
-        nn.utils.clip_grad_norm_(module.parameters(), how["max_norm"])
+    def to(self, network: nn.Module) -> nn.Module:
+        return network  # it was made there
 
 
 def job_of(config: Config, parts: Split, network: Any) -> Job:
@@ -104,8 +94,7 @@ def job_of(config: Config, parts: Split, network: Any) -> Job:
         preprocessing=wanted,
         classes=parts.classes,
         train_labels=np.array(images["train"].labels),
-        fabric=Card(),
-        precision="float32",
+        hardware=Card(torch.device("cuda", 0), "float32"),
         workers=0,
         provenance={},
         **images,

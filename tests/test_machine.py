@@ -20,7 +20,7 @@ from pellucid.images.decode import decoding_threads
 from pellucid.runs.run_folder import RunFolder
 from pellucid.training.config import Machine
 from pellucid.training.configure import configure
-from pellucid.training.machine import check_machine, device_for, fabric_for, workers_for
+from pellucid.training.machine import Hardware, check_machine, device_for, hardware_for, workers_for
 from pellucid.training.train import train_events
 from tests.pictures import make_classes
 
@@ -63,9 +63,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_one_process_trains_whatever_a_scheduler_says(scheduler: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in SCHEDULERS[scheduler].items():
         monkeypatch.setenv(name, value)
-    fabric, _ = fabric_for(configure("photos", device="cpu"))
-    assert (fabric.world_size, fabric.global_rank, fabric.device) == (1, 0, torch.device("cpu"))
-    assert fabric.is_global_zero
+    assert hardware_for(configure("photos", device="cpu")).device == torch.device("cpu")
 
 
 @pytest.mark.slow
@@ -234,3 +232,12 @@ def test_processes_end_when_the_main_one_is_killed(photos: Path) -> None:
             return
         time.sleep(0.1)
     raise AssertionError("they live on")
+
+
+@pytest.mark.parametrize(("precision", "inside"), [("float32", torch.float32), ("bfloat16", torch.bfloat16)])
+def test_a_step_computes_with_the_precision_that_is_said(precision: str, inside: torch.dtype) -> None:
+    seen = []
+    layer = torch.nn.Conv2d(3, 2, 3)
+    layer.register_forward_hook(lambda *given: seen.append(given[2].dtype))
+    said = Hardware(torch.device("cpu"), precision).forward(lambda images: (layer(images),), torch.zeros(1, 3, 4, 4))
+    assert seen == [inside] and [each.dtype for each in said] == [torch.float32]

@@ -13,7 +13,7 @@ from pydantic import ConfigDict, Field, JsonValue
 
 from pellucid.records import Record
 
-PACKAGES = ("pellucid", "torch", "timm", "lightning-fabric", "numpy", "pillow", "scikit-learn", "safetensors")
+PACKAGES = ("pellucid", "torch", "timm", "numpy", "pillow", "scikit-learn", "safetensors")
 
 
 class LeftOut(Record):

@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import minimize_scalar
 
 from pellucid.runs.card import probabilities
 
@@ -34,6 +33,8 @@ def fit_temperature(logits: npt.NDArray[np.floating], labels: npt.NDArray[np.int
 
 
 def _lowest(loss: Callable[[float], float]) -> float:
+    from scipy.optimize import minimize_scalar  # a third of a second, and not for every training
+
     return float(minimize_scalar(loss, bounds=(-np.log(10), np.log(10)), method="bounded").x)
 
 

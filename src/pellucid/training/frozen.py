@@ -101,7 +101,7 @@ def solved_start(job: Job, parts: Split) -> Generator[Event, None, Start | None]
     if not len(validation):
         return None
     with torch.inference_mode():
-        logits = cut.rest.eval()(torch.from_numpy(validation.view(0)).to(job.fabric.device)).float().cpu()
+        logits = cut.rest.eval()(torch.from_numpy(validation.view(0)).to(job.hardware.device)).float().cpu()
     labels = torch.from_numpy(validation.labels)
     write_paired(
         job.run, Paired(probe=tuple((choose(logits, one_logit=learning.one_logit) == labels).tolist()), tuned=())
@@ -144,7 +144,7 @@ def features_of(
     images = {part: each for part, each in (("train", job.train), ("validation", job.validation)) if part in which}
     began, computed, made, refused = perf_counter(), 0, list[Features](), ""
     assert isinstance(job.train, Images)
-    device = job.fabric.device
+    device = job.hardware.device
     job.network.eval().to(device)
     some = torch.stack([job.train[index][0] for index in range(min(TRIED, len(job.train)))])
     extraction = Extraction(

@@ -16,7 +16,7 @@ from pellucid.runs.events import Event, Started, now
 from pellucid.runs.run_folder import RunFolder
 from pellucid.training.config import Config
 from pellucid.training.features import Features
-from pellucid.training.machine import Fabric
+from pellucid.training.machine import Hardware
 from pellucid.training.solve import Solved, solve_head
 from pellucid.training.transfer import Frozen
 
@@ -35,8 +35,7 @@ class Job:
     train: Images | Features
     validation: Images | Features
     train_labels: npt.NDArray[np.int64]
-    fabric: Fabric
-    precision: str
+    hardware: Hardware
     workers: int
     provenance: dict[str, Any]
     deadline: float | None = None  # a moment of perf_counter
@@ -81,8 +80,8 @@ def started(job: Job, *, epoch: int) -> Started:
         validation_images=len(job.validation),
         parameters=sum(parameter.numel() for parameter in parameters),
         trained_parameters=sum(parameter.numel() for parameter in parameters if parameter.requires_grad),
-        device=str(job.fabric.device),
-        precision=job.precision,
+        device=str(job.hardware.device),
+        precision=job.hardware.precision,
         workers=job.workers,
         heads=len(job.network.head_names),
         head_weight=job.config.learning.auxiliary_weight,

@@ -84,7 +84,7 @@ class _Trainer:
         self.position = load_checkpoint(
             self.job.run,
             network=self.job.network,
-            optimizer=self.stepping.optimizer.optimizer,
+            optimizer=self.stepping.optimizer,
             average=self.stepping.average,
         )
 
@@ -150,7 +150,7 @@ class _Trainer:
         put_head(job.network, solved, one_logit=learning.one_logit)
         job.network.eval()
         with torch.inference_mode():
-            logits = job.halves.rest(torch.from_numpy(features).to(job.fabric.device)).float().cpu()
+            logits = job.halves.rest(torch.from_numpy(features).to(job.hardware.device)).float().cpu()
         targets = torch.from_numpy(labels)
         loss = float(objective(Learning(one_logit=learning.one_logit), ())(logits, targets))
         right = int((choose(logits, one_logit=learning.one_logit) == targets)[: len(job.train)].sum())
@@ -353,8 +353,7 @@ class _Trainer:
                 temperature=temperature,
             ),
         )
-        if job.fabric.is_global_zero:
-            save_bundle(path, network, card)
+        save_bundle(path, network, card)
         self.spend(saving=perf_counter() - began)
         self.pace.saving(perf_counter() - began)
 
@@ -381,14 +380,13 @@ class _Trainer:
         began = perf_counter()
         self.move(seconds=self.position.seconds + began - self.began)
         self.began = began
-        if self.job.fabric.is_global_zero:
-            save_checkpoint(
-                self.job.run,
-                self.position,
-                network=self.job.network,
-                optimizer=self.stepping.optimizer.optimizer,
-                average=self.stepping.average,
-            )
+        save_checkpoint(
+            self.job.run,
+            self.position,
+            network=self.job.network,
+            optimizer=self.stepping.optimizer,
+            average=self.stepping.average,
+        )
         self.spend(saving=perf_counter() - began)
         self.pace.saving(perf_counter() - began)
 

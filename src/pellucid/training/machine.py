@@ -4,27 +4,42 @@ One process trains, whatever a scheduler or a launcher says of others: what it s
 """
 
 import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 from pellucid.errors import UserError
 from pellucid.images.workers import check_not_starting, may_start
 from pellucid.networks.quick import keep_memory, native_bfloat16
 from pellucid.training.config import Config, Machine
 
-# Fabric reads its rank from these when it is imported, and ends where they hold no number.
-_RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")
-_given = {name: os.environ.pop(name) for name in _RANKS if name in os.environ}
-try:
-    from lightning_fabric import Fabric as Fabric  # for others to import from here
-    from lightning_fabric.plugins.environments import LightningEnvironment
-    from lightning_fabric.strategies import SingleDeviceStrategy
-finally:
-    os.environ.update(_given)
-
 FEW_CORES = 4  # with more, training outruns what one process can crop
 MOST_WORKERS = 256  # processes, each with an interpreter of its own
 MOST_THREADS = 256  # where there are not more cores than that
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """The one device that computes, and with what numbers: in bfloat16, what torch's autocast takes for safe."""
+
+    device: torch.device
+    precision: str  # float32 or bfloat16
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        return torch.autocast(self.device.type, torch.bfloat16) if self.precision == "bfloat16" else nullcontext()
+
+    def forward(self, compute: Callable[[Tensor], Any], inputs: Tensor) -> Any:
+        """What `compute` says of `inputs`, a tensor or several; float32 in, float32 out."""
+        with self.autocast():
+            said = compute(inputs.bfloat16() if self.precision == "bfloat16" else inputs)
+        return said.float() if isinstance(said, Tensor) else type(said)(each.float() for each in said)
+
+    def to(self, network: nn.Module) -> nn.Module:
+        return network.to(self.device)
 
 
 def check_machine(machine: Machine) -> None:
@@ -46,7 +61,7 @@ def check_machine(machine: Machine) -> None:
         torch.set_num_threads(machine.threads)
 
 
-def fabric_for(config: Config) -> tuple[Fabric, str]:
+def hardware_for(config: Config) -> Hardware:
     """The device and precision; "auto" takes bfloat16 where the device multiplies it itself, and float32 elsewhere."""
     device = device_for(config.machine.device)
     precision = config.machine.precision
@@ -54,15 +69,7 @@ def fabric_for(config: Config) -> tuple[Fabric, str]:
         precision = "bfloat16" if native_bfloat16(device) else "float32"
     if device.type == "cpu":
         keep_memory()
-    fabric = Fabric(
-        accelerator=device.type,
-        devices=1,
-        strategy=SingleDeviceStrategy(device=device),
-        precision="bf16-mixed" if precision == "bfloat16" else "32-true",
-        plugins=[LightningEnvironment()],  # else one is chosen by what a scheduler left in the environment
-    )
-    fabric.launch()
-    return fabric, precision
+    return Hardware(device, precision)
 
 
 def device_for(asked: str) -> torch.device:

@@ -164,7 +164,7 @@ def plan_again(budget: Budget, job: Job, parts: Split, *, decode: float, look: f
         if not worth_measuring(left, images=len(images) + validation, look=look):
             return hopeless
         known = look if left < 4 * measuring(look) else None
-        device = job.fabric.device
+        device = job.hardware.device
         return measure(job.network, images, budget.asked, device=device, decode=decode, left=left, look=known)
 
     found = chosen(

@@ -36,9 +36,9 @@ def probed_at(job: Job, parts: Split) -> Generator[Event, None, None]:
     """Solve a head at each end point that `probe_at` asks for, and measure it on the validation images."""
     names = probed_names(job.network, job.config.probe_at or "")
     side = job.network.size
-    network = job.network.eval().to(job.fabric.device)  # not in inference mode: weights moved there never learn again
+    network = job.network.eval().to(job.hardware.device)  # not in inference mode: weights moved there never learn again
     with torch.inference_mode():
-        found = network.end_points(torch.zeros(1, 3, side, side, device=job.fabric.device))
+        found = network.end_points(torch.zeros(1, 3, side, side, device=job.hardware.device))
     widths = [_averaged(found[name]).shape[1] for name in names]
     cut = Halves(JOINED.join(names), Averages(job.network, names), Rest())
     train, validation = yield from features_of(job, parts, cut, views=1, augmentation=None)

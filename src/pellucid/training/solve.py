@@ -13,7 +13,6 @@ from threading import Lock
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy.optimize import minimize
 from threadpoolctl import threadpool_limits
 
 from pellucid.networks.build import Network
@@ -161,6 +160,8 @@ def _minimum(
         return float((weights * losses).sum() / total) + penalty, slope_of.ravel().astype(np.float64)
 
     began = np.zeros(classes * columns) if start is None else start.ravel()
+    from scipy.optimize import minimize  # a third of a second, and not for every training
+
     found = minimize(
         value, began, jac=True, method="L-BFGS-B", options={"maxiter": MOST_STEPS, "gtol": slope, "ftol": 0.0}
     )

@@ -6,12 +6,10 @@ Random numbers are not in it: every draw is a function of (seed, epoch, step), s
 from collections.abc import Mapping
 from typing import Self
 
-import torch
 from pydantic import Field, model_validator
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
 from pellucid.errors import UserError
 from pellucid.names import kind_of, textual
@@ -19,6 +17,7 @@ from pellucid.records import Record, write, write_json
 from pellucid.runs.bundle import plain_tensors
 from pellucid.runs.events import Spent
 from pellucid.runs.run_folder import DAMAGED, RunFolder
+from pellucid.training.optimizers import Optimizer
 
 
 class Best(Record):
@@ -64,8 +63,8 @@ def save_checkpoint(
     tensors = _prefixed("network.", network.state_dict())
     if average is not None:
         tensors |= _prefixed("average.", average.state_dict())
-    for index, slots in optimizer.state_dict()["state"].items():
-        tensors |= _prefixed(f"optimizer.{index}.", {name: torch.as_tensor(value) for name, value in slots.items()})
+    for index, slots in optimizer.slots().items():
+        tensors |= _prefixed(f"optimizer.{index}.", slots)
     write(run.checkpoint, save(plain_tensors(tensors), metadata={"position": position.model_dump_json()}))
     write_json(run.path / "checkpoint.json", position.model_dump())
 
@@ -82,7 +81,7 @@ def load_checkpoint(run: RunFolder, *, network: nn.Module, optimizer: Optimizer,
     try:
         if average is not None:
             average.load_state_dict(_under("average.", tensors))
-        optimizer.load_state_dict({"state": slots, "param_groups": optimizer.state_dict()["param_groups"]})
+        optimizer.restore(slots)
     except (RuntimeError, ValueError, KeyError) as cause:
         raise UserError(f"{run.checkpoint} does not fit this run's configuration", [str(cause)]) from cause
     return position

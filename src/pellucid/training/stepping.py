@@ -5,7 +5,6 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.optim import SGD, AdamW, Optimizer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from pellucid.images.augmentation import mix
@@ -16,6 +15,7 @@ from pellucid.networks.quick import quick_to_train
 from pellucid.training.config import Learning
 from pellucid.training.job import Job
 from pellucid.training.objective import choose, objective
+from pellucid.training.optimizers import SGD, AdamW, Optimizer
 from pellucid.training.transfer import parameter_groups
 
 
@@ -26,8 +26,8 @@ class Stepping:
         self.job, learning = job, job.config.learning
         network = job.halves.rest if job.halves else job.network
         quick_to_train(network)
-        self.network, self.optimizer = job.fabric.setup(network, make_optimizer(job.network, learning))
-        self.network.mark_forward_method("with_heads")
+        self.network = job.hardware.to(network)
+        self.optimizer = make_optimizer(job.network, learning)
         self.average = (
             AveragedModel(job.network, multi_avg_fn=get_ema_multi_avg_fn(learning.ema), use_buffers=True)
             if learning.ema
@@ -38,7 +38,7 @@ class Stepping:
 
     def batches(self, loaded: Iterable[tuple[Tensor, Tensor, Tensor]]) -> Iterator[tuple[Tensor, Tensor]]:
         """Images (or features) and labels on the device: the one place where what enters a step gets there."""
-        device = self.job.fabric.device
+        device = self.job.hardware.device
         for images, labels, _ in loaded:
             yield _laid_out(images.to(device)), labels.to(device)
 
@@ -50,7 +50,7 @@ class Stepping:
         job, learning = self.job, self.job.config.learning
         torch.manual_seed(seed)
         images, targets = mix(images, labels, job.config.augmentation, classes=len(job.classes), seed=seed)
-        logits, *heads = self.network.with_heads(_laid_out(images))
+        logits, *heads = job.hardware.forward(self.network.with_heads, _laid_out(images))
         loss = self.objective(logits.float(), targets)
         for head in heads:
             loss = loss + learning.auxiliary_weight * self.objective(head.float(), targets)
@@ -62,7 +62,7 @@ class Stepping:
         The loss may be no number; then no gradient is to be believed.
         """
         loss, logits, targets = self.loss(images, labels, seed=seed)
-        self.job.fabric.backward(loss / window)
+        (loss / window).backward()
         truth = targets.argmax(dim=1) if targets.ndim == 2 else targets
         right = choose(logits, one_logit=self.job.config.learning.one_logit) == truth
         return loss.item(), int(right.sum())
@@ -74,9 +74,9 @@ class Stepping:
             group["lr"] = rate * group["share"]
         if clip:
             # Gradients that are no numbers make weights that are none, which the next loss tells in words.
-            self.job.fabric.clip_gradients(self.network, self.optimizer, max_norm=clip, error_if_nonfinite=False)
+            nn.utils.clip_grad_norm_(list(self.optimizer.parameters()), clip)
         self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad()
         if self.average is not None:
             self.average.update_parameters(self.job.network)
 
@@ -97,7 +97,7 @@ class Stepping:
     def logits(self, network: nn.Module, images: Tensor) -> Tensor:
         """What `measured` says of a batch from `batches`: float32 (N, classes)."""
         job = self.job
-        with torch.inference_mode(), job.fabric.autocast():
+        with torch.inference_mode(), job.hardware.autocast():
             said = network(images) if job.halves else averaged(network, images, job.preprocessing)
         return said.float()
 
@@ -115,5 +115,5 @@ def make_optimizer(network: Network, learning: Learning) -> Optimizer:
         input_rate=learning.input_rate,
     )
     if learning.optimizer == "sgd":
-        return SGD(groups, lr=learning.rate, momentum=learning.momentum, nesterov=learning.nesterov)
-    return AdamW(groups, lr=learning.rate)
+        return SGD(groups, rate=learning.rate, momentum=learning.momentum, nesterov=learning.nesterov)
+    return AdamW(groups, rate=learning.rate)

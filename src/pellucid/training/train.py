@@ -47,7 +47,7 @@ from pellucid.training.frozen import begins_solved, check_solvable, solved_start
 from pellucid.training.interruption import Interrupted
 from pellucid.training.job import Job, Start, started
 from pellucid.training.loop import fit
-from pellucid.training.machine import Fabric, check_machine, fabric_for, workers_for
+from pellucid.training.machine import Hardware, check_machine, hardware_for, workers_for
 from pellucid.training.planning import Budget, first_plan, limited, plan_again
 from pellucid.training.probe_at import probed_at
 from pellucid.training.reading import check_counts, check_division, check_one_logit, checked, unchanged
@@ -101,7 +101,7 @@ def train_events(config: Config, *, began: float | None = None) -> Iterator[Even
     began = perf_counter() if began is None else began
     asked = list(config.asked)  # a plan changes what is done, and not what was asked
     check_machine(config.machine)
-    fabric, precision = fabric_for(config)
+    hardware = hardware_for(config)
     pixels = _pixel_cache(config)
     check_place(Path(config.runs))
     yield Preparing(phase="reading the data", done=0, total=0)
@@ -149,7 +149,7 @@ def train_events(config: Config, *, began: float | None = None) -> Iterator[Even
             parts,
             pixels,
             decode=_decoding(told),
-            device=fabric.device,
+            device=hardware.device,
             left_random=prepared.weights.get("left_random", ()),
         )
         budget = replace(budget, look=plan.look)
@@ -158,7 +158,7 @@ def train_events(config: Config, *, began: float | None = None) -> Iterator[Even
             check_network(prepared.network, config)
             pixels = _pixel_cache(config)  # what was decoded is of another size
             told = yield from unchanged(parts, config, prepared.preprocessing, pixels)
-    provenance = gather(device=str(fabric.device), precision=precision) | {
+    provenance = gather(device=str(hardware.device), precision=hardware.precision) | {
         "asked": asked,
         "seed": config.seed,
         "data": {"fingerprint": parts.fingerprint(), "root": parts.root, "rule": parts.rule, "notes": parts.notes}
@@ -169,9 +169,9 @@ def train_events(config: Config, *, began: float | None = None) -> Iterator[Even
             **_own_network(config, prepared.network),
             "preprocessing": prepared.preprocessing.model_dump(),
             "weights": prepared.weights,
-            "workers": workers_for(config, decoded=pixels.holds_all, device=fabric.device),
+            "workers": workers_for(config, decoded=pixels.holds_all, device=hardware.device),
             "threads": torch.get_num_threads(),
-            "precision": precision,
+            "precision": hardware.precision,
         },
     }
     every = sum(parameter.numel() for parameter in prepared.network.parameters())
@@ -180,7 +180,7 @@ def train_events(config: Config, *, began: float | None = None) -> Iterator[Even
     name = f"{_name(config.data.folder)}-{short(config.model)}"
     run = create_run(Path(config.runs), name, config=wanted.model_dump(), provenance=provenance, split=parts)
     keep_code(run.path, config.model)
-    job = _job(config, run, parts, prepared, fabric, precision, provenance, pixels)
+    job = _job(config, run, parts, prepared, hardware, provenance, pixels)
     if plan:
         job = limited(job, plan)
     first: list[Event] = [told]
@@ -209,8 +209,8 @@ def _resumed(folder: RunFolder) -> Iterator[Event]:
     config = Config.from_fields(folder.settings(), f"{folder.path}/config.toml", DAMAGED)  # as the last plan has it
     take_threads(config, provenance["chosen"])
     parts = folder.split()
-    fabric, precision = fabric_for(config)
-    words += other_machine(provenance, gather(device=str(fabric.device), precision=precision))
+    hardware = hardware_for(config)
+    words += other_machine(provenance, gather(device=str(hardware.device), precision=hardware.precision))
     words += other_data(config, parts, provenance["data"])
     made = provenance["chosen"].get("network")
     net = _network(config, parts.classes, made)
@@ -221,7 +221,7 @@ def _resumed(folder: RunFolder) -> Iterator[Event]:
         prepared = Prepared(net, preprocessing, origin)
     pixels = _pixel_cache(config)
     told = yield from unchanged(parts, config, preprocessing, pixels)
-    job = _job(config, folder, parts, prepared, fabric, precision, provenance, pixels)
+    job = _job(config, folder, parts, prepared, hardware, provenance, pixels)
     trained = sum(parameter.numel() for parameter in prepared.network.parameters() if parameter.requires_grad)
     check_room(folder.path, prepared.network, config, trained=trained, hint="free some space there, then resume")
     if plans := [event for event in folder.events() if isinstance(event, Planned)]:
@@ -368,8 +368,7 @@ def _job(
     run: RunFolder,
     parts: Split,
     prepared: Prepared,
-    fabric: Fabric,
-    precision: str,
+    hardware: Hardware,
     provenance: dict[str, Any],
     pixels: PixelCache,
 ) -> Job:
@@ -396,9 +395,8 @@ def _job(
         train=images("train", config.augmentation),
         validation=images("validation", None),
         train_labels=np.array([number[file.label] for file in parts.part("train")]),
-        fabric=fabric,
-        precision=precision,
-        workers=workers_for(config, decoded=pixels.holds_all, device=fabric.device),
+        hardware=hardware,
+        workers=workers_for(config, decoded=pixels.holds_all, device=hardware.device),
         provenance={
             "run": run.path.name,
             "versions": provenance["versions"],
