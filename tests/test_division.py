@@ -303,3 +303,13 @@ def test_a_validation_part_that_was_carved_stays_as_data_grow(tmp_path: Path) ->
     other = ready(more, {"test": 50, "train": 210})
     with pytest.raises(UserError, match="in another part of the data than of"):
         split(other, hashes=more_hashes, keep_split=tmp_path / "parts.json")
+
+
+def test_a_part_to_train_on_need_not_be_asked_for() -> None:
+    samples, hashes = made(100)
+    held = Counter(parts_of(split(samples, hashes=hashes, validation="20", test="0.3")).values())
+    assert (held["validation"], held["train"]) == (20, 100 - 20 - held["test"]) and 28 <= held["test"] <= 32
+    only = Counter(parts_of(split(samples, hashes=hashes, test="30")).values())
+    assert only == {"train": 70, "test": 30}
+    some = Counter(parts_of(split(samples, hashes=hashes, validation="rest", test="30")).values())
+    assert some == {"validation": 70, "test": 30}  # as was asked: nothing is left to train on

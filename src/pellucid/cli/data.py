@@ -38,7 +38,7 @@ def split(
     out
         The manifest (a .json file) that is written, or with --how copy or link the folder.
     train
-        How many images to train on: 500, 0.8, 80%, or rest.
+        How many images to train on: 500, 0.8, 80%, or rest. Default: rest, where other parts are said.
     validation
         How many images to choose the best weights by.
     test

@@ -47,11 +47,12 @@ def split(
 ) -> Split:
     """Divide `samples`. Amounts are "500" images (of each class, with `per_class`), "0.8" or "80%", or "rest".
 
-    With no amounts: the parts that the data comes with (a missing validation part is carved from train), or 70, 15
-    and 15 %. Of data that comes divided, amounts divide the train part, and no other; `ignore_parts` divides all of it
-    anew. Every class is divided alike. Files with the same content, and samples of one group, are never parted; then
-    counts are met as nearly as those allow. The order is by a hash of seed and content (of a group, its name), so
-    neither paths nor the machine decide anything, and more images move few others.
+    A train part that nothing is said of takes what the others leave. With no amounts: the parts that the data comes
+    with (a missing validation part is carved from train), or 70, 15 and 15 %. Of data that comes divided, amounts
+    divide the train part, and no other; `ignore_parts` divides all of it anew. Every class is divided alike. Files
+    with the same content, and samples of one group, are never parted; then counts are met as nearly as those allow.
+    The order is by a hash of seed and content (of a group, its name), so neither paths nor the machine decide
+    anything, and more images move few others.
 
     `keep_split`, a manifest or a run folder, is extended: an image whose content it knows stays in its part, new images
     of its groups join them, and the others are divided so that the whole comes as near as can be to the amounts, or
@@ -113,8 +114,12 @@ def check_amounts(
 
 
 def _parsed(train: str | None, validation: str | None, test: str | None) -> dict[Part, Amount]:
+    """The amounts that were said; where others were and training was not, that takes what they leave."""
     said = zip(PARTS, (train, validation, test), strict=True)
-    return {part: parse(part, text) for part, text in said if text is not None}
+    found = {part: parse(part, text) for part, text in said if text is not None}
+    if found and train is None and not any(amount.takes_rest for amount in found.values()):
+        return {"train": parse("train", REST), **found}
+    return found
 
 
 def without_parts(samples: Samples) -> Samples:

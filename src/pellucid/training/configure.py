@@ -103,7 +103,7 @@ def configure(
     recipe
         A recipe by name, or a TOML file of settings; a run's config.toml is one.
     train
-        How many images to train on: 500, 0.8, 80%, or rest.
+        How many images to train on: 500, 0.8, 80%, or rest. Default: rest, where other parts are said.
     validation
         How many images to choose the best weights by.
     test
