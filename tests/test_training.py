@@ -189,12 +189,6 @@ def test_edited_weights_are_refused(run: RunFolder, tmp_path: Path) -> None:
         pl.load(tmp_path / "edited.safetensors")
 
 
-def test_early_stopping_and_class_weights_are_taken(photos: Path, tmp_path: Path) -> None:
-    settings = QUICK | {"epochs": 30, "class_weights": True, "learning": {"patience": 2, "best_by": "loss"}}
-    run = pl.train(photos, **settings, runs=tmp_path)
-    assert run.state() in ("early", "finished")
-
-
 def test_bad_wishes_are_told_plainly(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(photos.parent)
 
