@@ -1,6 +1,6 @@
-"""How weights are moved: SGD with momentum, and AdamW, number for number as torch.optim has them.
+"""How weights are moved: by torch.optim's functions for SGD with momentum and AdamW; what those remember is kept here.
 
-torch's own load its compiler when they are made, which takes three seconds of processor time before the first step.
+torch's own classes load its compiler when they are made: three seconds of processor time before the first step.
 """
 
 from abc import ABC, abstractmethod
@@ -9,6 +9,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.optim.adamw import adamw
+from torch.optim.sgd import sgd
 
 Group = dict[str, Any]  # "params": those that it holds; "lr", "weight_decay" and others of its own
 Slots = dict[str, Tensor]  # what is remembered of a parameter from step to step, by name
@@ -87,28 +89,23 @@ class SGD(Optimizer):
         return ("momentum_buffer",) if self.momentum else ()
 
     def _move(self, group: Group, parameters: list[Tensor], gradients: list[Tensor]) -> None:
-        if group["weight_decay"]:
-            gradients = list(torch._foreach_add(gradients, parameters, alpha=group["weight_decay"]))
-        if self.momentum:
-            gradients = self._with_momentum(parameters, gradients)
-        torch._foreach_add_(parameters, gradients, alpha=-group["lr"])
-
-    def _with_momentum(self, parameters: list[Tensor], gradients: list[Tensor]) -> list[Tensor]:
-        """The first step of a parameter is its gradient alone."""
-        pairs = list(zip(parameters, gradients, strict=True))
-        if later := [
-            (self.state[parameter]["momentum_buffer"], gradient)
-            for parameter, gradient in pairs
-            if parameter in self.state
-        ]:
-            buffers, added = (list(each) for each in zip(*later, strict=True))
-            torch._foreach_mul_(buffers, self.momentum)
-            torch._foreach_add_(buffers, added)
-        for parameter, gradient in pairs:
-            if parameter not in self.state:
-                self.state[parameter] = {"momentum_buffer": gradient.detach().clone()}
-        buffers = [self.state[parameter]["momentum_buffer"] for parameter in parameters]
-        return list(torch._foreach_add(gradients, buffers, alpha=self.momentum)) if self.nesterov else buffers
+        buffers = [self.state.get(parameter, {}).get("momentum_buffer") for parameter in parameters]
+        sgd(
+            parameters,
+            gradients,
+            buffers,
+            lr=group["lr"],
+            weight_decay=group["weight_decay"],
+            momentum=self.momentum,
+            nesterov=self.nesterov,
+            dampening=0.0,
+            maximize=False,
+            foreach=True,
+        )
+        if self.momentum:  # a first step's buffer is made by it
+            self.state |= {
+                parameter: {"momentum_buffer": buffer} for parameter, buffer in zip(parameters, buffers, strict=True)
+            }
 
 
 class AdamW(Optimizer):
@@ -134,20 +131,23 @@ class AdamW(Optimizer):
             if parameter not in self.state:
                 self.state[parameter] = _nothing_yet(parameter)
         kept = [self.state[parameter] for parameter in parameters]
-        for each in kept:
-            each["step"] += 1
-        steps = [each["step"].item() for each in kept]
-        means, squares = [each["exp_avg"] for each in kept], [each["exp_avg_sq"] for each in kept]
         first, second = self.betas
-        if group["weight_decay"]:
-            torch._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
-        torch._foreach_lerp_(means, gradients, 1 - first)
-        torch._foreach_mul_(squares, second)
-        torch._foreach_addcmul_(squares, gradients, gradients, 1 - second)
-        lengths = torch._foreach_sqrt(squares)
-        torch._foreach_div_(lengths, [(1 - second**step) ** 0.5 for step in steps])
-        torch._foreach_add_(lengths, self.epsilon)
-        torch._foreach_addcdiv_(parameters, means, lengths, [-group["lr"] / (1 - first**step) for step in steps])
+        adamw(
+            parameters,
+            gradients,
+            [each["exp_avg"] for each in kept],
+            [each["exp_avg_sq"] for each in kept],
+            [],
+            [each["step"] for each in kept],
+            lr=group["lr"],
+            weight_decay=group["weight_decay"],
+            beta1=first,
+            beta2=second,
+            eps=self.epsilon,
+            amsgrad=False,
+            maximize=False,
+            foreach=True,
+        )
 
 
 def _nothing_yet(parameter: Tensor) -> Slots:
