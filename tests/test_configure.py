@@ -13,7 +13,8 @@ from pellucid.cli.main import run as command
 from pellucid.errors import UserError
 from pellucid.runs.run_folder import to_toml
 from pellucid.training.config import Config
-from pellucid.training.configure import configure, recipes
+from pellucid.training.configure import configure
+from pellucid.training.recipes import recipes
 
 # Each setting by dotted name, with what a recipe and a flag say of it, neither of them the default; together with the
 # settings in front, which are the recipe's, and without which they would have no effect.

@@ -19,8 +19,9 @@ from pellucid.errors import UserError
 from pellucid.runs.bundle import load_bundle
 from pellucid.runs.card import CARD
 from pellucid.runs.run_folder import RunFolder, open_run
-from pellucid.training.configure import configure, recipes
+from pellucid.training.configure import configure
 from pellucid.training.interruption import Interruption
+from pellucid.training.recipes import recipes
 from pellucid.training.train import resume_events, train_events
 from pellucid.training.trial import check_network
 from tests.golden import check

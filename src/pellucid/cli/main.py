@@ -34,6 +34,7 @@ VERBS = {
     "parity": ("models", "Compare NET with another implementation: where they first differ, and what it looks like."),
     "split": ("data", "Divide DATA into train, validation and test; twins and groups stay together."),
     "train": ("runs", "Train a classifier on DATA."),
+    "recipes": ("recipes", "What `train --recipe` knows: what each recipe does, and what we would do instead."),
     "resume": ("runs", "Go on with a run that was interrupted, to the same weights as if it had not been."),
     "runs": ("runs", "List what has been trained, a line a run."),
     "adopt": ("adopt", "Make a model of weights that others trained: published ones, or a file."),

@@ -196,10 +196,10 @@ def network(name: str, classes: int, *, size: int | None = None, **options: Any)
     """The network `name` for `classes` outputs, with random weights from torch's current seed.
 
     `options` of the networks defined here: width (a factor on channels), dropout, auxiliary (build the auxiliary
-    heads), conventions ("torch" or "tensorflow": how maps are padded, averaged and normalised), initialisation ("he" or
-    "tf-slim"), norm_decay (how much of the running statistics a batch leaves) and last (the end point after which the
-    network ends: pooled and classified there). timm/NAME has dropout alone. table/NAME is the network of the text
-    `table` (see architectures.written); a name with a colon is somebody's own, if it has been named (networks.own).
+    heads), conventions ("torch" or "tensorflow": how maps are padded, averaged and normalised), initialisation ("he",
+    "tf-slim" or "torch"), norm_decay (how much of the running statistics a batch leaves) and last (the end point after
+    which the network ends: pooled and classified there). timm/NAME has dropout alone. table/NAME is the network of the
+    text `table` (see architectures.written); a name with a colon is somebody's own, once it is named (networks.own).
     Raises UserError for unknown names and options, and for a size that is too small.
     """
     if is_own(name):
@@ -406,4 +406,8 @@ def _cut_normal(weight: Tensor, spread: float) -> None:
         far = far[drawn.abs() > 2 * spread]
 
 
-INITIALISATIONS = {"he": _he, "tf-slim": _tf_slim}
+def _as_made(net: nn.Module) -> None:
+    """As torch makes each layer: uniform within 1 / sqrt(inputs), biases too; norms one and zero."""
+
+
+INITIALISATIONS = {"he": _he, "tf-slim": _tf_slim, "torch": _as_made}

@@ -165,6 +165,19 @@ def models_text(rows: Iterable[ModelRow]) -> RenderableType:
     return table
 
 
+def recipes_text(rows: Iterable[tuple[str, str, str]]) -> RenderableType:
+    """A row a recipe: its name, what it does, and what we would do instead."""
+    table = _table("recipe", "what it does", left=2)
+    table.columns[0].no_wrap = True
+    for number, (name, about, instead) in enumerate(rows):
+        if number:
+            table.add_row()
+        table.add_row(Text(name), Text(about))
+        if instead:
+            table.add_row("", Text(f"Instead: {instead}", style="dim"))
+    return table
+
+
 def runs_text(rows: Iterable[RunRow]) -> RenderableType:
     """A line a run: its state, and the accuracy that is known of it with the part it was measured on."""
     table = _table("run", "state", "on", "accuracy", "n", left=3)

@@ -218,16 +218,22 @@ class Config(Record):
     features: FeatureSettings = FeatureSettings()
     machine: Machine = Machine()
     _asked: tuple[str, ...] = PrivateAttr(default=())
+    _remarks: tuple[str, ...] = PrivateAttr(default=())
 
     @property
     def asked(self) -> tuple[str, ...]:
         """The settings that somebody gave, by flag or recipe, as dotted names; not written into config.toml."""
         return self._asked
 
-    def noting(self, asked: Iterable[str]) -> Self:
-        """The same configuration, with what somebody asked for."""
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What was decided of these settings, for those who did not ask."""
+        return self._remarks
+
+    def noting(self, asked: Iterable[str], remarks: Iterable[str] = ()) -> Self:
+        """The same configuration, with what somebody asked for, and what was decided of it."""
         noted = self.model_copy()
-        noted._asked = tuple(asked)
+        noted._asked, noted._remarks = tuple(asked), tuple(remarks)
         return noted
 
     @property

@@ -3,23 +3,20 @@
 Torch-free, so that `pellucid train --help` answers at once.
 """
 
-import tomllib
 from collections.abc import Mapping, Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from pellucid.errors import UserError, nearest
+from pellucid.errors import UserError
 from pellucid.images.augmentation import Augmentation
 from pellucid.networks.own import is_own, remember
-from pellucid.records import Record, flat, read_text, refusal
+from pellucid.records import Record, flat, refusal
 from pellucid.training.config import Config, Data, FeatureSettings, Input, Learning, Machine, Mode, Option
 from pellucid.training.effects import idle
-
-WORDS = ("model", "mode", "weights", "recipe")
-TABLES = ("options", "data", "input", "augmentation", "learning", "features", "machine")
+from pellucid.training.recipes import layers, recipes
+from pellucid.training.recipes import recipe as built_in
 
 
 def configure(
@@ -75,8 +72,8 @@ def configure(
     """Train a classifier on DATA.
 
     What is not said comes from the recipe; what that does not say, from the mode's own recipe or the one that it names
-    (recipe = "he-2015"); the rest from the defaults. `none` takes back what a recipe says. All of it is written into
-    the run's config.toml.
+    (recipe = "resnet-paper"); the rest from the defaults. `none` takes back what a recipe says. All of it is written
+    into the run's config.toml.
 
     Parameters
     ----------
@@ -99,9 +96,9 @@ def configure(
         Whose names the tensors in the weights file have: pellucid, torchvision, timm, tf-slim, keras, paddle. Default:
         auto.
     until
-        The weights file ends at this end point; what comes after stays random.
+        The weights file ends at this end point, by our name or the file's; what comes after stays random.
     recipe
-        A recipe by name, or a TOML file of settings; a run's config.toml is one.
+        A recipe of `pellucid recipes`, or a TOML file of settings; a run's config.toml is one.
     train
         How many images to train on: 500, 0.8, 80%, or rest. Default: rest, where other parts are said.
     validation
@@ -209,10 +206,12 @@ def configure(
 
 def _configured(said: Mapping[str, Any], recipe: str | None) -> Config:
     """Flags over a file, over the recipe that it names (or the mode's own), over the defaults: decided here alone."""
-    file, named = _layers(recipe)
+    file, named = layers(recipe)
     if "epochs" in said["learning"] and not said.get("budget"):
         file.pop("budget", None)  # epochs that are said, against time that the file allows
-    by_hand = _overlay(file, said)
+    remarks: list[str] = []
+    file = _at_its_size(named or {}, file, remarks)
+    by_hand = _overlay(file, _at_its_size(_overlay(named or {}, file), said, remarks))
     once = said if said.get("budget") else by_hand
     if once.get("budget") and "epochs" in once["learning"]:
         hint = "leave one of them out" if once is said or recipe is None else "a flag, --epochs or --budget, decides"
@@ -221,7 +220,7 @@ def _configured(said: Mapping[str, Any], recipe: str | None) -> Config:
     model, weights = values.setdefault("model", "resnet18"), values.get("weights")
     mode = values.setdefault("mode", _default_mode(model, weights))
     values.setdefault("weights", "none" if mode == "scratch" else "own" if is_own(model) else "imagenet")
-    usual = _built_in(mode) if named is None and mode in recipes() else named or {}
+    usual = built_in(mode).settings if named is None and mode in recipes() else named or {}
     values = _overlay(usual, values)
     learning = by_hand["learning"]
     solves = values["learning"].get("optimizer") == "solve" and "optimizer" not in learning
@@ -238,7 +237,30 @@ def _configured(said: Mapping[str, Any], recipe: str | None) -> Config:
         raise UserError(
             "what is asked for here would have no effect", problems, hint="leave it out, or change the other"
         )
-    return config.noting(sorted({*flags, *dict(flat(_overlay(named or {}, file)))}))
+    return config.noting(sorted({*flags, *dict(flat(_overlay(named or {}, file)))}), remarks)
+
+
+def _at_its_size(below: Mapping[str, Any], said: Mapping[str, Any], remarks: list[str]) -> dict[str, Any]:
+    """What is `said`, and where that is a size alone: the recipe `below` resizes for its own, and is meant to show as
+    much of the image at this one.
+    """
+    theirs, ours = below.get("input", {}), said.get("input", {})
+    before, size = theirs.get("size"), ours.get("size")
+    if not (isinstance(before, int) and isinstance(size, int)) or size == before:
+        return dict(said)
+    changes = {name: _scaled(theirs.get(name), size / before) for name in ("resize", "region") if name not in ours}
+    changes = {name: value for name, value in changes.items() if value is not None}
+    for name, value in changes.items():
+        told = "x".join(map(str, value)) if isinstance(value, list) else value
+        remarks.append(f"input.{name} is {told} at {size} pixels, so that as much of an image is seen as by the recipe")
+    return {**said, "input": {**ours, **changes}}
+
+
+def _scaled(side: Any, factor: float) -> int | list[int] | None:
+    """Pixels a side, or of both sides; None for what is neither."""
+    if isinstance(side, list) and all(isinstance(one, int) for one in side):
+        return [max(1, round(one * factor)) for one in side]
+    return max(1, round(side * factor)) if isinstance(side, int) else None
 
 
 def parse_map(text: str | Mapping[str, str] | None) -> dict[str, str]:
@@ -251,62 +273,6 @@ def parse_map(text: str | Mapping[str, str] | None) -> dict[str, str]:
     if bad := [label for label, equals, name in pairs if not (equals and label.strip() and name.strip())]:
         raise UserError(f"--map does not say what {bad[0]!r} means", hint="write --map P=pm,H=nonpm,N=nonpm")
     return {label.strip(): name.strip() for label, _, name in pairs}
-
-
-def recipes() -> list[str]:
-    """The names that `--recipe` knows."""
-    folder = resources.files("pellucid.training") / "recipes"
-    return sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))
-
-
-def _layers(recipe: str | None) -> tuple[dict[str, Any], dict[str, Any] | None]:
-    """What a file says, and the built-in recipe below it; None where that is to be the mode's own."""
-    if recipe is None:
-        return {}, None
-    if recipe in recipes():
-        return {}, _built_in(recipe)
-    if not (recipe.endswith(".toml") or Path(recipe).is_file()):
-        raise _no_recipe(recipe, ", or a .toml file")
-    file = _read(read_text(Path(recipe)), recipe)
-    below = file.pop("recipe", None)
-    if below is not None and below not in recipes():
-        raise _no_recipe(str(below), f"; {recipe} builds on it")
-    return file, None if below is None else _built_in(below)
-
-
-def _built_in(name: str) -> dict[str, Any]:
-    path = resources.files("pellucid.training") / "recipes" / f"{name}.toml"
-    return _read(path.read_text(encoding="utf-8"), name)
-
-
-def _read(text: str, name: str) -> dict[str, Any]:
-    try:
-        values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as cause:
-        raise UserError(f"{name} is not valid TOML: {cause}") from cause
-    values.pop("about", None)
-    problems = [f"{word}: a word is wanted, not {values[word]!r}" for word in WORDS if not _is(values, word, str)]
-    problems += [
-        f"{table}: a table of settings is wanted: [{table}]" for table in TABLES if not _is(values, table, dict)
-    ]
-    if not problems and not _is(values.get("data", {}), "source", dict):
-        problems = ["data.source: a table of settings is wanted: [data.source]"]
-    if problems:
-        raise UserError(f"recipe {name} cannot be used", problems)
-    return values
-
-
-def _is(values: Mapping[str, Any], name: str, kind: type) -> bool:
-    return name not in values or isinstance(values[name], kind)
-
-
-def _no_recipe(name: str, besides: str) -> UserError:
-    right = nearest(name, recipes())
-    return UserError(
-        f"there is no recipe {name!r}",
-        [f"known are {', '.join(recipes())}{besides}"],
-        hint=f"did you mean {right}?" if right else "",
-    )
 
 
 def _default_mode(model: str, weights: str | None) -> Mode:

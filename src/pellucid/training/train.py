@@ -21,6 +21,7 @@ from pellucid.images.sources import check_classes, read_samples
 from pellucid.images.split import Split, split
 from pellucid.images.store import cache_folder, check_folder
 from pellucid.networks.build import Network, network
+from pellucid.networks.called import end_point_called
 from pellucid.networks.own import is_own, keep_code, notes_on, remember, short
 from pellucid.networks.published import default_preprocessing, nobodys, published_weights
 from pellucid.networks.weights import load_weights
@@ -104,6 +105,8 @@ def train_events(config: Config, *, began: float | None = None) -> Iterator[Even
     hardware = hardware_for(config)
     pixels = _pixel_cache(config)
     check_place(Path(config.runs))
+    config, called = _in_our_words(config)
+    yield from (Noted(time=now(), words=remark) for remark in (*config.remarks, *called))
     yield Preparing(phase="reading the data", done=0, total=0)
     samples = read_samples(config.data.folder, config.data.source)
     check_division(samples, config)
@@ -318,6 +321,14 @@ class Prepared:
     preprocessing: Preprocessing
     weights: dict[str, Any]  # where they came from, for provenance
     notes: tuple[str, ...] = ()  # what was decided of them
+
+
+def _in_our_words(config: Config) -> tuple[Config, list[str]]:
+    """Where weights end, and what is trained, by our names; and what was said by another library's."""
+    said = {field: name for field in ("until", "train_from") if (name := getattr(config, field))}
+    ours = {field: end_point_called(config.model, name) for field, name in said.items()}
+    words = {f"{said[field]} is {name} here" for field, name in ours.items() if name != said[field]}
+    return config.model_copy(update=ours), sorted(words)
 
 
 def _network(config: Config, names: Sequence[str], made: dict[str, Any] | None = None) -> Network:
