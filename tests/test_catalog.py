@@ -375,6 +375,24 @@ def test_tf_slims_initialisation_is_a_normal_cut_at_two_deviations() -> None:
     assert all(norm.momentum == pytest.approx(0.0003) and norm.eps == 0.001 for norm in norms)
 
 
+def test_the_last_layer_may_begin_uniform_and_nothing_else_changes() -> None:
+    """Within 1 / sqrt(2048), which ResNet-50's last layer has for inputs; a uniform deviates by a third of its root."""
+    torch.manual_seed(3)
+    net = pl.network("resnet50", 40, head_initialisation="uniform")
+    torch.manual_seed(3)
+    usual = pl.network("resnet50", 40)
+    weight = net.Logits.weight.detach()
+    assert weight.shape[1] == 2048 and 0.999 / 2048**0.5 < float(weight.abs().max()) <= 1 / 2048**0.5
+    assert float(weight.std()) == pytest.approx(1 / (3 * 2048) ** 0.5, rel=0.01)
+    assert not net.Logits.bias.any()
+    others = [name for name in net.state_dict() if not name.startswith("Logits")]
+    assert all(torch.equal(net.state_dict()[name], usual.state_dict()[name]) for name in others)
+    again = pl.network(net.name, 40, **net.options)
+    assert again.options == net.options
+    with pytest.raises(UserError, match="no head_initialisation 'unifrom'"):
+        pl.network("small", 2, head_initialisation="unifrom")
+
+
 @pytest.mark.parametrize(("name", "last"), [("inception_v3", "Mixed_6e"), ("resnet50", "conv4_x"), ("vgg13", "pool3")])
 def test_a_network_may_end_early_and_is_then_pooled_and_classified(name: str, last: str) -> None:
     torch.manual_seed(0)

@@ -306,6 +306,8 @@ def test_a_fault_in_a_flag_is_not_told_of_the_recipe() -> None:
         {"features": {"views": 4, "most_views": 3}, "train_from": "conv5_x"},
         {"features": {"precision": "float32"}, "mode": "scratch"},
         {"layout": "timm", "mode": "scratch"},
+        {"options": {"head_initialisation": "uniform"}},
+        {"options": {"head_initialisation": "uniform"}, "mode": "probe"},
     ],
     ids=str,
 )

@@ -46,6 +46,11 @@ from pellucid.errors import UserError, nearest
 from pellucid.networks.own import is_own
 
 TIMM = "timm/"
+# What a network of a table can be told besides its classes and size.
+OPTIONS = (
+    *("width", "dropout", "auxiliary", "conventions"),
+    *("initialisation", "head_initialisation", "norm_decay", "last"),
+)
 Holder = TypeVar("Holder", bound=nn.Sequential)
 
 
@@ -129,6 +134,7 @@ class TableNetwork(Network):
         auxiliary: bool = False,
         conventions: str = "torch",
         initialisation: str = "he",
+        head_initialisation: str | None = None,
         norm_decay: float = 0.9,
         last: str | None = None,
     ) -> None:
@@ -136,13 +142,20 @@ class TableNetwork(Network):
         if initialisation not in INITIALISATIONS:
             known = ", ".join(INITIALISATIONS)
             raise UserError(f"there is no initialisation {initialisation!r}", hint=f"there are {known}")
+        if head_initialisation not in (None, *HEADS_OWN):
+            known = ", ".join(HEADS_OWN)
+            raise UserError(
+                f"there is no head_initialisation {head_initialisation!r}",
+                hint=f"there is {known}; without it the last layer begins as initialisation has it",
+            )
         if not 0 <= norm_decay < 1:
             raise UserError(f"norm_decay is at least 0 and below 1, not {norm_decay:g}", hint="0.9 is common")
         self.name, self.classes, self.size, self.family = table.name, classes, size, table.family
         self.table = table
         self.options = {"size": size, "width": width, "dropout": dropout}
         self.options |= {"auxiliary": auxiliary, "conventions": conventions}
-        self.options |= {"initialisation": initialisation, "norm_decay": norm_decay, "last": last}
+        self.options |= {"initialisation": initialisation, "head_initialisation": head_initialisation}
+        self.options |= {"norm_decay": norm_decay, "last": last}
         table = cut_after(table, last)
         steps = walk(
             table,
@@ -163,6 +176,8 @@ class TableNetwork(Network):
             if isinstance(module, nn.BatchNorm2d):
                 module.momentum = 1 - norm_decay
         INITIALISATIONS[initialisation](self)
+        if head_initialisation:
+            HEADS_OWN[head_initialisation](self.Logits)
 
     def forward(self, images: Tensor) -> Tensor:
         x = images
@@ -197,8 +212,9 @@ def network(name: str, classes: int, *, size: int | None = None, **options: Any)
 
     `options` of the networks defined here: width (a factor on channels), dropout, auxiliary (build the auxiliary
     heads), conventions ("torch" or "tensorflow": how maps are padded, averaged and normalised), initialisation ("he",
-    "tf-slim" or "torch"), norm_decay (how much of the running statistics a batch leaves) and last (the end point after
-    which the network ends: pooled and classified there). timm/NAME has dropout alone. table/NAME is the network of the
+    "tf-slim" or "torch"), head_initialisation ("uniform": the last layer within 1 / sqrt(inputs), its bias zero),
+    norm_decay (how much of the running statistics a batch leaves) and last (the end point after which the network ends:
+    pooled and classified there). timm/NAME has dropout alone. table/NAME is the network of the
     text `table` (see architectures.written); a name with a colon is somebody's own, once it is named (networks.own).
     Raises UserError for unknown names and options, and for a size that is too small.
     """
@@ -211,16 +227,15 @@ def network(name: str, classes: int, *, size: int | None = None, **options: Any)
 
         _check_options(name, options, ("dropout",))
         return TimmNetwork(name, classes, size=size, **options)
-    known = ("width", "dropout", "auxiliary", "conventions", "initialisation", "norm_decay", "last")
     if name.startswith(TABLE):
         text = str(options.pop("table", ""))
         table = from_text(text)
-        _check_options(name, options, known)
+        _check_options(name, options, OPTIONS)
         made = TableNetwork(table, classes, size=table.size if size is None else size, **options)
         made.name, made.options = f"{TABLE}{table.name}", made.options | {"table": text}
         return made
     table = architecture(name)
-    _check_options(name, options, known)
+    _check_options(name, options, OPTIONS)
     return TableNetwork(table, classes, size=table.size if size is None else size, **options)
 
 
@@ -410,4 +425,12 @@ def _as_made(net: nn.Module) -> None:
     """As torch makes each layer: uniform within 1 / sqrt(inputs), biases too; norms one and zero."""
 
 
+def _uniform(layer: nn.Linear) -> None:
+    """Weights uniform within 1 / sqrt(inputs), biases zero, as the Paddle tutorial's last layer begins."""
+    bound = layer.in_features**-0.5
+    nn.init.uniform_(layer.weight, -bound, bound)
+    nn.init.zeros_(layer.bias)
+
+
 INITIALISATIONS = {"he": _he, "tf-slim": _tf_slim, "torch": _as_made}
+HEADS_OWN = {"uniform": _uniform}  # beginnings of the last layer alone

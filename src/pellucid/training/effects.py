@@ -39,6 +39,11 @@ def _begins_solved(config: Config) -> bool:
     return config.mode == "finetune" and config.learning.head == "solved" and config.features.cache == "auto"
 
 
+def _whole(config: Config) -> bool:
+    """Whether the weights reach up to the head."""
+    return config.weights != "none" and not config.until and not config.options.get("auxiliary")
+
+
 def _in(place: str, names: str) -> tuple[str, ...]:
     return tuple(f"{place}.{name}" for name in names.split())
 
@@ -98,6 +103,12 @@ IDLE = (
         lambda config: config.learning.head == "solved" and config.features.cache == "off",
         "with features.cache off the head starts at random",
         ("features.cache",),
+    ),
+    Idle(
+        ("options.head_initialisation",),
+        lambda config: _solved(config) or (_begins_solved(config) and _whole(config)),
+        "the head is solved, wherever it would have begun; --learning.head random lets fine-tuning begin there",
+        (*OPTIMIZER, "learning.head", "features.cache"),
     ),
     Idle(
         ("learning.input_rate",),
