@@ -234,6 +234,127 @@ def test_one_folder_too_many_in_each_part_is_passed_through():
     assert samples.classes == ("ice", "sea") and parts(samples)["seg_test/seg_test/sea/1.png"] == "test"
 
 
+EMPTY = "holds no images, and is left out"
+
+
+def hollow(*places: str) -> None:
+    for place in places:
+        Path(place).mkdir(parents=True)
+
+
+@pytest.mark.parametrize(
+    "places",
+    [("test/cat", "test/dog"), ("test",), ("test/test/cat", "test/test/dog"), ("test/images",), ("Test Data/a",)],
+)
+def test_a_part_that_is_empty_is_left_out_and_told(places):
+    lay(*(f"d/{part}/{name}/" for part in ("train", "validation") for name in ("cat", "dog")))
+    hollow(*(f"d/{place}" for place in places))
+    samples = read_samples("d")
+    assert sorted(parts(samples).values()) == ["train", "train", "validation", "validation"]
+    assert f"{places[0].split('/')[0]} {EMPTY}" in told(samples) and samples.classes == ("cat", "dog")
+    assert told(read_samples("d", Source(kind="split-folders"))) == told(samples)
+
+
+def test_files_that_nobody_put_there_do_not_fill_a_part():
+    lay(*(f"d/{part}/{name}/" for part in ("train", "test") for name in ("cat", "dog")))
+    lay("d/val/.DS_Store", "d/val/cat/Thumbs.db", "d/val/cat/.1.png.swp", "d/val/notes.txt", content=b"x")
+    samples = read_samples("d")
+    assert f"val {EMPTY}" in told(samples) and set(parts(samples).values()) == {"train", "test"}
+
+
+def test_a_part_of_pictures_that_are_not_read_is_not_empty():
+    lay("d/train/cat/", "d/train/dog/")
+    lay("d/test/cat/IMG_1.HEIC", content=b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
+    assert "test holds no images" in refused() and "save them as JPEG or PNG" in refused()
+    lay("d/test/dog/")
+    assert "test/cat holds no images" in refused() and "save them as JPEG or PNG" in refused()
+
+
+def test_with_all_parts_but_train_empty_the_rest_is_carved_from_it():
+    for number in range(16):
+        lay(f"d/train/{('cat', 'dog')[number % 2]}/{number}.png", content=encoded("PNG", number))
+    hollow("d/validation/cat", "d/validation/dog", "d/test")
+    samples = read_samples("d")
+    assert set(parts(samples).values()) == {"train"}
+    assert "test and validation hold no images, and are left out" in told(samples)
+    counts = pl.split(samples).counts()
+    assert sum(counts["validation"].values()) and not sum(counts["test"].values())
+
+
+def test_an_empty_training_part_is_refused_by_train_alone(capsys):
+    lay(*(f"d/{part}/{name}/" for part in ("val", "test") for name in ("cat", "dog")))
+    hollow("d/train/cat", "d/train/dog")
+    assert f"train {EMPTY}" in told(read_samples("d"))
+    assert run(["train", "d", "--model", "small"]) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "d comes divided, and holds no training images" in said and f"train {EMPTY}" in said
+    assert "validation (2 images), test (2 images)" in said and "--ignore-parts" in said
+    assert not Path("runs").exists()
+
+
+def test_parts_that_are_all_empty_are_no_data():
+    hollow("d/train/cat", "d/test/cat")
+    assert "holds no images" in refused()
+
+
+@pytest.mark.parametrize("part", ["train", "validation"])
+def test_a_class_folder_that_is_empty_in_one_part_is_left_out_of_it_and_told(part, capsys):
+    lay(*(f"d/{one}/{name}/" for one in ("train", "validation") for name in ("cat", "dog")))
+    lay(f"d/{'train' if part == 'validation' else 'validation'}/fox/")
+    hollow(f"d/{part}/fox")
+    samples = read_samples("d")
+    assert samples.classes == ("cat", "dog", "fox") and f"{part}/fox {EMPTY}" in told(samples)
+    if part == "train":
+        assert run(["train", "d", "--model", "small"]) == 2
+        assert "the training part has no image of fox" in capsys.readouterr().err
+
+
+def test_a_class_folder_that_is_empty_in_every_part_is_refused():
+    lay(*(f"d/{part}/{name}/" for part in ("train", "validation") for name in ("cat", "dog")))
+    hollow("d/train/fox", "d/validation/fox")
+    assert "train/fox holds no images" in refused()
+
+
+def test_an_empty_folder_beside_parts_is_left_out_and_told():
+    lay("d/train/cat/", "d/train/dog/", "d/test/cat/", "d/test/dog/")
+    hollow("d/models")
+    samples = read_samples("d")
+    assert samples.classes == ("cat", "dog") and f"models {EMPTY}" in told(samples)
+
+
+def test_an_empty_part_in_a_class_is_left_out_and_told():
+    lay("d/cat/train/", "d/cat/test/", "d/dog/train/")
+    hollow("d/dog/test")
+    samples = read_samples("d")
+    assert samples.classes == ("cat", "dog") and f"dog/test {EMPTY}" in told(samples)
+    hollow("d/dog/later")
+    assert "dog/later and dog/test hold no images, and are left out" in told(read_samples("d"))
+
+
+def test_parts_in_classes_of_which_all_but_one_are_empty_are_parts():
+    lay(*(f"d/{name}/train/" for name in ("cat", "dog")))
+    hollow("d/cat/test", "d/dog/test")
+    samples = read_samples("d")
+    assert set(parts(samples).values()) == {"train"} and samples.classes == ("cat", "dog")
+    assert "cat/test and dog/test hold no images, and are left out" in told(samples)
+
+
+def test_file_names_in_parts_of_which_one_is_empty():
+    lay("d/train/cat1.png", "d/train/dog1.png")
+    hollow("d/test")
+    for more in ("d/validation/cat2.png", "d/train/dog3.png"):
+        samples = read_samples("d", Source(label_from="^(?P<label>[a-z]+)"))
+        assert set(parts(samples).values()) <= {"train", "validation"} and f"test {EMPTY}" in told(samples)
+        lay(more)
+
+
+def test_what_is_left_out_as_empty_is_told_in_the_terminal(capsys):
+    lay(*(f"d/{part}/{name}/" for part in ("train", "validation") for name in ("cat", "dog")))
+    hollow("d/test/cat", "d/test/dog")
+    assert run(["split", "d", "out.json"]) == 0
+    assert f"test {EMPTY}" in " ".join(capsys.readouterr().out.split())
+
+
 def test_file_names_in_parts_keep_their_parts():
     lay("d/train/cat1.png", "d/train/dog1.png", "d/test/cat2.png")
     samples = read_samples("d", Source(label_from="^(?P<label>[a-z]+)"))

@@ -16,7 +16,7 @@ from pellucid.cli.main import run as command
 from pellucid.images.augmentation import augment, random_part
 from pellucid.images.preprocessing import Preprocessing, prepare
 from pellucid.networks.weights import names_elsewhere
-from pellucid.runs.events import FeaturesReady, HeadSolved, Saved, Validated
+from pellucid.runs.events import FeaturesReady, HeadSolved, Noted, Saved, Validated
 from pellucid.runs.run_folder import RunFolder
 from pellucid.training.configure import configure
 from pellucid.training.schedule import rate_at
@@ -127,9 +127,9 @@ def test_training_images_are_random_parts_of_8_to_100_percent_half_of_them_mirro
 
 @pytest.fixture(scope="module")
 def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """As the tutorial's script leaves them and a ResNet-18 up to layer3."""
+    """As the tutorial's script leaves them, with a test part that it never fills; and a ResNet-18 up to layer3."""
     folder, random = tmp_path_factory.mktemp("faces"), np.random.default_rng(2)
-    for part, images in (("train", 9), ("validation", 3)):
+    for part, images in (("train", 9), ("validation", 3), ("test", 0)):
         for kind, name in enumerate(("0_real", "1_fake")):
             (folder / "faces" / part / name).mkdir(parents=True)
             for number in range(images):
@@ -168,6 +168,12 @@ def frozen(faces: Path) -> RunFolder:
 @pytest.fixture(scope="module")
 def finetuned(faces: Path) -> RunFolder:
     return run_by("fake-faces-finetuned", faces, "--epochs", "2", *with_weights(faces))
+
+
+def test_the_empty_test_part_is_left_out_and_told(frozen: RunFolder) -> None:
+    notes = [event.words for event in frozen.events() if isinstance(event, Noted)]
+    assert not frozen.split().part("test")
+    assert any("test holds no images" in words for words in (*notes, *frozen.split().notes))
 
 
 def test_frozen_leaves_all_but_the_last_layer_as_the_file_has_it(faces: Path, frozen: RunFolder) -> None:

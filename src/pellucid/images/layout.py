@@ -1,53 +1,20 @@
 """What a tree of folders is: classes, parts with classes in them, classes with parts in them, or something else.
 
-Names are read word by word ("seg_train", "TrainingSet", "01-val (2)"), and one name alone decides nothing: a folder
-`train` beside `bus` and `car` is a class. What looks like something else is refused with what it looks like, and with
-the flag that says otherwise.
+Names are read word by word (part_words.py), and one name alone decides nothing: a folder `train` beside `bus` and `car`
+is a class. What looks like something else is refused with what it looks like, and with the flag that says otherwise.
+What is empty among others that are filled is left out, and told.
 """
 
-import re
 import shlex
-import unicodedata
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pellucid.errors import UserError, counted, listed, named
 from pellucid.images.folders import Folder, how_to_convert, left_out_words
+from pellucid.images.labels import look
+from pellucid.images.part_words import FILLING, IMAGES, MARKS, recognised, words_in, words_of
 
-TRAIN = "train training trainings trainval entrainement apprentissage entrenamiento treino 训练 训练集"
-VALIDATION = """
-    val valid validation validate validating dev devel development validierung validierungs validacion validacao
-    validazione 验证 验证集
-"""
-TEST = "test tests testing holdout heldout prueba pruebas teste 测试 测试集"
-# What `--part` and people call the parts.
-PARTS = {
-    word: part
-    for part, words in {"train": TRAIN, "validation": VALIDATION, "test": TEST}.items()
-    for word in words.split()
-}
-EITHER = frozenset({"eval", "evals", "evaluation", "evaluating"})  # a test where there is none, else validation
-# Too short to mean it, but where all folders are called so.
-SHORTEST = {"train": "tr trn", "validation": "va vl", "test": "te ts tst"}
-SHORT = {word: part for part, words in SHORTEST.items() for word in words.split()}
-PICTURES = """
-    image images img imgs picture pictures pic pics photo photos jpegimages jpgs jpg jpegs jpeg png pngs rgb
-    input inputs
-"""
-ANNOTATIONS = """
-    label labels labeltxt annotation annotations annot annots mask masks segmentation segmentations segmentationclass
-    segmentationobject seg segs ground truth groundtruth gt bbox bboxes boxes lbl lbls xml xmls txt txts json target
-    targets output outputs depth
-"""
-OTHER_WORDS = """
-    set sets data dataset datasets daten datos samples sample split splits part parts dir folder folders file files sub
-    subset all new old final raw full copy only resized cropped processed original originals x version v a b
-"""
-IMAGES, MARKS = frozenset(PICTURES.split()), frozenset(ANNOTATIONS.split())
-FILLING = IMAGES | frozenset(OTHER_WORDS.split())
-LONGEST = 40  # letters of a word that is taken to pieces
 FLAG = "--source class-folders takes every folder for a class"
 
 
@@ -61,83 +28,6 @@ class Layout:
     divided: bool = (
         False  # parts lie in the classes: a folder of `folders` is called as the part, its parent as the class
     )
-
-
-@dataclass(frozen=True)
-class _Words:
-    """A name that has the word of a part in it: which, and the words that are neither that nor filling."""
-
-    part: str  # train, validation, test or either
-    rest: tuple[str, ...]
-    weak: bool  # says so in two letters, or is one word with another ("dogtrain"): not by itself
-
-
-def recognised(names: Iterable[str], *, short: bool = True) -> dict[str, str]:
-    """The part that each of `names` means, of those that look like parts among these neighbours.
-
-    A name with more words than a part's ("seg_train") counts where another has the same and another part ("seg_test").
-    """
-    names = list(names)
-    found = {name: words for name in names if (words := _words(name))}
-    partners = defaultdict(set)
-    for words in found.values():
-        partners[words.rest].add(words.part)
-    likely = {name: words for name, words in found.items() if not words.rest or len(partners[words.rest]) > 1}
-    if not short or len(likely) < len(names) or len({words.part for words in likely.values()}) < 2:
-        likely = {name: words for name, words in likely.items() if not words.weak or words.rest}
-    parts = {words.part for words in likely.values()}
-    either = "test" if "test" not in parts else "validation"
-    return {name: either if words.part == "either" else words.part for name, words in likely.items()}
-
-
-def _words(name: str) -> _Words | None:
-    parts, rest, weak = [], [], False
-    joined = " ".join(words_of(name)).replace("hold out", "holdout").replace("held out", "heldout").split()
-    for word in joined:
-        if word in PARTS or word in EITHER:
-            parts.append(PARTS.get(word, "either"))
-        elif word in SHORT:
-            parts.append(SHORT[word])
-            weak = True
-        elif not (word.isdigit() or word in FILLING):
-            rest.append(word)
-    if set(parts) == {"train", "validation"}:
-        parts = ["train"]  # train_val
-    if not parts and rest:
-        parts, rest, weak = [*_glued(rest), True]
-    return _Words(parts[0], tuple(rest), weak) if len(set(parts)) == 1 else None
-
-
-def _glued(words: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The part in words such as `dogtrain` and `minival`, and what is left of the words without it."""
-    for at, word in enumerate(words):
-        for known in sorted(PARTS, key=len, reverse=True):
-            if len(known) < len(word) and word.endswith(known):
-                return [PARTS[known]], [*words[:at], word.removesuffix(known), *words[at + 1 :]]
-    return [], list(words)
-
-
-def words_of(name: str) -> list[str]:
-    """`TrainingSet 01`: training, set, 01; `trainset`: train, set. Without accents, in small letters."""
-    plain = "".join(letter for letter in unicodedata.normalize("NFKD", name) if not unicodedata.combining(letter))
-    found = []
-    for run in re.findall(r"[A-Za-z]+|\d+|[^\W\d_A-Za-z]+", plain):
-        found += _pieces(run.lower()) or [word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\W+", run)]
-    return found
-
-
-def _pieces(run: str) -> list[str]:
-    """A run of letters that is made of the word of a part and of filling, in pieces; else none."""
-    known = PARTS.keys() | EITHER | {word for word in FILLING if len(word) > 1} | {"x"}
-    if run in known or len(run) > LONGEST or run.isdigit():
-        return [run]
-    ends: dict[int, list[str]] = {0: []}
-    for start in range(len(run)):
-        for end in range(start + 1, len(run) + 1) if start in ends else ():
-            if run[start:end] in known:
-                ends.setdefault(end, [*ends[start], run[start:end]])
-    pieces = ends.get(len(run), [])
-    return pieces if any(piece in PARTS or piece in EITHER for piece in pieces) else []
 
 
 def class_folders(top: Folder) -> Layout:
@@ -156,7 +46,7 @@ def split_folders(top: Folder) -> Layout:
 def understand(top: Folder) -> Layout:
     """What the tree looks like. Raises UserError for what no classes can be read from, or in more than one way."""
     parts = recognised(folder.name for folder in top.folders)
-    if parts and len(parts) == len(top.folders):
+    if parts and (len(parts) == len(top.folders) or _all_parts(top, parts)):
         return _parts(top, parts)
     _check_parts_beside(top)
     _check_marks(top, top.folders)
@@ -169,6 +59,11 @@ def understand(top: Folder) -> Layout:
     return Layout("class-folders", {None: _filled(top, top.folders)}, _pooled(top))
 
 
+def _all_parts(top: Folder, parts: Mapping[str, str]) -> bool:
+    """Whether every folder with an image in it is a part, and there are several: one beside them may be empty."""
+    return all(folder.name in parts for folder in top.inner) and len({parts[one.name] for one in top.inner}) > 1
+
+
 def _called() -> str:
     return "train, validation (val, valid, dev) and test (eval, holdout)"
 
@@ -177,22 +72,44 @@ def _filled(top: Folder, folders: Sequence[Folder]) -> Sequence[Folder]:
     """The same folders, each with an image in it."""
     for folder in folders:
         if not folder.total:
-            lost = folder.all_left_out()
-            what = left_out_words(lost)
-            convert = how_to_convert(lost)
-            raise UserError(
-                f"{folder.path} holds no images",
-                [what] if what else [],
-                hint=f"{convert or 'put images into it'}, or move it out of {top.path}",
-            )
+            raise _holds_none(top, folder)
     return folders
+
+
+def _holds_none(top: Folder, folder: Folder) -> UserError:
+    lost = folder.all_left_out()
+    what = left_out_words(lost)
+    return UserError(
+        f"{folder.path} holds no images",
+        [what] if what else [],
+        hint=f"{how_to_convert(lost) or 'put images into it'}, or move it out of {top.path}",
+    )
+
+
+def without_empty(top: Folder, folders: Sequence[Folder], notes: list[str]) -> list[Folder]:
+    """Those of `folders` with an image in them; the others are noted. UserError where one holds pictures of a kind that
+    is not read: it was meant to be something.
+    """
+    empty = [folder for folder in folders if not folder.total]
+    for folder in empty:
+        if how_to_convert(folder.all_left_out()):
+            raise _holds_none(top, folder)
+    if empty:
+        names = named([folder.path.relative_to(top.path).as_posix() for folder in empty])
+        notes.append(f"{names} {'holds' if len(empty) == 1 else 'hold'} no images, and {_are(empty)} left out")
+    return [folder for folder in folders if folder.total]
+
+
+def _are(things: Sequence[object]) -> str:
+    return "is" if len(things) == 1 else "are"
 
 
 def _parts(top: Folder, parts: Mapping[str, str]) -> Layout:
     """Every folder is a part, and those in it are classes."""
     by_part: dict[str | None, Folder] = {}
-    notes = []
-    for folder in top.folders:
+    notes: list[str] = []
+    filled = without_empty(top, top.folders, notes) or _filled(top, top.folders)
+    for folder in filled:
         part = parts.get(folder.name)
         if part is None:
             raise UserError(
@@ -206,7 +123,7 @@ def _parts(top: Folder, parts: Mapping[str, str]) -> Layout:
                 hint=f"put them together, or move one away; {FLAG}",
             )
         by_part[part] = folder
-    _check_flat(top, parts)
+    _check_flat(top, filled, parts)
     for part, folder in by_part.items():
         by_part[part] = _one_level_down(folder, part or "")
         _check_marks(by_part[part], by_part[part].folders)
@@ -218,24 +135,34 @@ def _parts(top: Folder, parts: Mapping[str, str]) -> Layout:
             )
     _check_unlabelled(top, by_part)
     if any(folder.name.lower() not in PLAIN.get(part or "", ()) for part, folder in by_part.items()):
-        taken = ", ".join(f"{name} for {part}" for name, part in parts.items())
+        taken = ", ".join(f"{name} for {parts[name]}" for name in parts if any(one.name == name for one in filled))
         notes.append(f"folders are taken for parts: {taken} ({FLAG})")
-    folders = {part: _filled(top, folder.folders) for part, folder in by_part.items()}
-    return Layout("split-folders", folders, tuple(notes))
+    return Layout("split-folders", _classes_of(top, by_part, notes), tuple(notes))
+
+
+def _classes_of(
+    top: Folder, by_part: Mapping[str | None, Folder], notes: list[str]
+) -> Mapping[str | None, Sequence[Folder]]:
+    """The folders of classes in each part. One that is empty in a part is left out of it, and noted; not one that is
+    empty in all of them.
+    """
+    every = [folder for part in by_part.values() for folder in part.folders]
+    somewhere = {look(folder.name) for folder in every if folder.total}
+    _filled(top, [folder for folder in every if folder.total or look(folder.name) not in somewhere])
+    kept = {id(folder) for folder in without_empty(top, every, notes)}
+    return {part: [one for one in folder.folders if id(one) in kept] for part, folder in by_part.items()}
 
 
 PLAIN = {"train": ("train",), "validation": ("val", "valid", "validation"), "test": ("test",)}
 
 
-def _check_flat(top: Folder, parts: Mapping[str, str]) -> None:
-    """Every part has class folders."""
-    flat = [folder for folder in top.folders if not folder.inner]
-    if empty := [folder for folder in flat if not folder.total]:
-        _filled(top, empty)
+def _check_flat(top: Folder, folders: Sequence[Folder], parts: Mapping[str, str]) -> None:
+    """Every part, each with an image in it, has class folders."""
+    flat = [folder for folder in folders if not folder.inner]
     if not flat:
         return
     names = named([folder.name for folder in flat])
-    if len(flat) < len(top.folders):
+    if len(flat) < len(folders):
         raise UserError(
             f"{top.path} looks divided into parts, but {names} has no folders of classes",
             [f"{folder.name} holds {counted(folder.total, 'image')}" for folder in flat],
@@ -256,7 +183,7 @@ def _check_unlabelled(top: Folder, by_part: Mapping[str | None, Folder]) -> None
         if len(folder.inner) != 1 or not classes:
             continue
         (inner,) = folder.inner
-        words = _words(inner.name)
+        words = words_in(inner.name)
         plain = set(words_of(inner.name)) <= FILLING or (words and words.part in (part, "either"))
         if plain and inner.name not in classes and not inner.inner:
             raise UserError(
@@ -270,7 +197,7 @@ def _one_level_down(folder: Folder, part: str) -> Folder:
     """train/train/cat: the inner folder is the part."""
     while not folder.images and len(folder.folders) == 1 and folder.folders[0].inner:
         (inner,) = folder.folders
-        words = _words(inner.name)
+        words = words_in(inner.name)
         same = inner.name == folder.name or (words and words.part in (part, "either"))
         if not same and not set(words_of(inner.name)) <= FILLING:
             break
@@ -282,7 +209,7 @@ def _check_parts_beside(top: Folder) -> None:
     """Some folders look like parts, and others do not."""
     strong = recognised((folder.name for folder in top.folders), short=False)
     others = [folder for folder in top.folders if folder.name not in strong]
-    words = {folder.name: found for folder in top.folders if (found := _words(folder.name)) and not found.weak}
+    words = {folder.name: found for folder in top.folders if (found := words_in(folder.name)) and not found.weak}
     if len(words) == len(top.folders) > 1 and len({found.part for found in words.values()}) > 1:
         raise UserError(
             f"{top.path} looks divided into parts, but not by the names of its folders alone",
@@ -304,14 +231,14 @@ def _check_marks(top: Folder, folders: Sequence[Folder]) -> None:
     """Images beside their annotations are no two classes."""
 
     def bare(folder: Folder) -> set[str]:
-        return {word for word in words_of(folder.name) if not word.isdigit() and not _words(word)}
+        return {word for word in words_of(folder.name) if not word.isdigit() and not words_in(word)}
 
     marks = [folder for folder in folders if bare(folder) and bare(folder) <= MARKS | FILLING and bare(folder) & MARKS]
     images = [folder for folder in folders if folder.name not in [mark.name for mark in marks]]
     pictures = [
-        folder for folder in images if bare(folder) <= FILLING and (bare(folder) & IMAGES or _words(folder.name))
+        folder for folder in images if bare(folder) <= FILLING and (bare(folder) & IMAGES or words_in(folder.name))
     ]
-    said = all(_words(mark.name) for mark in marks)  # Carvana: train and train_masks
+    said = all(words_in(mark.name) for mark in marks)  # Carvana: train and train_masks
     if not marks or not pictures or not (said or any(bare(folder) & IMAGES for folder in pictures)):
         return
     raise UserError(
@@ -354,13 +281,18 @@ def _says_no_class(name: str) -> bool:
 def _parts_inside(top: Folder) -> Layout | None:
     """cat/train, cat/test, dog/train, dog/test: every class is divided."""
     divided = {folder.name: recognised(inner.name for inner in folder.inner) for folder in top.folders}
+    if not any(len(set(parts.values())) > 1 for parts in divided.values()):
+        divided = {folder.name: recognised(inner.name for inner in folder.folders) for folder in top.folders}
+        if not all(_all_but_one_empty(folder, divided[folder.name]) for folder in top.folders):
+            return None
+    _filled(top, top.folders)
     several = [name for name, parts in divided.items() if len(set(parts.values())) > 1]
-    if not several:
-        return None
     by_part: dict[str | None, list[Folder]] = {}
+    notes = [f"the folders in each class are taken for parts ({FLAG}, and pools them)"]
     for folder in top.folders:
         parts = divided[folder.name]
-        if folder.images or not parts or len(set(parts.values())) < len(folder.inner):
+        found = [parts[inner.name] for inner in folder.inner if inner.name in parts]
+        if folder.images or not parts or len(set(found)) < len(folder.inner):
             raise UserError(
                 f"{top.path / several[0]} is divided into parts, and {folder.path} is not, or not alike",
                 hint=f"divide every class, or none; {FLAG}, and pools what is in it",
@@ -373,8 +305,15 @@ def _parts_inside(top: Folder) -> Layout | None:
             )
         for inner in folder.inner:
             by_part.setdefault(parts[inner.name], []).append(inner)
-    note = f"the folders in each class are taken for parts ({FLAG}, and pools them)"
-    return Layout("split-folders", by_part, (note,), divided=True)
+    without_empty(top, [inner for folder in top.folders for inner in folder.folders], notes)
+    return Layout("split-folders", by_part, tuple(notes), divided=True)
+
+
+def _all_but_one_empty(folder: Folder, parts: Mapping[str, str]) -> bool:
+    """Whether a class is divided into several parts of which one alone holds images."""
+    return (
+        not folder.images and len(set(parts.values())) > 1 and [each.name in parts for each in folder.inner] == [True]
+    )
 
 
 def _check_copies(top: Folder) -> None:

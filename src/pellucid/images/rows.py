@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pellucid.errors import UserError, counted, listed
 from pellucid.images.labels import clean
-from pellucid.images.layout import recognised
+from pellucid.images.part_words import recognised
 from pellucid.images.samples import Sample, Source
 from pellucid.images.tables import Column, Identity, located, read_rows, why_missing
 

@@ -14,8 +14,9 @@ from pathlib import Path
 from pellucid.errors import UserError, counted, listed, named
 from pellucid.images.folders import Folder, find_images, left_out_words, look_through
 from pellucid.images.labels import check_classes, clean, look, settle
-from pellucid.images.layout import FLAG, PARTS, class_folders, quoted, recognised, split_folders, understand
+from pellucid.images.layout import FLAG, class_folders, quoted, split_folders, understand, without_empty
 from pellucid.images.manifest import check_unchanged, read_manifest
+from pellucid.images.part_words import PARTS, recognised
 from pellucid.images.rows import COLUMNS, table_samples
 from pellucid.images.samples import Kind, Sample, Samples, Source
 from pellucid.images.tables import (
@@ -256,10 +257,14 @@ def _from_names(root: Path, source: Source) -> _Read:
 
 def _parts_of_folders(top: Folder) -> tuple[Callable[[Path], str | None], list[str]]:
     """Parts, where all images lie in folders that are called so, as train/ and test/."""
-    holding = [folder for folder in top.folders if folder.total]
-    parts = recognised(folder.name for folder in holding)
-    if top.images or not parts or len(parts) < len(holding) or len(set(parts.values())) < 2:
+    notes: list[str] = []
+    parts = recognised(folder.name for folder in top.inner)
+    if len(parts) < len(top.inner) or len(set(parts.values())) < 2:
+        parts = recognised(folder.name for folder in top.folders)  # all but one may be empty
+    if top.images or len(set(parts.values())) < 2 or not all(folder.name in parts for folder in top.inner):
         return lambda _: None, []
+    without_empty(top, top.folders, notes)
+    parts = {folder.name: parts[folder.name] for folder in top.inner}
     if len(set(parts.values())) < len(parts):
         raise UserError(
             f"{top.path} has two folders for one part: {named([f'{name} for {part}' for name, part in parts.items()])}",
@@ -267,7 +272,7 @@ def _parts_of_folders(top: Folder) -> tuple[Callable[[Path], str | None], list[s
         )
     depth = len(top.path.parts)
     taken = ", ".join(f"{name} for {part}" for name, part in parts.items())
-    return lambda path: parts[path.parts[depth]], [f"folders are taken for parts: {taken}"]
+    return lambda path: parts[path.parts[depth]], [f"folders are taken for parts: {taken}", *notes]
 
 
 def _from_labels(root: Path, source: Source) -> _Read:

@@ -63,7 +63,7 @@ def split(
     hashes = list(hashes) if hashes else hash_files([sample.path for sample in samples])
     notes = list(of_twins(samples, hashes))
     if ignore_parts and any(sample.part for sample in samples):
-        notes.append(f"{CAME_DIVIDED} were set aside: {_sizes(samples)}")
+        notes.append(f"{CAME_DIVIDED} were set aside: {sizes(samples)}")
         samples = without_parts(samples)
     old = kept_from(keep_split) if keep_split is not None else None
     task = _task(samples, amounts, old.shares() if old else _parsed(**USUAL))
@@ -166,7 +166,7 @@ def _task(samples: Samples, amounts: dict[Part, Amount], usual: dict[Part, Amoun
         asked = " and ".join(f"--{part} {amounts[part].text}" for part in torn)
         raise UserError(
             f"{samples.root} comes divided, and {asked} would divide it otherwise",
-            [f"it has {_sizes(samples)}"],
+            [f"it has {sizes(samples)}"],
             hint=f"leave {asked} out, or the recipe that says so; or --ignore-parts divides all of it anew",
         )
     inside = tuple(index for index, part in came.items() if part == "train")
@@ -178,7 +178,8 @@ def _task(samples: Samples, amounts: dict[Part, Amount], usual: dict[Part, Amoun
     return _Task(inside, came, {"train": Amount(REST), "validation": parse("validation", CARVED)}, True)
 
 
-def _sizes(samples: Samples) -> str:
+def sizes(samples: Samples) -> str:
+    """How many images each part has that the data came with."""
     sizes = Counter(sample.part for sample in samples)
     return ", ".join(f"{part} ({counted(sizes[part], 'image')})" for part in PARTS if sizes[part])
 

@@ -12,7 +12,7 @@ from pellucid.images.kept import kept_from
 from pellucid.images.pixels import Form, PixelCache, Wanted
 from pellucid.images.preprocessing import Preprocessing
 from pellucid.images.sources import Sample, Samples
-from pellucid.images.split import CAME_DIVIDED, Split, check_amounts
+from pellucid.images.split import CAME_DIVIDED, Split, check_amounts, sizes
 from pellucid.runs.events import Event, PixelsReady, Preparing, now
 from pellucid.training.budget import check_decoding
 from pellucid.training.config import Config
@@ -104,8 +104,17 @@ def _with(samples: Samples, kept: tuple[Sample, ...]) -> Samples:
 
 
 def check_division(samples: Samples, config: Config) -> None:
-    """Raises UserError for amounts that cannot be had, and for a split to be kept that is not there."""
+    """Raises UserError for data that came without training images, for amounts that cannot be had, and for a split to
+    be kept that is not there.
+    """
     data = config.data
+    ready = {sample.part for sample in samples if sample.part}
+    if ready and "train" not in ready and not data.ignore_parts:
+        raise UserError(
+            f"{data.folder} comes divided, and holds no training images",
+            [f"it has {sizes(samples)}", *samples.notes],
+            hint="put images into its training part, or --ignore-parts divides all of it anew",
+        )
     check_amounts(
         samples,
         train=data.train,
