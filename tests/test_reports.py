@@ -33,7 +33,7 @@ from pellucid.reports.history import history
 from pellucid.reports.html import render, write_report
 from pellucid.reports.live_table import LiveTable
 from pellucid.reports.picks import spread, spread_by_class
-from pellucid.reports.pictures import curves, image_grid, prediction_grid, show
+from pellucid.reports.pictures import LONGEST_SAID, curves, image_grid, prediction_grid, show
 from pellucid.reports.spending import spent_words, starving
 from pellucid.reports.structure import structure_text
 from pellucid.reports.text import (
@@ -697,6 +697,11 @@ def titles(figure: Any) -> list[tuple[str, str]]:
     return [(axes.get_title(), to_hex(axes.title.get_color())) for axes in figure.axes if axes.get_title()]
 
 
+def title(figure: Any) -> str:
+    """In one line."""
+    return " ".join(figure.get_suptitle().split())
+
+
 def test_a_grid_of_labelled_images(photos: Path) -> None:
     figure = show(photos, most=4, columns=2)
     assert [title for title, _ in titles(figure)] == ["ants", "ants", "bees", "bees"]
@@ -706,8 +711,8 @@ def test_a_grid_of_labelled_images(photos: Path) -> None:
 def test_right_is_green_with_a_tick_and_wrong_red_with_a_cross(photos: Path) -> None:
     figure = show(evaluation([[9, 1], [0, 10]], data=str(photos)), most=3)
     wrong, *right = titles(figure)
-    assert wrong == ("✗ bees 61 %\nis ants", palette.LIGHT["wrong-text"])
-    assert right[0] == ("✓ ants 60 %", palette.LIGHT["right-text"])
+    assert wrong == ("✗ predicted bees 61 %,\ntrue ants", palette.LIGHT["wrong-text"])
+    assert right[0] == ("✓ predicted ants 60 %,\ntrue ants", palette.LIGHT["right-text"])
 
 
 def test_predictions_are_right_or_wrong_only_where_the_truth_is_known(photos: Path) -> None:
@@ -716,9 +721,91 @@ def test_predictions_are_right_or_wrong_only_where_the_truth_is_known(photos: Pa
         Prediction(name=None, best="ants", probability=0.8, sure=True, ranking=(("ants", 0.8),)),
     ]
     images = [Image.new("RGB", (8, 8))] * 2
-    assert titles(show(predictions[:1])) == [("ants 90 %", palette.INK)]
-    named = prediction_grid(predictions, images=images, truth=["ants", "bees"])
-    assert [title for title, _ in titles(named)] == ["✓ ants 90 %", "✗ ants 80 %\nis bees"]
+    assert titles(show(predictions[:1])) == [("predicted ants 90 %", palette.INK)]
+    named = show(predictions, images=images, truth=["ants", "bees"])
+    assert [title for title, _ in titles(named)] == [
+        "✗ predicted ants 80 %,\ntrue bees",  # mistakes first
+        "✓ predicted ants 90 %,\ntrue ants",
+    ]
+    assert title(named) == "1 of 2 predictions right; here 1 mistake, 1 right answer"
+
+
+# How eyes without one kind of cones see linear RGB (Machado, Oliveira and Fernandes 2009, severity 1).
+BLIND = {
+    "red": ((0.152286, 1.052583, -0.204868), (0.114503, 0.786281, 0.099216), (-0.003882, -0.048116, 1.051998)),
+    "green": ((0.367322, 0.860646, -0.227968), (0.280085, 0.672501, 0.047413), (-0.011820, 0.042940, 0.968881)),
+    "none": ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)),
+}
+
+
+def lab(colour: str, eye: str) -> Any:
+    """CIE L*a*b* (D65) of a colour as that eye sees it."""
+    light = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) / 255
+    light = np.where(light <= 0.04045, light / 12.92, ((light + 0.055) / 1.055) ** 2.4)
+    seen = np.clip(np.array(BLIND[eye]) @ light, 0, 1)
+    white = np.array([0.9505, 1.0, 1.089])
+    xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]) @ seen / white
+    x, y, z = np.where(xyz > 216 / 24389, np.cbrt(xyz), (24389 / 27 * xyz + 16) / 116)
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+
+@pytest.mark.parametrize("colours", [palette.LIGHT, palette.DARK], ids=["light", "dark"])
+@pytest.mark.parametrize("kind", ["", "-text"])
+def test_wrong_is_red_and_right_green_to_every_eye(colours: dict[str, str], kind: str) -> None:
+    right, wrong = colours[f"right{kind}"], colours[f"wrong{kind}"]
+    for eye in BLIND:
+        assert np.linalg.norm(lab(right, eye) - lab(wrong, eye)) > 15  # 2.3 can just be told apart
+    hue = {name: np.degrees(np.arctan2(*lab(colour, "none")[:0:-1])) for name, colour in (("r", right), ("w", wrong))}
+    assert 15 < hue["w"] < 50  # pure red has 40, Okabe and Ito's vermillion 58
+    assert 140 < hue["r"] < 185
+
+
+def test_a_mistake_has_a_frame_that_is_wider_than_that_of_a_right_answer(photos: Path) -> None:
+    wrong, right = (axes.patches[-1] for axes in show(evaluation([[9, 1], [0, 1]], data=str(photos)), most=2).axes)
+    assert wrong.get_linewidth() > right.get_linewidth()
+    assert to_hex(wrong.get_edgecolor()) == palette.WRONG
+    assert to_hex(right.get_edgecolor()) == palette.RIGHT
+
+
+def test_failures_keep_their_place_in_a_grid_and_say_why(photos: Path) -> None:
+    predictions = [*predicted(photos), Failure(name="lost.jpg", error="is not there")]
+    figure = show(predictions, truth=["ants", "ants"])
+    assert "lost.jpg" in figure.axes[1].texts[0].get_text()
+    assert title(figure).endswith("1 image without a truth or an answer")
+
+
+def test_a_grid_of_many_predictions_says_how_many_it_shows(photos: Path) -> None:
+    predictions = predicted(photos) * 30
+    assert title(show(predictions)) == "24 of 30 predictions, spread evenly"
+    figure = show(predictions, truth=["ants"] * 15 + ["bees"] * 15, most=4)
+    assert title(figure) == (
+        "15 of 30 predictions right; here 2 of 15 mistakes, the most confident first, 2 of 15 right answers"
+    )
+    with pytest.raises(UserError, match="1 to 400 images"):
+        show(predictions, most=500)
+
+
+def predicted(photos: Path) -> list[Prediction | Failure]:
+    return [Prediction(name=str(photos / "ants/0.png"), best="ants", probability=0.9, sure=True, ranking=())]
+
+
+@pytest.mark.filterwarnings("error")  # matplotlib warns of letters that its fonts lack
+@pytest.mark.parametrize("name", ["猫科の動物" * 4, "قطة", "бабочка", "a\nb\x1b", "$x_$", "n" * 300, "🐜"])
+def test_any_name_of_a_class_can_be_drawn(photos: Path, name: str) -> None:
+    prediction = predicted(photos)[0].model_copy(update={"best": name})
+    figure = show([prediction], truth=[name])
+    assert figure._repr_png_()
+    longest = max(map(len, figure.axes[0].get_title().split("\n")))
+    assert longest <= len("✓ predicted  90 %,") + LONGEST_SAID + 1
+
+
+@pytest.mark.parametrize("size", [(3000, 2), (2, 3000), (8, 8)])
+def test_images_of_any_shape_have_a_square_each(size: tuple[int, int]) -> None:
+    image = Image.new("RGB", size)
+    axes = image_axes = show([predicted(Path())[0].model_copy(update={"name": None})], images=[image]).axes[0]
+    left, right = image_axes.get_xlim()
+    below, above = axes.get_ylim()
+    assert right - left == below - above > 0
 
 
 def test_curves_have_both_lines_and_the_best_epoch() -> None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pellucid.reports.drawn import structure
     from pellucid.reports.html import write_report
     from pellucid.reports.pictures import show
+    from pellucid.training.preview import first_batch
     from pellucid.training.train import resume, train, train_events
     from pellucid.uses.bench import bench
     from pellucid.uses.evaluate import evaluate
@@ -26,6 +27,7 @@ _HOMES = {
     "architectures": "architectures.catalog",
     "bench": "uses.bench",
     "evaluate": "uses.evaluate",
+    "first_batch": "training.preview",
     "load": "uses.predict",
     "load_weights": "networks.weights",
     "network": "networks.asked",
@@ -44,6 +46,7 @@ __all__ = [
     "architectures",
     "bench",
     "evaluate",
+    "first_batch",
     "load",
     "load_weights",
     "network",

@@ -38,6 +38,7 @@ VERBS = {
     "resume": ("runs", "Go on with a run that was interrupted, to the same weights as if it had not been."),
     "runs": ("runs", "List what has been trained, a line a run."),
     "adopt": ("adopt", "Make a model of weights that others trained: published ones, or a file."),
+    "show": ("pictures", "Draw DATA, what a network sees of it, or a run, into a picture."),
     "evaluate": ("models", "Measure MODEL on DATA: accuracy and more, each with n and a 95 % interval."),
     "predict": ("models", "Classify IMAGES: files, folders, globs, a table of paths, or - for standard input."),
     "report": ("runs", "Write the run's report.html again, from what its folder holds now."),

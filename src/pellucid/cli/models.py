@@ -442,6 +442,10 @@ def predict(
     format: Literal["text", "json", "csv"] = "text",
     batch: int = 32,
     path_column: str = "path",
+    grid: Path | None = None,
+    truth: str | None = None,
+    label_column: str | None = None,
+    most: int | None = None,
     model_code: str | None = None,
 ) -> int:
     """Classify IMAGES: files, folders, globs, a table of paths, or - for standard input.
@@ -460,11 +464,21 @@ def predict(
         Images at once.
     path_column
         The table's column of paths.
+    grid
+        A picture to write as well (.png, .pdf, .svg, .jpg): the images, titled with what was said of them.
+    truth
+        For --grid, what they are, so that right is green with a tick and wrong red with a cross: folders (an image is
+        what the folder it lies in is called), a table of paths and labels, or a class that all of them are.
+    label_column
+        For --truth TABLE: its column of labels. Default: label.
+    most
+        For --grid: how many images it shows at most, mistakes first. Default: 48.
     model_code
         Where the code of one's own network is: FILE.py:NAME. It is run only when it is named.
     """
     from rich.text import Text
 
+    from pellucid.cli.grid import Grid
     from pellucid.cli.show import aside
     from pellucid.reports.text import prediction_header, prediction_line
     from pellucid.uses.inputs import expand_inputs
@@ -475,7 +489,9 @@ def predict(
         raise UserError("there is nothing to predict", hint="name files, folders or globs, or - for standard input")
     if unknown := [name for name in images if name.startswith("--") and not Path(name).exists()]:
         raise UserError(f"unknown option: {unknown[0]}", hint="`pellucid predict --help` lists what there is")
+    _check_grid(grid, {"--truth": truth, "--label-column": label_column, "--most": most})
     classifier = load(model, model=model_code)
+    drawn = None if grid is None else Grid(grid, truth, classifier.classes, label_column=label_column, most=most)
     if header := prediction_header(format):
         print(header)
     failed = False
@@ -488,7 +504,28 @@ def predict(
     for predicted in predict_stream(classifier, paths, batch=batch):
         print(prediction_line(predicted, format), flush=True)
         failed |= isinstance(predicted, Failure)
+        if drawn:
+            drawn.take(predicted)
+    if drawn:
+        for words in drawn.write():
+            aside().print(Text(words))
     return USER_FAULT if failed else DONE
+
+
+def _check_grid(grid: Path | None, others: dict[str, Any]) -> None:
+    """Before anything is computed."""
+    if grid is None:
+        if said := [flag for flag, value in others.items() if value is not None]:
+            raise UserError(f"{said[0]} is for a picture of the predictions", hint="add --grid predictions.png")
+        return
+    from pellucid.reports.pictures import MOST, check_format
+
+    check_format(grid)
+    if others["--label-column"] is not None and others["--truth"] is None:
+        raise UserError("--label-column is for --truth TABLE", hint="name the table")
+    most = others["--most"]
+    if most is not None and not 1 <= most <= MOST:
+        raise UserError(f"a grid shows 1 to {MOST} images, not {most}", hint="several grids show more")
 
 
 def verify(model: Path, /, *, model_code: str | None = None) -> None:

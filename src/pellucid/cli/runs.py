@@ -53,7 +53,7 @@ def train(*arguments: Any, **settings: Any) -> int:
     return _train(configure(*arguments, **settings))
 
 
-def _shown_as(verb: Callable[..., int], function: Callable[..., Any]) -> None:
+def shown_as(verb: Callable[..., int], function: Callable[..., Any]) -> None:
     """Give `verb` the flags and the help of `function`; where that takes a mapping, a flag for each of its fields."""
     records = {"input": Input, "augmentation": Augmentation, "learning": Learning}
     records |= {"features": FeatureSettings, "machine": Machine}
@@ -70,7 +70,7 @@ def _shown_as(verb: Callable[..., int], function: Callable[..., Any]) -> None:
     verb.__signature__ = asked.replace(parameters=flags)  # type: ignore[attr-defined]
 
 
-_shown_as(train, configure)
+shown_as(train, configure)
 
 
 def resume(run: Path, /, *, model_code: str | None = None) -> int:

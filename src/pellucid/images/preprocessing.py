@@ -162,6 +162,15 @@ def normalise(pixels: Pixels, preprocessing: Preprocessing) -> Input:
     return np.ascontiguousarray(np.moveaxis(scaled, -1, -3))
 
 
+def unnormalised(inputs: Input, preprocessing: Preprocessing) -> Pixels:
+    """What `normalise` was given, of what it made: for the eye. What no eight bits hold is rounded and cut."""
+    mean, std = (np.asarray(three, dtype=np.float32) for three in (preprocessing.mean, preprocessing.std))
+    seen = np.moveaxis(inputs, -3, -1)
+    colours = seen[..., np.argsort(order(preprocessing))] * std + mean
+    levels: Pixels = np.clip(np.round(colours * 255), 0, 255).astype(np.uint8)
+    return levels
+
+
 def order(preprocessing: Preprocessing) -> list[int]:
     """Which of red, green and blue the network sees first, second and third."""
     return ["RGB".index(letter) for letter in preprocessing.channels]

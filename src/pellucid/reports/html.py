@@ -19,10 +19,11 @@ from pellucid.reports import cautions, palette, sentences, words
 from pellucid.reports.charts import accuracy_chart, loss_chart
 from pellucid.reports.facts import left_out, measures, origin, settings
 from pellucid.reports.history import History, history
-from pellucid.reports.tiles import draw
+from pellucid.reports.tiles import draw, seen
 from pellucid.reports.transfer import transfer_words
 from pellucid.runs.card import Card
 from pellucid.runs.events import Event
+from pellucid.runs.first_batch import FirstBatch, read_first_batch
 from pellucid.runs.run_folder import RunFolder
 from pellucid.uses.evaluate import Evaluation, read_evaluation
 
@@ -61,6 +62,7 @@ def write_report(run: RunFolder) -> Path:
         events=run.events(),
         card=run.card() if kind_of(run.model) != "nothing" else None,
         evaluation=read_evaluation(run) if kind_of(run.evaluation_path) != "nothing" else None,
+        batch=read_first_batch(run.path),
     )
     write(run.report_path, page)
     return run.report_path
@@ -75,6 +77,7 @@ def render(
     events: Sequence[Event],
     card: Card | None = None,
     evaluation: Evaluation | None = None,
+    batch: FirstBatch | None = None,
 ) -> str:
     """The report as HTML, under 5 MB.
 
@@ -107,6 +110,8 @@ def render(
         "totals": totals,
         "largest": max(totals.values(), default=1),
         "samples": samples,
+        "batch": batch,
+        "seen": seen(batch),
         "left_out": left_out(provenance, evaluation),
         "chosen": chosen,
         "usual": usual,

@@ -1,23 +1,24 @@
 """The colours of everything people look at, written once: CSS variables, matplotlib figures and rich styles read them.
 
-Okabe and Ito's palette (2008, "Color Universal Design"), which colour-blind readers can tell apart. Green and
-vermillion mean right and wrong and nothing else; the others belong to classes. No colour stands alone: right and
-wrong have a tick and a cross, and classes a mark and their name.
+Okabe and Ito's palette (2008, "Color Universal Design"), which colour-blind readers can tell apart. Green means right
+and red wrong, and nothing else; the other colours belong to classes. Their vermillion is an orange to most eyes, so
+wrong is a red of our own, which stays as far from the green for red-blind and green-blind eyes as the tests say. No
+colour stands alone: right and wrong have a tick and a cross, and classes a mark and their name.
 """
 
 from dataclasses import dataclass
 
 BLUE, ORANGE, PURPLE, SKY = "#0072b2", "#e69f00", "#cc79a7", "#56b4e9"
-GREEN, VERMILLION = "#009e73", "#d55e00"
+GREEN, RED = "#009e73", "#d62839"
 INK = "#1d2126"
 
-RIGHT, WRONG = GREEN, VERMILLION
+RIGHT, WRONG = GREEN, RED
 TICK, CROSS = "✓", "✗"
 
 CLASS_COLOURS = (BLUE, ORANGE, PURPLE, SKY, INK)
 CLASS_MARKS = "●■▲◆○□△◇"
 
-# The palette's green and vermillion are too pale for small text on white; `-text` has 4.5 : 1 (WCAG AA) and more.
+# Both are too pale for small text on white; `-text` has 4.5 : 1 (WCAG AA) and more.
 LIGHT = {
     "paper": "#ffffff",
     "raised": "#f5f6f8",
@@ -28,7 +29,7 @@ LIGHT = {
     "right": RIGHT,
     "right-text": "#006b4e",
     "wrong": WRONG,
-    "wrong-text": "#a84400",
+    "wrong-text": "#b3000f",
     **{f"class-{index}": colour for index, colour in enumerate(CLASS_COLOURS)},
 }
 DARK = LIGHT | {
@@ -39,7 +40,7 @@ DARK = LIGHT | {
     "muted": "#a3acb7",
     "link": "#7cc4f0",
     "right-text": "#35c99d",
-    "wrong-text": "#ff9a57",
+    "wrong-text": "#ff6b6b",
     "class-0": "#3a9bd9",
     "class-4": "#e8ebee",
 }

@@ -25,7 +25,7 @@ class Thumbnail:
     problem: str = ""
 
 
-def thumbnail(path: Path, *, most_bytes: int) -> Thumbnail:
+def thumbnail(path: Path | Image.Image, *, most_bytes: int) -> Thumbnail:
     """The image as WebP in a data URI of at most about `most_bytes`: upright, and without the file's own metadata."""
     try:
         image = open_image(path)

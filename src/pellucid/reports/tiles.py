@@ -2,13 +2,20 @@
 
 from dataclasses import dataclass
 
+from PIL import Image
+
 from pellucid.images.split import Split
 from pellucid.reports.confusions import Confused, most_confused
 from pellucid.reports.picks import mistakes, right, spread, spread_by_class
 from pellucid.reports.thumbnails import Thumbnail, thumbnail
+from pellucid.runs.first_batch import FirstBatch
 from pellucid.uses.evaluate import Evaluation, Judged
 
-IMAGE_BYTES = 4_300_000  # of all images together; text, tables and script have the rest of the 5 MB
+BATCH = 8  # images of the first batch, each beside its file
+BATCH_BYTES = 25_000  # of each of these
+IMAGE_BYTES = (
+    4_300_000 - 2 * BATCH * BATCH_BYTES
+)  # of all images together; text, tables and script have the rest of the 5 MB
 CLASS_BYTES = 2_500  # that each class takes of it, for its rows in two tables
 FEWEST_BYTES = 1_000_000
 SAMPLES, CONFIDENT, OTHER_WRONG, RIGHT = 24, 8, 24, 16  # images shown of each kind
@@ -69,3 +76,18 @@ def draw(split: Split, evaluation: Evaluation | None) -> tuple[list[Tile], Resul
 def _tile(evaluation: Evaluation, judged: Judged, most_bytes: int) -> Tile:
     drawn = thumbnail(evaluation.location(judged), most_bytes=most_bytes)
     return Tile(drawn, judged.path, judged.truth, judged.best, judged.probability)
+
+
+def seen(batch: FirstBatch | None) -> list[Tile]:
+    """The first files of a batch, each with what the network saw of it beside; [] where no batch was kept."""
+    if batch is None:
+        return []
+    shown, tiles = batch.shown, list[Tile]()
+    for place, path in enumerate(shown.files[:BATCH]):
+        drawn = thumbnail(Image.fromarray(batch.pixels[place]), most_bytes=BATCH_BYTES)
+        learned = shown.labels[place].replace("\n", ", ")
+        tiles += [
+            Tile(thumbnail(batch.file(place), most_bytes=BATCH_BYTES), path, shown.classes[place]),
+            Tile(drawn, f"{path} as the network saw it", learned),
+        ]
+    return tiles

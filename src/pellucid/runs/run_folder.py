@@ -1,8 +1,8 @@
 """The run folder: everything one training leaves behind, readable while it still runs.
 
 config.toml, provenance.json, split.json, events.jsonl, checkpoint.safetensors with checkpoint.json,
-model.safetensors (the best bundle), last.safetensors (the last), paired.json, evaluation.json, report.html; and
-running.json while it is trained.
+model.safetensors (the best bundle), last.safetensors (the last), batch.png (what the network first saw), paired.json,
+evaluation.json, report.html; and running.json while it is trained.
 """
 
 import os
@@ -35,6 +35,7 @@ FILES = (
     "checkpoint.json",
     "model.safetensors",
     "last.safetensors",
+    "batch.png",
     "paired.json",
     "evaluation.json",
     "report.html",

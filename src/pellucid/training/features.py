@@ -92,6 +92,11 @@ def fingerprint(network: Network, halves: Halves) -> dict[str, Any]:
     }
 
 
+def chosen_views(views: int, images: int, *, seed: int, epoch: int) -> npt.NDArray[np.int64]:
+    """Which of its views each image shows in that epoch."""
+    return np.random.default_rng((seed, epoch, 1)).integers(views, size=images)
+
+
 class Features:
     """Features in the place of images: batches of (features, labels, indices), in the order that `show` set last.
 
@@ -106,8 +111,7 @@ class Features:
         return len(self.labels)
 
     def show(self, *, epoch: int = 0, order: Sequence[int] | None = None) -> None:
-        random = np.random.default_rng((self.seed, epoch, 1))
-        self._chosen = random.integers(len(self.views), size=len(self))
+        self._chosen = chosen_views(len(self.views), len(self), seed=self.seed, epoch=epoch)
         self._order = np.arange(len(self)) if order is None else np.asarray(order)
 
     def add_views(self, views: Sequence[Sequence[Row]]) -> None:

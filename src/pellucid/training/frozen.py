@@ -42,21 +42,33 @@ def with_features(job: Job, parts: Split, *, epoch: int = 0) -> Generator[Event,
     `epoch` is how many are done: views are added as they go by.
     """
     config = job.config
-    solved = config.learning.optimizer == "solve"
     if not job.train_from or config.features.cache == "off":
         return job
     cut = _cut(job)
     if isinstance(cut, str):
         yield FrozenRecomputed(time=now(), end_point=job.train_from, why=cut)
         return job
-    views = config.features.views or (1 if solved else VIEWS)
-    most = views if solved else max(views, config.features.most_views or 0)
+    views, most = views_of(config)
     augmentation = config.augmentation if most > 1 else None
     train, validation = yield from features_of(
         job, parts, cut, views=min(most, views + epoch), augmentation=augmentation, until=job.views_until
     )
     more = partial(_more_views, job, parts, cut, train, views=views, most=most) if most > views else None
     return replace(job, halves=cut, train=train, validation=validation, more_views=more)
+
+
+def views_of(config: Config) -> tuple[int, int]:
+    """Of how many views of each training image features are computed: at first, and at most. One: the plain image."""
+    solved = config.learning.optimizer == "solve"
+    views = config.features.views or (1 if solved else VIEWS)
+    return views, views if solved else max(views, config.features.most_views or 0)
+
+
+def views_at_first(job: Job) -> int:
+    """Of how many views features will take the place of images; 0 where they will not."""
+    if not job.train_from or job.config.features.cache == "off" or isinstance(_cut(job), str):
+        return 0
+    return views_of(job.config)[0]
 
 
 def _more_views(

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from pellucid.images.loading import Images
+from pellucid.images.loading import Images, epoch_order
 from pellucid.images.preprocessing import Preprocessing
 from pellucid.networks.build import Network
 from pellucid.networks.halves import Halves
@@ -56,6 +56,16 @@ class Job:
             smoothing=learning.label_smoothing,
             seed=self.config.seed,
         )
+
+    def order(self, epoch: int) -> npt.NDArray[np.int64]:
+        """The training images by their place, as the epoch after so many learns from them."""
+        counts = np.bincount(self.train_labels, minlength=len(self.classes))
+        weights = (1 / counts[self.train_labels]).tolist() if self.config.learning.balanced_sampling else None
+        return epoch_order(len(self.train), seed=self.config.seed, epoch=epoch, weights=weights)
+
+    def batch_seed(self, epoch: int, batch: int) -> int:
+        """What dropout and mixing are drawn by."""
+        return int(np.random.SeedSequence((self.config.seed, epoch, batch)).generate_state(1)[0])
 
     @property
     def train_from(self) -> str:

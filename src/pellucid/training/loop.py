@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from pellucid.errors import UserError
-from pellucid.images.loading import Loader, epoch_order
+from pellucid.images.loading import Loader
 from pellucid.images.preprocessing import Input
 from pellucid.intervals import Measured, wilson
 from pellucid.runs import probe
@@ -67,8 +67,6 @@ class _Trainer:
             else Loader(images, batch=learning.batch, workers=job.workers)
             for images in (job.train, job.validation)
         )
-        counts = np.bincount(job.train_labels, minlength=len(job.classes))
-        self.draw_weights = (1 / counts[job.train_labels]).tolist() if learning.balanced_sampling else None
         self.position = Position()
         self.pace = Pace(job.deadline, validation=job.validation_seconds)
         self.epochs = 0 if job.most_epochs == 0 else job.epochs  # fewer or more, as a deadline has it
@@ -182,8 +180,7 @@ class _Trainer:
         """The rest of the current epoch; stops at a whole step when a stop was asked for."""
         job, learning, epoch = self.job, self.job.config.learning, self.position.epoch
         self.job.frozen.set_training(self.job.network, epoch=epoch)
-        order = epoch_order(len(job.train), seed=job.config.seed, epoch=epoch, weights=self.draw_weights)
-        rest = order[self.position.batch * learning.batch : self.images]
+        rest = job.order(epoch)[self.position.batch * learning.batch : self.images]
         job.train.show(epoch=epoch, order=rest.tolist())
         asked = perf_counter()
         for batch, (images, labels) in enumerate(self.stepping.batches(self.train), start=self.position.batch):
@@ -212,7 +209,7 @@ class _Trainer:
     def step(self, batch: int, images: Tensor, labels: Tensor) -> tuple[float, int]:
         """One batch forward and back, and the optimiser's step where a whole step is full: (loss, images right)."""
         learning, position = self.job.config.learning, self.position
-        seed = int(np.random.SeedSequence((self.job.config.seed, position.epoch, batch)).generate_state(1)[0])
+        seed = self.job.batch_seed(position.epoch, batch)
         window = min(learning.accumulate, self.batches - batch // learning.accumulate * learning.accumulate)
         loss, right = self.stepping.learn(images, labels, seed=seed, window=window)
         if not np.isfinite(loss):

@@ -38,12 +38,14 @@ from pellucid.runs.events import (
     Stopped,
     now,
 )
+from pellucid.runs.first_batch import write_first_batch
 from pellucid.runs.lock import held
 from pellucid.runs.provenance import gather
 from pellucid.runs.run_folder import DAMAGED, ENDED, RunFolder, check_place, create_run, open_run
 from pellucid.runs.start import start_from
 from pellucid.training.config import Config, bytes_of
 from pellucid.training.configure import configure
+from pellucid.training.features import Features
 from pellucid.training.frozen import begins_solved, check_solvable, solved_start, with_features
 from pellucid.training.interruption import Interrupted
 from pellucid.training.job import Job, Start, started
@@ -62,6 +64,7 @@ from pellucid.training.resuming import (
     take_threads,
 )
 from pellucid.training.room import check_room
+from pellucid.training.seen import first_batch_of
 from pellucid.training.state import Position, load_network, read_position
 from pellucid.training.transfer import check_frozen, freeze
 from pellucid.training.trial import check_measured, check_network
@@ -103,7 +106,7 @@ def train_events(config: Config, *, began: float | None = None) -> Iterator[Even
     asked = list(config.asked)  # a plan changes what is done, and not what was asked
     check_machine(config.machine)
     hardware = hardware_for(config)
-    pixels = _pixel_cache(config)
+    pixels = pixel_cache(config)
     check_place(Path(config.runs))
     config, called = _in_our_words(config)
     yield from (Noted(time=now(), words=remark) for remark in (*config.remarks, *called))
@@ -115,7 +118,7 @@ def train_events(config: Config, *, began: float | None = None) -> Iterator[Even
     check_one_logit(config, samples.classes)
     weights = "" if config.weights == "none" else f", weights from {config.weights}"
     yield Preparing(phase=f"building {config.model}{weights}", done=0, total=0)
-    prepared = _start_network(config, samples.classes)
+    prepared = start_network(config, samples.classes)
     yield from (Noted(time=now(), words=note) for note in prepared.notes)
     check_network(prepared.network, config)
     check_frozen(prepared.network, config, prepared.weights.get("left_random", ()))
@@ -157,9 +160,9 @@ def train_events(config: Config, *, began: float | None = None) -> Iterator[Even
         )
         budget = replace(budget, look=plan.look)
         if plan.size != prepared.preprocessing.size:
-            prepared = _start_network(config, samples.classes)
+            prepared = start_network(config, samples.classes)
             check_network(prepared.network, config)
-            pixels = _pixel_cache(config)  # what was decoded is of another size
+            pixels = pixel_cache(config)  # what was decoded is of another size
             told = yield from unchanged(parts, config, prepared.preprocessing, pixels)
     provenance = gather(device=str(hardware.device), precision=hardware.precision) | {
         "asked": asked,
@@ -183,7 +186,7 @@ def train_events(config: Config, *, began: float | None = None) -> Iterator[Even
     name = f"{_name(config.data.folder)}-{short(config.model)}"
     run = create_run(Path(config.runs), name, config=wanted.model_dump(), provenance=provenance, split=parts)
     keep_code(run.path, config.model)
-    job = _job(config, run, parts, prepared, hardware, provenance, pixels)
+    job = job_for(config, run, parts, prepared, hardware, provenance, pixels)
     if plan:
         job = limited(job, plan)
     first: list[Event] = [told]
@@ -218,13 +221,13 @@ def _resumed(folder: RunFolder) -> Iterator[Event]:
     made = provenance["chosen"].get("network")
     net = _network(config, parts.classes, made)
     if position is None:
-        prepared = _start_network(config, parts.classes, made)
+        prepared = start_network(config, parts.classes, made)
     else:
         load_network(folder, net)  # what is frozen is needed before training goes on
         prepared = Prepared(net, preprocessing, origin)
-    pixels = _pixel_cache(config)
+    pixels = pixel_cache(config)
     told = yield from unchanged(parts, config, preprocessing, pixels)
-    job = _job(config, folder, parts, prepared, hardware, provenance, pixels)
+    job = job_for(config, folder, parts, prepared, hardware, provenance, pixels)
     trained = sum(parameter.numel() for parameter in prepared.network.parameters() if parameter.requires_grad)
     check_room(folder.path, prepared.network, config, trained=trained, hint="free some space there, then resume")
     if plans := [event for event in folder.events() if isinstance(event, Planned)]:
@@ -234,7 +237,7 @@ def _resumed(folder: RunFolder) -> Iterator[Event]:
     yield from _kept(folder, _trained(job, parts, position, [*notes, told], budget))
 
 
-def _pixel_cache(config: Config) -> PixelCache:
+def pixel_cache(config: Config) -> PixelCache:
     """Raises UserError where the cache's folder holds other things, or lies in the data, and is to be used."""
     folder = cache_folder(config.features.folder)
     if "auto" in (config.features.pixels, config.features.cache):
@@ -258,8 +261,12 @@ def _trained(
         if budget and begins_solved(job.network, job.config, job.provenance["weights"].get("left_random", ())):
             decode = max(_decoding(event) for event in told if isinstance(event, PixelsReady))
             job = yield from plan_again(budget, job, parts, decode=decode, look=looked or budget.look)
+        of_images = job
         if job.most_epochs != 0:
             job = yield from with_features(job, parts, epoch=position.epoch if position else 0)
+        if not resume:
+            views = len(job.train.views) if isinstance(job.train, Features) else int(job.most_epochs == 0)
+            write_first_batch(job.run.path, first_batch_of(of_images, parts, views=views))
     except Interrupted:
         stood = position or Position()
         best = None if stood.best is None else stood.best.epoch
@@ -343,7 +350,7 @@ def _network(config: Config, names: Sequence[str], made: dict[str, Any] | None =
     return network(config.model, classes, size=config.input.size, **options)
 
 
-def _start_network(config: Config, names: Sequence[str], made: dict[str, Any] | None = None) -> Prepared:
+def start_network(config: Config, names: Sequence[str], made: dict[str, Any] | None = None) -> Prepared:
     """The network with its first weights, and the preprocessing they want, changed where the config says so."""
     net = _network(config, names, made)
     wanted = default_preprocessing(config.model, size=net.size)
@@ -374,7 +381,7 @@ def _start_network(config: Config, names: Sequence[str], made: dict[str, Any] | 
     return Prepared(net, changed(wanted, config.input.model_dump()), origin, notes)
 
 
-def _job(
+def job_for(
     config: Config,
     run: RunFolder,
     parts: Split,

@@ -1,0 +1,132 @@
+"""The verb that writes pictures: of data, of what a network sees of it, of a run."""
+
+from collections.abc import Callable
+from inspect import Parameter as Given
+from inspect import signature
+from pathlib import Path
+from typing import Any, Literal
+
+from pellucid.cli.runs import shown_as
+from pellucid.errors import UserError
+from pellucid.names import kind_of
+from pellucid.training.configure import configure, parse_map
+
+Of = Literal["files", "first-batch", "curves", "results"]
+READING = {
+    "source": "kind",
+    **{
+        name: name
+        for name in (
+            "labels",
+            "label_from",
+            "map",
+            "path_column",
+            "label_column",
+            "split_column",
+            "group_from",
+            "group_column",
+        )
+    },
+}
+
+
+def show(data: str, /, *, out: Path, of: Of | None = None, most: int = 24, **settings: Any) -> None:
+    """Draw DATA, what a network sees of it, or a run, into a picture.
+
+    All other settings are those of `train`, for --of first-batch: what is seen depends on them.
+
+    Parameters
+    ----------
+    data
+        A folder of images or a table, as for train, or a run folder.
+    out
+        The picture to write: .png, .pdf, .svg or .jpg.
+    of
+        files: images with their labels. first-batch: beside each file what the network sees of it in its first step:
+        cropped, flipped, coloured, mixed. curves or results, of a run. Default: files, of a run curves.
+    most
+        Images in a grid.
+    """
+    from rich.text import Text
+
+    from pellucid.cli.show import aside, say_lines
+    from pellucid.reports.pictures import check_format, save
+    from pellucid.reports.pictures import show as draw
+
+    check_format(out)
+    said = {name: value for name, value in settings.items() if value is not None}
+    run = kind_of(Path(data) / "config.toml") == "file"
+    of = of or ("curves" if run else "files")
+    if of in ("curves", "results") and not run:
+        raise UserError(f"{data} is no run, and only a run has {of}", hint="--of files, or --of first-batch")
+    if of == "files" and run:
+        raise UserError(f"{data} is a run, not images", hint="--of first-batch shows what it was trained on")
+    thing = _of_run(data, of, said) if run else _of_data(data, of, said)
+    save(draw(thing, most=most), out)
+    if of == "first-batch" and most < thing.shown.images:
+        aside().print(Text(f"the first {min(most, len(thing.shown.files))} of the {thing.shown.images:,} images"))
+    say_lines(str(out))
+
+
+def _of_run(data: str, of: Of, said: dict[str, Any]) -> Any:
+    from pellucid.runs.run_folder import open_run
+
+    if said:
+        raise UserError(f"{_flag(next(iter(said)))}: {data} is a run, and has its settings", hint="leave it out")
+    run = open_run(data)
+    if of == "results":
+        from pellucid.uses.evaluate import read_evaluation
+
+        return read_evaluation(run)
+    if of == "first-batch":
+        from pellucid.training.preview import kept_batch
+
+        return kept_batch(run)
+    return run
+
+
+def _of_data(data: str, of: Of, said: dict[str, Any]) -> Any:
+    if of == "files":
+        from pellucid.images.sources import Source, read_samples
+
+        if others := [name for name in said if name not in READING]:
+            raise UserError(
+                f"{_flag(others[0])} changes nothing about the files",
+                hint="--of first-batch shows what a network would see of them",
+            )
+        source = {READING[name]: str(value) if name == "labels" else value for name, value in said.items()}
+        if "map" in source:
+            source["map"] = parse_map(source["map"])
+        return read_samples(data, Source.from_fields(source, "the way to read the data"))
+    from pellucid.cli.show import counting
+    from pellucid.runs.first_batch import FirstBatch
+    from pellucid.training.preview import preview
+
+    config = configure(data, **said)
+    with counting("looking at the images") as progress:
+        for event in preview(config):
+            if isinstance(event, FirstBatch):
+                return event
+            if getattr(event, "total", 0):
+                progress(event.done, event.total)  # type: ignore[union-attr]
+    raise AssertionError("a preview ends with its batch")
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _join(verb: Callable[..., Any]) -> None:
+    """Give `verb` the settings of `train` beside its own flags."""
+    own, head = signature(verb), verb.__doc__ or ""
+    shown_as(verb, configure)
+    flags = [flag for name, flag in own.parameters.items() if flag.kind is Given.KEYWORD_ONLY]
+    positional = [flag for flag in own.parameters.values() if flag.kind is Given.POSITIONAL_ONLY]
+    train = [flag for name, flag in signature(verb).parameters.items() if name != "data"]
+    verb.__signature__ = own.replace(parameters=[*positional, *flags, *train])  # type: ignore[attr-defined]
+    verb.__annotations__ = {flag.name: flag.annotation for flag in (*positional, *flags, *train)} | {"return": None}
+    rest = (configure.__doc__ or "").partition("----------\n")[2]
+    verb.__doc__ = head.rstrip() + "\n" + rest[rest.index("    model\n") :]
+
+
+_join(show)

@@ -1,0 +1,86 @@
+"""What a network sees of the first training images: exactly the pixels that its first step learns from."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from pellucid.errors import counted
+from pellucid.images.augmentation import mix
+from pellucid.images.loading import Images
+from pellucid.images.preprocessing import normalise, unnormalised
+from pellucid.images.split import Split
+from pellucid.names import shown
+from pellucid.runs.first_batch import FirstBatch, Shown
+from pellucid.training.features import chosen_views
+from pellucid.training.frozen import views_of
+from pellucid.training.job import Job
+
+MOST = 16  # images that are kept of a batch
+
+
+def first_batch_of(job: Job, parts: Split, *, views: int) -> FirstBatch:
+    """The first batch of the first epoch, or the first of its images.
+
+    `views`: of how many of each image features are computed first, which then take the place of images; 0 where images
+    themselves go through the network in each step. `job` has the images. Nothing of it is changed.
+    """
+    assert isinstance(job.train, Images)
+    learning, files = job.config.learning, parts.part("train")
+    batch = job.order(0)[: learning.batch]
+    mixed = job.config.mixed and not views
+    some = batch if mixed else batch[:MOST]
+    inputs = np.stack([_input(job, job.train, parts, int(place), views=views) for place in some])
+    labels = torch.from_numpy(job.train_labels[some])
+    if mixed:
+        images, shares = mix(
+            torch.from_numpy(inputs),
+            labels,
+            job.config.augmentation,
+            classes=len(job.classes),
+            seed=job.batch_seed(0, 0),
+        )
+        inputs, said = images.numpy()[:MOST], [_shares(row, job.classes) for row in shares[:MOST].tolist()]
+    else:
+        said = [job.classes[label] for label in labels.tolist()]
+    first = [files[place] for place in batch[:MOST]]
+    return FirstBatch(
+        shown=Shown(
+            root=shown(str(Path(parts.root).absolute())),
+            files=tuple(file.path for file in first),
+            classes=tuple(file.label for file in first),
+            labels=tuple(said),
+            size=inputs.shape[-1],
+            images=len(batch),
+            how=_how(views),
+        ),
+        pixels=unnormalised(inputs, job.preprocessing),
+    )
+
+
+def _input(job: Job, images: Images, parts: Split, place: int, *, views: int) -> np.ndarray:
+    """float32 (3, S, S)"""
+    if not views:
+        images.show()
+        return images[place][0].numpy()
+    view = int(chosen_views(views, len(images), seed=job.config.seed, epoch=0)[place])
+    augmentation = job.config.augmentation if views_of(job.config)[1] > 1 else None
+    numbers = [int(file.sha256[:15], 16) for file in parts.part("train")]
+    seen = images.versions_by(numbers, augmentation)
+    seen.show(epoch=view)
+    return normalise(seen.pixels(place), job.preprocessing)
+
+
+def _shares(row: list[float], classes: tuple[str, ...]) -> str:
+    """`ants 63 % bees 37 %`; of an image that was mixed with one of its own class, that class alone."""
+    found = sorted(((share, name) for share, name in zip(row, classes, strict=True) if share >= 0.005), reverse=True)
+    if len(found) == 1:
+        return found[0][1]
+    return "\n".join(f"{100 * share:.0f} % {name}" for share, name in found)
+
+
+def _how(views: int) -> str:
+    if not views:
+        return ""
+    of = "the plain image" if views == 1 else counted(views, "view")
+    return f"computed once, up to what is frozen: {of} of each"
