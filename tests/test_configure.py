@@ -30,6 +30,7 @@ ASKED: list[tuple[dict[str, Any], Values]] = [
             "options.width": (0.5, 0.25),
             "seed": (3, 4),
             "runs": ("there", "elsewhere"),
+            "log_every": (20, 7),
             "data.train": ("0.5", "0.6"),
             "data.validation": ("0.2", "30"),
             "data.test": ("0.1", "20%"),

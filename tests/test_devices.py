@@ -132,7 +132,7 @@ def test_whatever_enters_a_step_is_on_the_networks_device(
     with empty, torch.no_grad():
         for images, labels in stepping.batches(train):
             loss, logits, targets = stepping.loss(images, labels, seed=0)
-            assert {each.device.type for each in (images, labels, loss, logits, targets)} == {"cuda"}
+            assert {each.device.type for each in (images, labels, loss.whole, logits, targets)} == {"cuda"}
             for parameter in network.parameters():
                 parameter.grad = torch.zeros_like(parameter) if parameter.requires_grad else None
             stepping.step(0.1)

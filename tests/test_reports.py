@@ -51,6 +51,7 @@ from pellucid.reports.thumbnails import thumbnail
 from pellucid.reports.tiles import CLASS_BYTES, IMAGE_BYTES
 from pellucid.runs.card import FORMAT, Card, Probe, Result
 from pellucid.runs.events import (
+    BatchLosses,
     Epoch,
     Event,
     Failed,
@@ -354,7 +355,7 @@ def with_progress(events: list[Event]) -> list[Event]:
     for event in events:
         if isinstance(event, Epoch):
             seen += [
-                Progress(phase="train", epoch=event.epoch, epochs=3, step=step, steps=4, loss=0.5,
+                Progress(phase="train", epoch=event.epoch, epochs=3, step=step, steps=4, loss=0.4, mean_loss=0.5,
                          images_per_second=410.0, seconds_left=None if event.epoch == 1 else 61.0)
                 for step in range(1, 5)
             ]  # fmt: skip
@@ -366,6 +367,24 @@ def test_without_a_terminal_each_epoch_is_one_plain_line() -> None:
     text = shown(with_progress(training()), terminal=False)
     assert "\x1b" not in text
     golden.check("reports/training-plain", text)
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_batch_losses_are_told_where_they_were_asked_for(terminal: bool) -> None:
+    seen = {"time": "", "epoch": 1, "batches": 40}
+    asked = BatchLosses(**seen, first=1, losses=(*[0.7] * 19, 0.6861), told=True)
+    rest = BatchLosses(**seen, first=21, losses=(0.123,))
+    text = shown([asked, rest], terminal=terminal)
+    assert "epoch 1, batch 20 of 40: loss 0.686" in text and "0.123" not in text
+
+
+def test_norms_and_auxiliary_heads_are_told_of() -> None:
+    first, *rest = training()
+    begun = first.model_copy(update={"heads": 1, "head_weight": 0.3, "fresh_norms": 94, "norms_keep": 0.9997})
+    learned = next(event for event in rest if event.event == "epoch").model_copy(update={"auxiliary_loss": 0.712})
+    text = shown([begun, learned], terminal=False)
+    assert "94 batch norms, statistics corrected for their start (each keeps 0.9997 of what it had a batch)" in text
+    assert f"loss {learned.loss:.3f}, auxiliary loss 0.712, accuracy" in text
 
 
 def test_on_a_terminal_finished_rows_are_written_once() -> None:

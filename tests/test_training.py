@@ -54,7 +54,13 @@ def test_a_run_leaves_everything_that_was_promised(run: RunFolder) -> None:
     assert {*promised.split(), "model.safetensors", "last.safetensors"} <= kept
     assert run.state() == "finished"
     assert run.config()["learning"]["epochs"] == 6
-    assert [event.event for event in run.events()][:4] == ["started", "pixels_ready", "epoch", "validated"]
+    assert [event.event for event in run.events()][:5] == [
+        "started",
+        "pixels_ready",
+        "batch_losses",
+        "epoch",
+        "validated",
+    ]
 
 
 def test_easy_classes_are_learned_and_predicted(run: RunFolder, photos: Path) -> None:

@@ -21,6 +21,7 @@ from pellucid.reports.spending import spent_words, starving
 from pellucid.reports.transfer import Transfer, transfer_words
 from pellucid.reports.words import bounds, duration, percent, rate, short_number
 from pellucid.runs.events import (
+    BatchLosses,
     Epoch,
     Event,
     Failed,
@@ -89,6 +90,10 @@ class LiveTable:
             case Progress():
                 self.epochs, self.seconds_left = event.epochs, event.seconds_left  # a budget may have changed both
                 self._phase(_progress_line(event), "epoch", event.phase)
+            case BatchLosses():
+                if event.told:
+                    self._move(Text(""), now=True)
+                    self._print(_batch_words(event))
             case Epoch():
                 if self.learned:
                     self._row(self.learned, None)
@@ -138,6 +143,10 @@ class LiveTable:
         if event.heads:
             each = " each" if event.heads > 1 else ""
             self._print(f"{counted(event.heads, 'auxiliary head')}, whose loss counts {event.head_weight:g}{each}")
+        if event.fresh_norms:
+            norms = counted(event.fresh_norms, "batch norm")
+            keeps = f"{event.norms_keep:g} of what it had a batch"
+            self._print(f"{norms}, statistics corrected for their start (each keeps {keeps})")
         self._print(f"in {event.run}")
         if self.live:
             self._print("")
@@ -197,7 +206,8 @@ def _sentence(learned: Epoch | None, validated: Validated | None, epochs: int, s
     epoch = learned.epoch if learned else validated.epoch if validated else 0
     parts = []
     if learned:
-        parts.append(f"loss {learned.loss:.3f}, accuracy {percent(learned.accuracy.value)}")
+        beside = "" if learned.auxiliary_loss is None else f", auxiliary loss {learned.auxiliary_loss:.3f}"
+        parts.append(f"loss {learned.loss:.3f}{beside}, accuracy {percent(learned.accuracy.value)}")
     if validated:
         best = " (best so far)" if validated.best else ""
         parts.append(f"validation loss {validated.loss:.3f}, accuracy {validated.accuracy}{best}")
@@ -217,11 +227,16 @@ def _waiting(learned: Epoch) -> str:
     return percent(learned.seconds_waiting / whole if whole else 0.0, 0)
 
 
+def _batch_words(event: BatchLosses) -> str:
+    last = event.first + len(event.losses) - 1
+    return f"epoch {event.epoch}, batch {last} of {event.batches}: loss {event.losses[-1]:.3f}"
+
+
 def _progress_line(event: Progress) -> RenderableType:
     doing = "training" if event.phase == "train" else "validating"
     said = [f"{event.step}/{event.steps}"]
     if event.phase == "train":
-        said += [f"loss {event.loss:.3f}", f"{event.images_per_second:,.0f} images/s"]
+        said += [f"loss {event.mean_loss:.3f}", f"{event.images_per_second:,.0f} images/s"]
     said.append(f"{duration(event.seconds_left)} left" if event.seconds_left is not None else "left: not yet known")
     return _bar_line(f"epoch {event.epoch}/{event.epochs} {doing}", event.step, event.steps, "  ".join(said))
 

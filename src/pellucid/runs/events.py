@@ -48,10 +48,30 @@ class Started(Record):
     workers: int  # processes that decode
     heads: int = 0  # auxiliary classifiers
     head_weight: float = 0.0  # how much the loss of each counts
+    fresh_norms: int = 0  # batch norms whose running statistics are corrected for their start
+    norms_keep: float | None = None  # what the slowest of them keeps of itself a batch
+
+
+class BatchLosses(Record):
+    """The loss of each of some batches by itself, in the order they were learned from; `first` is the number of the
+    first in its epoch, from 1, of so many `batches`. `told`: somebody asked to see the last one (log_every).
+
+    Where training was killed and an epoch began anew, the later event counts.
+    """
+
+    event: Literal["batch_losses"] = "batch_losses"
+    time: str
+    epoch: int
+    first: int
+    batches: int
+    losses: tuple[float, ...]
+    told: bool = False
 
 
 class Progress(Record):
-    """Where an epoch stands; shown, not kept. `seconds_left` is for the whole run, None before it can be told."""
+    """Where an epoch stands; shown, not kept. `loss` is the batch's own, 0 in validation; `mean_loss` is that of the
+    epoch's images so far. `seconds_left` is for the whole run, None before it can be told.
+    """
 
     event: Literal["progress"] = "progress"
     phase: Literal["train", "validation"]
@@ -60,17 +80,23 @@ class Progress(Record):
     step: int
     steps: int
     loss: float
+    mean_loss: float
     images_per_second: float
     seconds_left: float | None
 
 
 class Epoch(Record):
-    """An epoch of training is done. Seconds are wall time: `waiting` for data, `computing` steps."""
+    """An epoch of training is done. Seconds are wall time: `waiting` for data, `computing` steps.
+
+    `loss` is the mean over the images of what validation measures too (with smoothing and class weights, where asked);
+    `auxiliary_loss` that of the auxiliary heads, None where there are none.
+    """
 
     event: Literal["epoch"] = "epoch"
     time: str
     epoch: int
     loss: float
+    auxiliary_loss: float | None = None
     accuracy: Measured  # on the (augmented) training images as they were learned from
     rate: float
     images_per_second: float
@@ -255,6 +281,7 @@ Event = Annotated[
     Preparing
     | Noted
     | Started
+    | BatchLosses
     | Progress
     | Epoch
     | Planned

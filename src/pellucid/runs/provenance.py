@@ -30,6 +30,7 @@ class Chosen(Record):
     weights: dict[str, JsonValue] = Field(default_factory=dict)
     threads: int | None = Field(default=None, ge=1, le=4096)
     precision: str | None = None
+    fresh_norms: tuple[str, ...] = ()  # names of batch norms whose statistics were of no image yet
 
 
 class Provenance(Record):

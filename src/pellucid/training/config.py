@@ -211,6 +211,7 @@ class Config(Record):
     seed: int = Field(default=0, ge=0, lt=2**63)
     budget: str | None = None  # "5m": mode, resolution, epochs and views are chosen to fit
     runs: str = "runs"  # where run folders are made
+    log_every: int = Field(default=0, ge=0)  # tell the loss of every so-manieth batch; 0: of none
     data: Data
     input: Input = Input()
     augmentation: Augmentation = Augmentation()

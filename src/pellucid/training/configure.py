@@ -62,6 +62,7 @@ def configure(
     device: Literal["auto", "cpu", "cuda", "mps"] | None = None,
     workers: int | None = None,
     runs: str | Path | None = None,
+    log_every: int | None = None,
     options: Mapping[str, Option] | None = None,
     input: Input | Mapping[str, Any] | None = None,
     augmentation: Augmentation | Mapping[str, Any] | None = None,
@@ -162,6 +163,8 @@ def configure(
         Processes that decode images.
     runs
         The folder in which the run's own folder is made. Default: runs.
+    log_every
+        Tell the loss of every 20th batch, say; of all, events.jsonl has it. Default: 0, of none.
     options
         The network's own settings: --options.width 0.5, --options.auxiliary true.
     input
@@ -184,6 +187,7 @@ def configure(
     keeping = _given({"keep_split": _word(keep_split)})
     model = None if model is None else remember(model)
     words = {"model": model, "mode": mode, "weights": weights, "layout": layout, "seed": seed, "runs": _word(runs)}
+    words["log_every"] = log_every
     places = _given({"until": until, "train_from": train_from, "probe_at": probe_at, "budget": budget})
     said = {
         **_given(words),

@@ -57,6 +57,12 @@ IDLE = (
         OPTIMIZER,
     ),
     Idle(
+        ("log_every",),
+        lambda config: _solved(config) and config.log_every > 0,
+        "the head is solved, and no batch has a loss",
+        OPTIMIZER,
+    ),
+    Idle(
         _in("augmentation", VARIED),
         lambda config: _solved(config) and (config.features.views or 1) == 1,
         "the head is solved on each image as it is, and --views 4 also shows it varied ones",

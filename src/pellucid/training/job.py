@@ -38,6 +38,7 @@ class Job:
     hardware: Hardware
     workers: int
     provenance: dict[str, Any]
+    fresh_norms: tuple[str, ...] = ()  # those whose running statistics were of no image when the run began
     deadline: float | None = None  # a moment of perf_counter
     validation_seconds: float | None = None  # that one is expected to take
     views_until: float | None = None  # a moment of perf_counter: no view is added after it
@@ -81,6 +82,8 @@ class Job:
 def started(job: Job, *, epoch: int) -> Started:
     """What is about to be trained, after `epoch` full epochs."""
     parameters = list(job.network.parameters())
+    still = {id(module) for module in job.frozen.modules}
+    norms = [norm for norm in map(job.network.get_submodule, job.fresh_norms) if id(norm) not in still]
     return Started(
         time=now(),
         run=str(job.run.path),
@@ -95,6 +98,8 @@ def started(job: Job, *, epoch: int) -> Started:
         workers=job.workers,
         heads=len(job.network.head_names),
         head_weight=job.config.learning.auxiliary_weight,
+        fresh_norms=len(norms),
+        norms_keep=round(1 - min(norm.momentum for norm in norms), 9) if norms else None,
     )
 
 

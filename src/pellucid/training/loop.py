@@ -23,13 +23,14 @@ from pellucid.training.config import Learning
 from pellucid.training.features import Features
 from pellucid.training.interruption import Interrupted, Interruption, watch
 from pellucid.training.job import Job, Start
+from pellucid.training.journal import BatchJournal
 from pellucid.training.objective import choose, objective
 from pellucid.training.pace import Pace
 from pellucid.training.paired import compared, note_tuned
 from pellucid.training.schedule import rate_at
 from pellucid.training.solve import put_head
 from pellucid.training.state import Best, Position, Sums, load_checkpoint, save_checkpoint
-from pellucid.training.stepping import Stepping
+from pellucid.training.stepping import Learned, Stepping
 
 
 def fit(job: Job, *, resume: bool = False, start: Start | None = None) -> Iterator[Event]:
@@ -67,16 +68,18 @@ class _Trainer:
             else Loader(images, batch=learning.batch, workers=job.workers)
             for images in (job.train, job.validation)
         )
+        self.journal = BatchJournal(job.config.log_every)
         self.position = Position()
         self.pace = Pace(job.deadline, validation=job.validation_seconds)
         self.epochs = 0 if job.most_epochs == 0 else job.epochs  # fewer or more, as a deadline has it
         self.began = perf_counter()
 
     def close(self) -> None:
-        """End the processes that decode, however training ended."""
+        """End the processes that decode, and leave the norms as they were made, however training ended."""
         for batches in (self.train, self.validation):
             if isinstance(batches, Loader):
                 batches.close()
+        self.stepping.statistics.leave()
 
     def restore(self) -> None:
         self.position = load_checkpoint(
@@ -185,42 +188,46 @@ class _Trainer:
         asked = perf_counter()
         for batch, (images, labels) in enumerate(self.stepping.batches(self.train), start=self.position.batch):
             got = perf_counter()
-            loss, right = self.step(batch, images, labels)
+            learned = self.step(batch, images, labels)
             done = perf_counter()
             sums = self.position.sums
             self.move(
                 batch=batch + 1,
                 sums=Sums(
                     images=sums.images + len(labels),
-                    right=sums.right + right,
-                    loss=sums.loss + loss * len(labels),
+                    right=sums.right + learned.right,
+                    loss=sums.loss + learned.loss * len(labels),
+                    auxiliary=sums.auxiliary + (learned.auxiliary or 0.0) * len(labels),
                     waiting=sums.waiting + got - asked,
                     computing=sums.computing + done - got,
                 ),
             )
             self.spend(waiting=got - asked, computing=done - got)
             self.pace.step(done - asked)
-            yield self.progress("train", batch + 1, self.batches, self.position.sums.loss / self.position.sums.images)
+            yield from self.journal.add(learned.loss, epoch=epoch + 1, batch=batch + 1, batches=self.batches)
+            yield self.progress("train", batch + 1, self.batches, learned.loss)
             asked = perf_counter()
             if (interruption.asked or self.pace.late) and self.at_whole_step(batch) and batch + 1 < self.batches:
+                yield from self.journal.rest(epoch=epoch + 1, batches=self.batches)
                 return
         yield self.finish_epoch()
 
-    def step(self, batch: int, images: Tensor, labels: Tensor) -> tuple[float, int]:
-        """One batch forward and back, and the optimiser's step where a whole step is full: (loss, images right)."""
+    def step(self, batch: int, images: Tensor, labels: Tensor) -> Learned:
+        """One batch forward and back, and the optimiser's step where a whole step is full."""
         learning, position = self.job.config.learning, self.position
         seed = self.job.batch_seed(position.epoch, batch)
         window = min(learning.accumulate, self.batches - batch // learning.accumulate * learning.accumulate)
-        loss, right = self.stepping.learn(images, labels, seed=seed, window=window)
-        if not np.isfinite(loss):
-            raise self.diverged(f"the loss became {loss} in epoch {position.epoch + 1}, batch {batch + 1}")
+        learned = self.stepping.learn(images, labels, seed=seed, window=window)
+        whole = learned.loss + (learned.auxiliary or 0.0)
+        if not np.isfinite(whole):
+            raise self.diverged(f"the loss became {whole} in epoch {position.epoch + 1}, batch {batch + 1}")
         if self.at_whole_step(batch):
             rate = rate_at(self.schedule, step=position.step, steps_per_epoch=self.steps)
             if not np.isfinite(rate):
                 raise self.diverged(f"the rate became {rate} in epoch {position.epoch + 1}: its schedule has no bounds")
             self.stepping.step(rate)
             self.move(step=position.step + 1)
-        return loss, right
+        return learned
 
     def diverged(self, problem: str) -> UserError:
         """The error for numbers that have grown beyond what can be computed with, and what there is in spite of it."""
@@ -245,6 +252,7 @@ class _Trainer:
             time=now(),
             epoch=self.position.epoch,
             loss=sums.loss / sums.images,
+            auxiliary_loss=sums.auxiliary / sums.images if self.job.network.head_names else None,
             accuracy=wilson(sums.right, sums.images),
             rate=rate_at(self.schedule, step=step - 1, steps_per_epoch=self.steps),
             images_per_second=sums.images / max(1e-9, sums.waiting + sums.computing),
@@ -410,6 +418,7 @@ class _Trainer:
             step=step,
             steps=steps,
             loss=loss,
+            mean_loss=sums.loss / sums.images if sums.images else 0.0,
             images_per_second=sums.images / max(1e-9, sums.waiting + sums.computing),
             seconds_left=self.seconds_left(),
         )

@@ -32,6 +32,7 @@ class Sums(Record):
     images: int = 0
     right: int = 0
     loss: float = 0.0
+    auxiliary: float = 0.0
     waiting: float = 0.0  # seconds
     computing: float = 0.0
 

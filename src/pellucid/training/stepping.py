@@ -1,6 +1,7 @@
 """Steps of training: a batch gets to the device, its loss and gradients, the optimiser's turn; what is measured."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -16,7 +17,28 @@ from pellucid.training.config import Learning
 from pellucid.training.job import Job
 from pellucid.training.objective import choose, objective
 from pellucid.training.optimizers import SGD, AdamW, Optimizer
+from pellucid.training.statistics import Statistics
 from pellucid.training.transfer import parameter_groups
+
+
+@dataclass(frozen=True)
+class Loss:
+    """Of a batch. `main`: of the logits; `auxiliary`: the mean over the auxiliary heads, None without any; `whole`: the
+    main loss and each head's by its weight, which is minimised.
+    """
+
+    main: Tensor
+    auxiliary: Tensor | None
+    whole: Tensor
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What came of one batch: its losses as numbers, and how many of its images were right."""
+
+    loss: float
+    auxiliary: float | None
+    right: int
 
 
 class Stepping:
@@ -27,6 +49,7 @@ class Stepping:
         network = job.halves.rest if job.halves else job.network
         quick_to_train(network)
         self.network = job.hardware.to(network)
+        self.statistics = Statistics(job.network, job.fresh_norms)
         self.optimizer = make_optimizer(job.network, learning)
         self.average = (
             AveragedModel(job.network, multi_avg_fn=get_ema_multi_avg_fn(learning.ema), use_buffers=True)
@@ -42,7 +65,7 @@ class Stepping:
         for images, labels, _ in loaded:
             yield _laid_out(images.to(device)), labels.to(device)
 
-    def loss(self, images: Tensor, labels: Tensor, *, seed: int) -> tuple[Tensor, Tensor, Tensor]:
+    def loss(self, images: Tensor, labels: Tensor, *, seed: int) -> tuple[Loss, Tensor, Tensor]:
         """The loss of a batch from `batches`, its logits (N, classes), and its targets: classes (N,), or their shares.
 
         `seed` decides dropout and mixing.
@@ -50,22 +73,25 @@ class Stepping:
         job, learning = self.job, self.job.config.learning
         torch.manual_seed(seed)
         images, targets = mix(images, labels, job.config.augmentation, classes=len(job.classes), seed=seed)
+        self.statistics.before_batch()
         logits, *heads = job.hardware.forward(self.network.with_heads, _laid_out(images))
-        loss = self.objective(logits.float(), targets)
-        for head in heads:
-            loss = loss + learning.auxiliary_weight * self.objective(head.float(), targets)
-        return loss, logits, targets
+        main = self.objective(logits.float(), targets)
+        beside = [self.objective(head.float(), targets) for head in heads]
+        whole = main + learning.auxiliary_weight * sum(beside) if beside else main
+        auxiliary = torch.stack(beside).mean() if beside else None
+        return Loss(main, auxiliary, whole), logits, targets
 
-    def learn(self, images: Tensor, labels: Tensor, *, seed: int, window: int) -> tuple[float, int]:
-        """One batch of a step's `window`, forward and back: its loss, and how many images were right.
+    def learn(self, images: Tensor, labels: Tensor, *, seed: int, window: int) -> Learned:
+        """One batch of a step's `window`, forward and back.
 
-        The loss may be no number; then no gradient is to be believed.
+        A loss may be no number; then no gradient is to be believed.
         """
         loss, logits, targets = self.loss(images, labels, seed=seed)
-        (loss / window).backward()
+        (loss.whole / window).backward()
         truth = targets.argmax(dim=1) if targets.ndim == 2 else targets
         right = choose(logits, one_logit=self.job.config.learning.one_logit) == truth
-        return loss.item(), int(right.sum())
+        beside = None if loss.auxiliary is None else loss.auxiliary.item()
+        return Learned(loss.main.item(), beside, int(right.sum()))
 
     def step(self, rate: float) -> None:
         """Move the weights by what the gradients since the last step say."""

@@ -66,6 +66,7 @@ from pellucid.training.resuming import (
 from pellucid.training.room import check_room
 from pellucid.training.seen import first_batch_of
 from pellucid.training.state import Position, load_network, read_position
+from pellucid.training.statistics import fresh_norms
 from pellucid.training.transfer import check_frozen, freeze
 from pellucid.training.trial import check_measured, check_network
 
@@ -178,6 +179,7 @@ def train_events(config: Config, *, began: float | None = None) -> Iterator[Even
             "workers": workers_for(config, decoded=pixels.holds_all, device=hardware.device),
             "threads": torch.get_num_threads(),
             "precision": hardware.precision,
+            "fresh_norms": fresh_norms(prepared.network),
         },
     }
     every = sum(parameter.numel() for parameter in prepared.network.parameters())
@@ -415,6 +417,7 @@ def job_for(
         train_labels=np.array([number[file.label] for file in parts.part("train")]),
         hardware=hardware,
         workers=workers_for(config, decoded=pixels.holds_all, device=hardware.device),
+        fresh_norms=_known(provenance["chosen"].get("fresh_norms", ()), prepared.network, run),
         provenance={
             "run": run.path.name,
             "versions": provenance["versions"],
@@ -425,6 +428,13 @@ def job_for(
             "seed": config.seed,
         },
     )
+
+
+def _known(names: Sequence[str], network: Network, run: RunFolder) -> tuple[str, ...]:
+    """The norms that were fresh when the run began; of runs from before they were noted, none."""
+    if strange := set(names) - {name for name, _ in network.named_modules()}:
+        raise UserError(f"{run.path}/provenance.json names what the network has not: {min(strange)}", hint=DAMAGED)
+    return tuple(names)
 
 
 def _name(folder: str) -> str:

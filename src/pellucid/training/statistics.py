@@ -1,0 +1,55 @@
+"""Batch norms' running statistics, corrected for their start as Adam corrects its means (decisions/0018)."""
+
+from collections.abc import Iterable
+from math import expm1, log1p
+
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+
+def fresh_norms(network: nn.Module) -> tuple[str, ...]:
+    """The names of batch norms whose statistics are still where they start: mean 0, variance 1, of no image."""
+    return tuple(
+        name
+        for name, module in network.named_modules()
+        if isinstance(module, _BatchNorm) and module.momentum and _at_start(module)
+    )
+
+
+class Statistics:
+    """The running statistics of the norms of `network` that are called `fresh`.
+
+    After t batches such a norm has the mean of what it saw, each batch counting d times what the next one does, and no
+    part of the 0 and 1 that it started from: with momentum (1 - d) / (1 - d^t) at batch t, where d is what the norm
+    keeps of itself. That is the plain mean while t is small beside 1 / (1 - d), and the usual running mean after it.
+    Statistics that came with weights are of images, and go on from there.
+    """
+
+    def __init__(self, network: nn.Module, fresh: Iterable[str]) -> None:
+        norms = [network.get_submodule(name) for name in fresh]
+        self._own = {norm: float(norm.momentum) for norm in norms if isinstance(norm, _BatchNorm) and norm.momentum}
+        self._seen: dict[_BatchNorm, int] = {}
+
+    def before_batch(self) -> None:
+        """To be called before each forward in training; which batch it is, the norms' own counts say."""
+        for norm, own in self._own.items():
+            if norm.training:
+                if norm not in self._seen:  # at the beginning, or where a resumed run goes on
+                    self._seen[norm] = int(norm.num_batches_tracked)
+                self._seen[norm] += 1
+                norm.momentum = momentum_at(own, self._seen[norm])
+
+    def leave(self) -> None:
+        """Give the norms their own momentum back."""
+        for norm, own in self._own.items():
+            norm.momentum = own
+
+
+def momentum_at(own: float, batch: int) -> float:
+    """How much of batch number `batch` (from 1) gets into statistics of a norm whose momentum is `own`."""
+    return own if own >= 1 else own / -expm1(batch * log1p(-own))
+
+
+def _at_start(norm: _BatchNorm) -> bool:
+    mean, variance = norm.running_mean, norm.running_var
+    return mean is not None and variance is not None and not mean.any() and bool((variance == 1).all())

@@ -1,0 +1,134 @@
+"""Running statistics of batch norms, beside TF-Slim's moving averages and plain means."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.torch import load_file
+from torch import nn
+
+import pellucid as pl
+from pellucid.training.configure import configure
+from pellucid.training.interruption import Interruption
+from pellucid.training.statistics import Statistics, fresh_norms, momentum_at
+from pellucid.training.train import train_events
+from tests.pictures import make_classes
+
+
+def after(values: np.ndarray, *, keeps: float) -> nn.BatchNorm1d:
+    """A norm that keeps so much of itself, after a batch for each row of `values`, (batches, images)."""
+    norm = nn.BatchNorm1d(1, momentum=1 - keeps)
+    statistics = Statistics(nn.Sequential(norm), fresh_norms(nn.Sequential(norm)))
+    for batch in torch.from_numpy(values).float():
+        statistics.before_batch()
+        norm(batch[:, None])
+    statistics.leave()
+    assert norm.momentum == 1 - keeps
+    return norm
+
+
+def test_after_50_000_batches_they_are_tf_slims() -> None:
+    random = np.random.default_rng(0)
+    values = random.normal(3.0, 2.0, (50_000, 4)) + np.linspace(0, 5, 50_000)[:, None]  # they go on changing
+    mean, variance = 0.0, 1.0
+    for batch in values:  # assign_moving_average: variable -= (variable - value) * (1 - decay)
+        mean -= (mean - batch.mean()) * 0.0003
+        variance -= (variance - batch.var(ddof=1)) * 0.0003
+    norm = after(values, keeps=0.9997)
+    assert norm.running_mean.item() == pytest.approx(mean, rel=1e-4)  # summed up in float32
+    assert norm.running_var.item() == pytest.approx(variance, rel=1e-4)
+
+
+@pytest.mark.parametrize("batches", [1, 2, 7, 30])
+def test_while_batches_are_few_they_are_the_plain_mean(batches: int) -> None:
+    values = np.random.default_rng(1).normal(-4.0, 3.0, (batches, 6))
+    norm = after(values, keeps=0.9997)
+    # Each batch counts 0.9997 of the next one.
+    assert norm.running_mean.item() == pytest.approx(values.mean(), rel=0.01)
+    assert norm.running_var.item() == pytest.approx(values.var(axis=1, ddof=1).mean(), rel=0.01)
+
+
+@given(st.floats(0.0001, 0.9999), st.integers(1, 200))
+def test_every_batch_counts_as_in_adams_corrected_mean(keeps: float, batches: int) -> None:
+    """The weight of each batch is (1 - d) d^(its age) / (1 - d^t): they add up to one, and the start has none."""
+    weights = np.zeros(batches + 1)
+    weights[0] = 1.0  # what it starts from
+    for batch in range(1, batches + 1):
+        momentum = momentum_at(1 - keeps, batch)
+        weights *= 1 - momentum
+        weights[batch] += momentum
+    ages = np.arange(batches)[::-1]
+    assert weights[0] == pytest.approx(0, abs=1e-12)
+    np.testing.assert_allclose(weights[1:], (1 - keeps) * keeps**ages / (1 - keeps**batches), rtol=1e-6, atol=1e-12)
+
+
+def test_statistics_that_came_with_weights_go_on_from_there() -> None:
+    norm = nn.BatchNorm1d(1)
+    norm(torch.randn(8, 1))
+    assert fresh_norms(nn.Sequential(norm)) == ()
+    assert fresh_norms(pl.network("resnet18", 2)) != ()
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_classes(tmp_path_factory.mktemp("data") / "photos")
+
+
+SLOW: dict[str, Any] = {
+    "model": "inception_v1",
+    "mode": "scratch",
+    "size": 48,
+    "epochs": 4,
+    "batch": 8,
+    "workers": 0,
+    "options": {"norm_decay": 0.9997, "width": 0.1, "auxiliary": True, "conventions": "tensorflow"},
+    "learning": {"optimizer": "sgd", "rate": 0.02},
+}
+
+
+def test_a_norm_that_keeps_almost_all_of_itself_is_of_the_images_at_once(photos: Path, tmp_path: Path) -> None:
+    events = list(train_events(configure(photos, **SLOW, runs=tmp_path / "runs")))
+    started = next(event for event in events if event.event == "started")
+    assert started.norms_keep == 0.9997 and started.fresh_norms > 50
+    losses = [event.loss for event in events if event.event == "validated"]
+    assert max(losses) < 5  # with the statistics that it starts from, they grow beyond all bounds
+    learned = [event for event in events if event.event == "epoch"]
+    # The loss is the main one alone, which validation measures; chance is log(2) for either head.
+    assert all(event.auxiliary_loss is not None and 0 < event.auxiliary_loss < 2 for event in learned)
+    assert learned[0].loss == pytest.approx(np.log(2), abs=0.3)
+
+
+def test_resumed_in_the_first_epoch_they_are_as_if_it_had_not_been(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = SLOW | {"epochs": 1}
+    whole = pl.train(photos, **settings, runs=tmp_path / "whole")
+    asked = iter([False, True, True])
+    monkeypatch.setattr(Interruption, "asked", property(lambda _: next(asked), lambda *_: None), raising=False)
+    list(train_events(configure(photos, **settings, runs=tmp_path / "cut")))
+    monkeypatch.undo()
+    (cut,) = (tmp_path / "cut").iterdir()
+    resumed = pl.resume(cut)
+    ours, theirs = load_file(whole.last), load_file(resumed.last)
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_ones_own_norms_are_given_their_momentum_back(photos: Path, tmp_path: Path) -> None:
+    class Own(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.norm = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4, momentum=0.02)
+            self.head = nn.Linear(4, 2)
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return self.head(self.norm(self.conv(images)).mean((2, 3)))
+
+    own = Own()
+    events = list(train_events(configure(photos, model=own, size=32, epochs=1, batch=8, workers=0, runs=tmp_path)))
+    started = next(event for event in events if event.event == "started")
+    assert (started.fresh_norms, started.norms_keep) == (1, 0.98)
+    assert own.norm.momentum == 0.02
