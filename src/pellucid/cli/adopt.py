@@ -1,14 +1,13 @@
 """The verb that makes models of weights that others trained: apart, since its flags are records."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Any, Literal
 
-from cyclopts import Group, Parameter
-
+from pellucid.cli.flags import gathered, shown_as
 from pellucid.training.config import Input
 
 
-def adopt(
+def _adopt(
     net: str,
     /,
     *,
@@ -18,7 +17,7 @@ def adopt(
     classes: Path | None = None,
     size: int | None = None,
     conventions: Literal["torch", "tensorflow"] | None = None,
-    input: Annotated[Input | None, Parameter(group=Group("Input", sort_key=10), show_default=False)] = None,
+    input: Input | None = None,
 ) -> None:
     """Make a model of weights that others trained: published ones, or a file.
 
@@ -55,3 +54,11 @@ def adopt(
         aside().print(f"! {note}")
     say(f"model   {path}")
     say(f"`pellucid verify {path}` shows its card")
+
+
+def adopt(*arguments: Any, **settings: Any) -> None:
+    _adopt(*arguments, **gathered(settings, records=RECORDS))
+
+
+RECORDS = {"input": Input}
+shown_as(adopt, _adopt, records=RECORDS)

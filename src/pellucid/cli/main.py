@@ -1,19 +1,21 @@
 """`pellucid`: flags in, one library call, results to stdout, all else to stderr. Heavy imports inside the verbs."""
 
 import os
+import shlex
 import signal
 import sys
 import tempfile
 import threading
 import traceback
 from collections.abc import Sequence
+from importlib import import_module
 from itertools import pairwise
 
-from cyclopts import App, CycloptsError, Parameter, ValidationError
+from cyclopts import App, CycloptsError, MissingArgumentError, Parameter, UnusedCliTokensError, ValidationError
 from rich.console import Console
 from rich.text import Text
 
-from pellucid.errors import DONE, OUR_FAULT, USER_FAULT, UserError, of_system
+from pellucid.errors import DONE, OUR_FAULT, USER_FAULT, UserError, named, of_system
 from pellucid.names import forgive_streams
 
 app = App(
@@ -74,13 +76,19 @@ def run(arguments: Sequence[str]) -> int:
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     try:
         _check_given(arguments)
-        code = app(list(arguments), exit_on_error=False, print_error=False, result_action="return_value")
+        if {"--help", "-h"} & set(arguments):
+            _unwrap(arguments[0])
+        code = app(_with_truths(arguments), exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()  # a full disk shows here, and not when nobody can tell of it any more
     except UserError as error:
         return tell(console, error)
     except CycloptsError as error:
         if isinstance(error, ValidationError) and error.argument:
             return tell(console, _values_that_do_not_fit(error, error.argument.name))
+        if isinstance(error, UnusedCliTokensError):
+            return tell(console, _nobody_takes(error.unused_tokens or [], arguments))
+        if isinstance(error, MissingArgumentError) and (told := _taken_for_a_flag(error, arguments)):
+            return tell(console, told)
         first, *rest = [line.strip() for line in str(error).split("\n") if line.strip()]
         verb = f" {arguments[0]}" if arguments and arguments[0] in VERBS else ""
         return tell(console, UserError(_lower(first), rest, hint=f"`pellucid{verb} --help` lists what there is"))
@@ -102,6 +110,15 @@ def run(arguments: Sequence[str]) -> int:
     return code if isinstance(code, int) else DONE
 
 
+def _unwrap(verb: str) -> None:
+    """Let a terminal break the lines of the verb's help, where it ends."""
+    if verb in VERBS:
+        from pellucid.cli.flags import unwrapped
+
+        function = getattr(import_module(f"pellucid.cli.{VERBS[verb][0]}"), verb)
+        function.__doc__ = unwrapped(function.__doc__)
+
+
 def _check_given(arguments: Sequence[str]) -> None:
     """Refuse what no verb can do anything with, wherever it was given."""
     if sys.stdout is None:
@@ -112,6 +129,20 @@ def _check_given(arguments: Sequence[str]) -> None:
         raise UserError("one of the arguments is empty", hint="give it a value (is a variable of the shell not set?)")
     if nul := [argument for argument in arguments if "\0" in argument]:
         raise UserError(f"{nul[0]!r} cannot be used: it holds a NUL character", hint="remove that character")
+
+
+def _with_truths(arguments: Sequence[str]) -> list[str]:
+    """`--flag true` as `--flag=true`, which is the same, and is understood of flags that need no word as well."""
+    joined: list[str] = []
+    for place, argument in enumerate(arguments):
+        before = joined[-1] if joined else ""
+        if argument == "--":
+            return [*joined, *arguments[place:]]
+        if argument in ("true", "false") and before.startswith("--") and "=" not in before:
+            joined[-1] = f"{before}={argument}"
+        else:
+            joined.append(argument)
+    return joined
 
 
 def _our_fault(console: Console, error: Exception) -> int:
@@ -136,6 +167,26 @@ def _discard_output() -> None:
         os.close(nowhere)
     except (OSError, ValueError):  # it is no file of the system
         return
+
+
+def _taken_for_a_flag(error: MissingArgumentError, arguments: Sequence[str]) -> UserError | None:
+    """A value that begins with a hyphen, and was to be that of the flag before it."""
+    for before, word in pairwise(arguments):
+        if before == error.keyword and word.startswith("-"):
+            problem = f"{before} wants a value, and {word} looks like another flag"
+            return UserError(problem, hint=f"if that is the value, write {shlex.quote(f'{before}={word}')}")
+    return None
+
+
+def _nobody_takes(words: Sequence[str], arguments: Sequence[str]) -> UserError:
+    """Words that belong to nothing, and what the flag before them takes: three numbers, where there were two."""
+    verb = arguments[0]
+    place = next((n for n in range(len(arguments)) if list(arguments[n : n + len(words)]) == list(words)), 0)
+    before = next((word for word in reversed(arguments[:place]) if word.startswith("-")), "").partition("=")[0]
+    flags = app[verb].assemble_argument_collection()
+    takes = next((flag.parameter.metavar for flag in flags if before.replace("_", "-") in flag.names), None)
+    details = [f"{before} takes {takes}"] if takes else []
+    return UserError(f"nothing takes {named(words)}", details, hint=f"`pellucid {verb} --help` lists what there is")
 
 
 def _values_that_do_not_fit(error: ValidationError, flag: str) -> UserError:

@@ -2,11 +2,12 @@
 
 from collections.abc import Callable
 from inspect import Parameter as Given
-from inspect import signature
+from inspect import cleandoc, signature
 from pathlib import Path
 from typing import Any, Literal
 
-from pellucid.cli.runs import shown_as
+from pellucid.cli.flags import flag_of, shown_as
+from pellucid.cli.runs import ASKED, asked
 from pellucid.errors import UserError
 from pellucid.names import kind_of
 from pellucid.training.configure import configure, parse_map
@@ -72,7 +73,7 @@ def _of_run(data: str, of: Of, said: dict[str, Any]) -> Any:
     from pellucid.runs.run_folder import open_run
 
     if said:
-        raise UserError(f"{_flag(next(iter(said)))}: {data} is a run, and has its settings", hint="leave it out")
+        raise UserError(f"{flag_of(next(iter(said)))}: {data} is a run, and has its settings", hint="leave it out")
     run = open_run(data)
     if of == "results":
         from pellucid.uses.evaluate import read_evaluation
@@ -91,7 +92,7 @@ def _of_data(data: str, of: Of, said: dict[str, Any]) -> Any:
 
         if others := [name for name in said if name not in READING]:
             raise UserError(
-                f"{_flag(others[0])} changes nothing about the files",
+                f"{flag_of(others[0])} changes nothing about the files",
                 hint="--of first-batch shows what a network would see of them",
             )
         source = {READING[name]: str(value) if name == "labels" else value for name, value in said.items()}
@@ -102,7 +103,7 @@ def _of_data(data: str, of: Of, said: dict[str, Any]) -> Any:
     from pellucid.runs.first_batch import FirstBatch
     from pellucid.training.preview import preview
 
-    config = configure(data, **said)
+    config = asked(data, **said)
     with counting("looking at the images") as progress:
         for event in preview(config):
             if isinstance(event, FirstBatch):
@@ -112,21 +113,17 @@ def _of_data(data: str, of: Of, said: dict[str, Any]) -> Any:
     raise AssertionError("a preview ends with its batch")
 
 
-def _flag(name: str) -> str:
-    return "--" + name.replace("_", "-")
-
-
 def _join(verb: Callable[..., Any]) -> None:
     """Give `verb` the settings of `train` beside its own flags."""
-    own, head = signature(verb), verb.__doc__ or ""
-    shown_as(verb, configure)
+    own, head = signature(verb), cleandoc(verb.__doc__ or "")
+    shown_as(verb, configure, **ASKED)
     flags = [flag for name, flag in own.parameters.items() if flag.kind is Given.KEYWORD_ONLY]
     positional = [flag for flag in own.parameters.values() if flag.kind is Given.POSITIONAL_ONLY]
     train = [flag for name, flag in signature(verb).parameters.items() if name != "data"]
     verb.__signature__ = own.replace(parameters=[*positional, *flags, *train])  # type: ignore[attr-defined]
     verb.__annotations__ = {flag.name: flag.annotation for flag in (*positional, *flags, *train)} | {"return": None}
-    rest = (configure.__doc__ or "").partition("----------\n")[2]
-    verb.__doc__ = head.rstrip() + "\n" + rest[rest.index("    model\n") :]
+    rest = (verb.__doc__ or "").partition("----------\n")[2]
+    verb.__doc__ = head + "\n" + rest[rest.index("model\n") :]
 
 
 _join(show)

@@ -1,19 +1,18 @@
 """The verbs that make runs and look at them: demo, train, resume, runs, report."""
 
-from collections.abc import Callable
-from inspect import signature
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from cyclopts import Group, Parameter
-
+from pellucid.cli.flags import gathered, shown_as
 from pellucid.errors import DONE, USER_FAULT, UserError
 from pellucid.images.augmentation import Augmentation
 from pellucid.names import in_a_line, kind_of
 from pellucid.networks.own import remember
+from pellucid.records import Described
 from pellucid.runs.run_folder import RunFolder
-from pellucid.training.config import FeatureSettings, Input, Learning, Machine, Option
+from pellucid.training.config import Config, FeatureSettings, Input, Learning, Machine
 from pellucid.training.configure import configure
+from pellucid.training.recipes import recipes
 
 
 def demo(*, out: Path = Path("demo"), seed: int = 0) -> int:
@@ -50,27 +49,28 @@ def demo(*, out: Path = Path("demo"), seed: int = 0) -> int:
 
 
 def train(*arguments: Any, **settings: Any) -> int:
-    return _train(configure(*arguments, **settings))
+    return _train(asked(*arguments, **settings))
 
 
-def shown_as(verb: Callable[..., int], function: Callable[..., Any]) -> None:
-    """Give `verb` the flags and the help of `function`; where that takes a mapping, a flag for each of its fields."""
-    records = {"input": Input, "augmentation": Augmentation, "learning": Learning}
-    records |= {"features": FeatureSettings, "machine": Machine}
-    fields: dict[str, Any] = {"model": str | None, "options": dict[str, Option] | None}
-    fields |= {
-        # No defaults are shown: what is not said comes from the recipe.
-        name: Annotated[record | None, Parameter(group=Group(name.capitalize(), sort_key=10), show_default=False)]
-        for name, record in records.items()
-    }
-    asked = signature(function)
-    flags = [flag.replace(annotation=fields.get(name, flag.annotation)) for name, flag in asked.parameters.items()]
-    verb.__doc__ = function.__doc__
-    verb.__annotations__ = function.__annotations__ | fields
-    verb.__signature__ = asked.replace(parameters=flags)  # type: ignore[attr-defined]
+RECORDS: dict[str, type[Described]] = {
+    "input": Input,
+    "augmentation": Augmentation,
+    "learning": Learning,
+    "features": FeatureSettings,
+    "machine": Machine,
+}
+ASKED: dict[str, Any] = {  # how a shell gives what `configure` takes
+    "records": RECORDS,
+    "types": {"model": str | None, "map": str | None},
+    "options": "options",
+    "about": {"recipe": f"Known are {', '.join(recipes())}; `pellucid recipes` says what they do."},
+}
+shown_as(train, configure, **ASKED)
 
 
-shown_as(train, configure)
+def asked(*arguments: Any, **settings: Any) -> Config:
+    """The configuration that flags come to."""
+    return configure(*arguments, **gathered(settings, records=RECORDS, options="options"))
 
 
 def resume(run: Path, /, *, model_code: str | None = None) -> int:

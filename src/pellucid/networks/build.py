@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any, TypeVar
@@ -41,16 +41,12 @@ from pellucid.architectures.layers import (
     Separable,
     filled,
 )
+from pellucid.architectures.options import OF_TIMM, OPTIONS, check_names
 from pellucid.architectures.written import TABLE, from_text
-from pellucid.errors import UserError, nearest
+from pellucid.errors import UserError
 from pellucid.networks.own import is_own
 
 TIMM = "timm/"
-# What a network of a table can be told besides its classes and size.
-OPTIONS = (
-    *("width", "dropout", "auxiliary", "conventions"),
-    *("initialisation", "head_initialisation", "norm_decay", "last"),
-)
 Holder = TypeVar("Holder", bound=nn.Sequential)
 
 
@@ -225,26 +221,22 @@ def network(name: str, classes: int, *, size: int | None = None, **options: Any)
     if name.startswith(TIMM):
         from pellucid.networks.backbone import TimmNetwork  # brings timm and torchvision, 17 s
 
-        _check_options(name, options, ("dropout",))
+        _check_options(name, options, OF_TIMM)
         return TimmNetwork(name, classes, size=size, **options)
     if name.startswith(TABLE):
         text = str(options.pop("table", ""))
         table = from_text(text)
-        _check_options(name, options, OPTIONS)
+        _check_options(name, options)
         made = TableNetwork(table, classes, size=table.size if size is None else size, **options)
         made.name, made.options = f"{TABLE}{table.name}", made.options | {"table": text}
         return made
     table = architecture(name)
-    _check_options(name, options, OPTIONS)
+    _check_options(name, options)
     return TableNetwork(table, classes, size=table.size if size is None else size, **options)
 
 
-def _check_options(name: str, options: dict[str, Any], known: tuple[str, ...]) -> None:
-    for option in options:
-        if option not in known:
-            right = nearest(option, known)
-            hint = f"did you mean {right}?" if right else f"it has {', '.join(known)}"
-            raise UserError(f"{name} has no option {option!r}", hint=hint)
+def _check_options(name: str, options: dict[str, Any], known: Sequence[str] = tuple(OPTIONS)) -> None:
+    check_names(name, options, known)
     check_dropout(options.get("dropout"))
 
 

@@ -9,6 +9,7 @@ import ast
 import hashlib
 import inspect
 import json
+import re
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
@@ -18,14 +19,16 @@ from functools import partial
 from importlib import import_module
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from pellucid.architectures.layers import Architecture
+from pellucid.architectures.options import text_as
 from pellucid.errors import UserError, listed, nearest
 
 if TYPE_CHECKING:
     from torch import nn
 
+KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}  # tried in this order
 MOST = 8  # networks that are remembered: each may hold its weights
 SPELLED = "write FILE.py:NAME or package.module:NAME"
 NOT_OURS = ("torch", "builtins", "abc", "typing")  # modules whose sources are no part of anybody's own network
@@ -385,7 +388,7 @@ def made(own: Own, classes: int, *, size: int, options: dict[str, Any]) -> Any:
             hint = f"did you mean {right}?" if right else f"it takes {', '.join(taken) or 'nothing'}"
             raise UserError(f"{own.where} has no option {option!r}", hint=hint)
     wanted = {one.name: one for one in parameters}
-    given = {name: _whole(value, wanted.get(name)) for name, value in options.items()}
+    given = {name: _as_wanted(own, name, value, wanted.get(name)) for name, value in options.items()}
     if "size" in taken:
         given.setdefault("size", size)
     required = [
@@ -414,6 +417,32 @@ def made(own: Own, classes: int, *, size: int, options: dict[str, Any]) -> Any:
     except Exception as cause:
         raise theirs(f"{own.where} cannot be made for {classes} classes", cause) from cause
     return module
+
+
+def _as_wanted(own: Own, name: str, value: Any, parameter: inspect.Parameter | None) -> Any:
+    """`value` as the parameter's type, where that is known and a shell gave text; numbers as such where it is not."""
+    if not isinstance(value, str):
+        return _whole(value, parameter)
+    kinds = _kinds(parameter) or list(KINDS)
+    for kind in kinds:
+        told = value if kind is str else text_as(kind, value)
+        if told is not None:
+            return told
+    wanted = " or ".join(KINDS[kind] for kind in kinds)
+    raise UserError(f"option {name} of {own.where} is {wanted}, not {value!r}")
+
+
+def _kinds(parameter: inspect.Parameter | None) -> list[type]:
+    """Which of bool, int, float and str a parameter takes, by its annotation or its default; [] where nobody says."""
+    if parameter is None:
+        return []
+    said = parameter.annotation if parameter.annotation is not parameter.empty else type(parameter.default)
+    names = (
+        re.findall(r"\w+", said)
+        if isinstance(said, str)
+        else [kind.__name__ for kind in (said, *get_args(said)) if isinstance(kind, type)]
+    )
+    return [kind for kind in KINDS if kind.__name__ in names]
 
 
 def _whole(value: Any, parameter: inspect.Parameter | None) -> Any:

@@ -39,7 +39,7 @@ class Input(Described):
 
     size: int | None = Field(default=None, ge=8)
     """Pixels a side that the network sees."""
-    resize: int | tuple[int, int] | Literal["native"] | None = None
+    resize: tuple[int, int] | int | Literal["native"] | None = None
     """The short side before the crop, or height and width (240x320); native: no resizing, crops at full resolution."""
     crops: int | None = Field(default=None, ge=1)
     """So many crops a side of each image are looked at, evenly spread, and what the network says is averaged."""

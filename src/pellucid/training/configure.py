@@ -9,6 +9,8 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
+from pellucid.architectures.catalog import ARCHITECTURES
+from pellucid.architectures.options import OF_TIMM, check_names, typed
 from pellucid.errors import UserError
 from pellucid.images.augmentation import Augmentation
 from pellucid.networks.own import is_own, remember
@@ -166,7 +168,7 @@ def configure(
     log_every
         Tell the loss of every 20th batch, say; of all, events.jsonl has it. Default: 0, of none.
     options
-        The network's own settings: --options.width 0.5, --options.auxiliary true.
+        The network's own settings: --options.width 0.5, --options.auxiliary. One's own takes those of its own.
     input
         How images reach the network, where it should differ from what the weights want: --input.resize native.
     augmentation
@@ -226,6 +228,7 @@ def _configured(said: Mapping[str, Any], recipe: str | None) -> Config:
     values.setdefault("weights", "none" if mode == "scratch" else "own" if is_own(model) else "imagenet")
     usual = built_in(mode).settings if named is None and mode in recipes() else named or {}
     values = _overlay(usual, values)
+    values["options"] = _options(model, values["options"])
     learning = by_hand["learning"]
     solves = values["learning"].get("optimizer") == "solve" and "optimizer" not in learning
     if solves and (learning.keys() & {"epochs", "rate"}):
@@ -265,6 +268,22 @@ def _scaled(side: Any, factor: float) -> int | list[int] | None:
     if isinstance(side, list) and all(isinstance(one, int) for one in side):
         return [max(1, round(one * factor)) for one in side]
     return max(1, round(side * factor)) if isinstance(side, int) else None
+
+
+def _options(model: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The network's own settings, typed and checked where it is known which it has; `none` takes one back.
+
+    What one's own network takes, its code says, which is not run yet.
+    """
+    if is_own(model):
+        return dict(options)
+    said = {name: value for name, value in options.items() if value != "none"}
+    if model in ARCHITECTURES:
+        return typed(model, said)
+    if model.startswith("timm/"):
+        check_names(model, said, OF_TIMM)
+        return typed(model, said)
+    return said
 
 
 def parse_map(text: str | Mapping[str, str] | None) -> dict[str, str]:

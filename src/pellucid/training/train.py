@@ -417,7 +417,7 @@ def job_for(
         train_labels=np.array([number[file.label] for file in parts.part("train")]),
         hardware=hardware,
         workers=workers_for(config, decoded=pixels.holds_all, device=hardware.device),
-        fresh_norms=_known(provenance["chosen"].get("fresh_norms", ()), prepared.network, run),
+        fresh_norms=_known(provenance.get("chosen", {}).get("fresh_norms", ()), prepared.network, run),
         provenance={
             "run": run.path.name,
             "versions": provenance["versions"],

@@ -1,0 +1,95 @@
+"""What can be set of a network that is defined here, besides its size: the names, their types and what they do.
+
+Torch-free, so that the command line can list and check them at once; a test compares them with what builds networks.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NoReturn, get_args
+
+from pellucid.errors import UserError, nearest
+
+
+@dataclass(frozen=True)
+class Option:
+    """One setting; `kind` is float, bool, str or a Literal of the words that it may be."""
+
+    kind: Any
+    about: str
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The words that it may be; () where it is no choice."""
+        return get_args(self.kind)
+
+
+OPTIONS: Mapping[str, Option] = {
+    "width": Option(float, "A factor on every convolution's channels; default: 1."),
+    "dropout": Option(float, "The share of features left out before the head; default: as the network's table says."),
+    "auxiliary": Option(bool, "Build and train the auxiliary heads, of a network that has some."),
+    "conventions": Option(
+        Literal["torch", "tensorflow"], "How maps are padded, averaged and normalised; default: torch."
+    ),
+    "initialisation": Option(Literal["he", "tf-slim", "torch"], "How random weights are drawn; default: he."),
+    "head_initialisation": Option(
+        Literal["uniform"], "How the last layer's are: within 1/sqrt(inputs); default: as the others."
+    ),
+    "norm_decay": Option(float, "How much of a batch norm's running statistics a batch leaves; default: 0.9."),
+    "last": Option(str, "The end point after which the network ends: pooled and classified there."),
+}
+OF_TIMM = ("dropout",)  # what can be set of a network of timm
+TRUTHS = {"true": True, "yes": True, "false": False, "no": False}
+
+
+def check_names(network: str, options: Iterable[str], known: Sequence[str] = tuple(OPTIONS)) -> None:
+    """Refuse options that are none of those `known`."""
+    for option in options:
+        if option not in known:
+            right = nearest(option, known)
+            raise UserError(
+                f"{network} has no option {option!r}",
+                [f"it has {', '.join(known)}"],
+                hint=f"did you mean {right}?" if right else "",
+            )
+
+
+def typed(network: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of a network that is defined here, as their types: a shell and a recipe may say numbers as text.
+
+    Raises UserError for those that it does not have, and for values that are of another type.
+    """
+    check_names(network, options)
+    return {name: _typed(name, value, OPTIONS[name]) for name, value in options.items()}
+
+
+def _typed(name: str, value: Any, option: Option) -> Any:
+    if option.words:
+        if value in option.words:
+            return value
+        said = {word.replace("-", "_"): word for word in option.words}.get(str(value).replace("-", "_"))
+        right = nearest(str(value), option.words)
+        hint = f"did you mean {right}?" if right else f"there are {', '.join(option.words)}"
+        return said or _refuse(f"there is no {name} {value!r}", hint)
+    if option.kind is str:
+        return value if isinstance(value, str) else _refuse(f"{name} is a word, not {value!r}")
+    told = text_as(option.kind, value)
+    if told is None:
+        wanted = "a number" if option.kind is float else "true or false"
+        return _refuse(f"{name} is {wanted}, not {value!r}")
+    return told
+
+
+def text_as(kind: type, value: Any) -> Any:
+    """`value`, or what a text says, as a bool, int or float; None where it is none."""
+    if kind is bool:
+        return value if isinstance(value, bool) else TRUTHS.get(value.lower()) if isinstance(value, str) else None
+    if isinstance(value, bool):
+        return None
+    try:
+        return kind(value)
+    except (TypeError, ValueError):
+        return None
+
+
+def _refuse(problem: str, hint: str = "") -> NoReturn:
+    raise UserError(problem, hint=hint)
