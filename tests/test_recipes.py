@@ -83,3 +83,15 @@ def test_a_files_size_over_the_recipe_that_it_names_does_too(tmp_path: Path) -> 
     (tmp_path / "mine.toml").write_text('recipe = "fake-faces-cnn"\n[input]\nsize = 112\n')
     assert configure("photos", recipe=str(tmp_path / "mine.toml")).input.resize == 128
     assert configure("photos", recipe=str(tmp_path / "mine.toml"), size=56).input.resize == 64
+
+
+def test_a_recipe_for_another_network_keeps_the_options_of_its_own_to_itself() -> None:
+    for model in ("timm/mobilenetv2_100", "faces.py:Net"):  # which do not know them
+        asked = configure("photos", recipe="fake-faces-cnn", model=model)
+        assert not asked.options and (asked.learning.epochs, asked.input.resize) == (192, 256)
+        assert asked.remarks == ("what the recipe says of its own network is left out: initialisation",)
+    timms = configure("photos", recipe="fake-faces-vgg11", model="timm/vgg11")
+    assert timms.options == {"dropout": 0.5} and not timms.remarks
+    said = configure("photos", recipe="fake-faces-cnn", model="faces.py:Net", options={"width": 2.0})
+    assert said.options == {"width": 2.0}
+    assert configure("photos", recipe="fake-faces-cnn", model="vgg11").options == {"initialisation": "torch"}

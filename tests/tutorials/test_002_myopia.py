@@ -26,6 +26,7 @@ FACTS = {
     "model": "resnet50",
     "mode": "scratch",
     "weights": "none",
+    "options.head_initialisation": "uniform",
     "input.size": 224,
     "input.resize": (224, 224),
     "input.mean": (0.5, 0.5, 0.5),  # of 0 to 1: -1 to 1
@@ -59,6 +60,13 @@ def config() -> Config:
 
 def test_the_recipe_is_the_tutorials() -> None:
     assert not differing(RECIPE, FACTS)
+
+
+def test_the_last_layer_begins_within_one_over_the_root_of_its_inputs(config: Config) -> None:
+    torch.manual_seed(0)
+    weight = pl.network("resnet50", 1, size=32, **config.options).Logits.weight.detach()
+    assert weight.shape == (1, 2048) and 0.99 / 2048**0.5 < weight.abs().max() <= 1 / 2048**0.5
+    assert float(weight.std()) == pytest.approx(1 / (3 * 2048) ** 0.5, rel=0.05)  # uniform
 
 
 def test_the_rate_is_the_same_in_every_step(config: Config) -> None:

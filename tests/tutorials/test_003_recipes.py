@@ -214,11 +214,16 @@ def test_the_tutorials_own_network_is_trained_and_its_classes_are_told(
     assert run.config()["learning"]["batch"] == 16 and (run.path / "last.safetensors").is_file()  # weights saved
 
 
-def test_the_networks_start_as_torch_makes_their_layers() -> None:
+def within(layer: torch.nn.Conv2d | torch.nn.Linear) -> bool:
+    """Whether weights and biases are uniform within 1 / sqrt(inputs), as torch's documentation says of new layers."""
+    bound = layer.weight[0].numel() ** -0.5
+    return bool(0.9 * bound < layer.weight.abs().max() <= bound and 0 < layer.bias.abs().max() <= bound)
+
+
+def test_networks_and_new_last_layers_begin_as_torch_makes_them() -> None:
     torch.manual_seed(0)
-    options = configure("photos", recipe="fake-faces-cnn").options
-    ours = pl.network("small_tutorial", 2, **options)
-    for module in ours.modules():
-        if isinstance(module, torch.nn.Conv2d | torch.nn.Linear):
-            bound = module.weight[0].numel() ** -0.5  # uniform within 1 / sqrt(inputs), by torch's documentation
-            assert 0.9 * bound < module.weight.abs().max() <= bound and 0 < module.bias.abs().max() <= bound
+    cnn = pl.network("small_tutorial", 2, **configure("photos", recipe="fake-faces-cnn").options)
+    layers = [module for module in cnn.modules() if isinstance(module, torch.nn.Conv2d | torch.nn.Linear)]
+    assert len(layers) == 8 and all(map(within, layers))
+    for name in ("fake-faces-frozen", "fake-faces-finetuned"):
+        assert within(pl.network("resnet18", 2, size=32, **configure("photos", recipe=name).options).Logits)

@@ -32,7 +32,8 @@ OPTIONS: Mapping[str, Option] = {
     ),
     "initialisation": Option(Literal["he", "tf-slim", "torch"], "How random weights are drawn; default: he."),
     "head_initialisation": Option(
-        Literal["uniform"], "How the last layer's are: within 1/sqrt(inputs); default: as the others."
+        Literal["uniform", "torch"],
+        "How the last layer's are: uniform within 1/sqrt(inputs), with torch its bias too; default: as the others.",
     ),
     "norm_decay": Option(float, "How much of a batch norm's running statistics a batch leaves; default: 0.9."),
     "last": Option(str, "The end point after which the network ends: pooled and classified there."),

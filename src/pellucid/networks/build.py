@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any, TypeVar
@@ -142,7 +142,7 @@ class TableNetwork(Network):
             known = ", ".join(HEADS_OWN)
             raise UserError(
                 f"there is no head_initialisation {head_initialisation!r}",
-                hint=f"there is {known}; without it the last layer begins as initialisation has it",
+                hint=f"there are {known}; without it the last layer begins as initialisation has it",
             )
         if not 0 <= norm_decay < 1:
             raise UserError(f"norm_decay is at least 0 and below 1, not {norm_decay:g}", hint="0.9 is common")
@@ -208,10 +208,11 @@ def network(name: str, classes: int, *, size: int | None = None, **options: Any)
 
     `options` of the networks defined here: width (a factor on channels), dropout, auxiliary (build the auxiliary
     heads), conventions ("torch" or "tensorflow": how maps are padded, averaged and normalised), initialisation ("he",
-    "tf-slim" or "torch"), head_initialisation ("uniform": the last layer within 1 / sqrt(inputs), its bias zero),
-    norm_decay (how much of the running statistics a batch leaves) and last (the end point after which the network ends:
-    pooled and classified there). timm/NAME has dropout alone. table/NAME is the network of the
-    text `table` (see architectures.written); a name with a colon is somebody's own, once it is named (networks.own).
+    "tf-slim" or "torch"), head_initialisation (of the last layer: "uniform" within 1 / sqrt(inputs), its bias
+    zero, or "torch", its bias so too), norm_decay (how much of the running statistics a batch leaves) and last (the end
+    point after which the network ends: pooled and classified there). timm/NAME has dropout alone. table/NAME is the
+    network of the text `table` (see architectures.written); a name with a colon is somebody's own, once it is named
+    (networks.own).
     Raises UserError for unknown names and options, and for a size that is too small.
     """
     if is_own(name):
@@ -425,4 +426,5 @@ def _uniform(layer: nn.Linear) -> None:
 
 
 INITIALISATIONS = {"he": _he, "tf-slim": _tf_slim, "torch": _as_made}
-HEADS_OWN = {"uniform": _uniform}  # beginnings of the last layer alone
+# Beginnings of the last layer alone.
+HEADS_OWN: dict[str, Callable[[nn.Linear], None]] = {"uniform": _uniform, "torch": nn.Linear.reset_parameters}

@@ -216,6 +216,7 @@ def _configured(said: Mapping[str, Any], recipe: str | None) -> Config:
     if "epochs" in said["learning"] and not said.get("budget"):
         file.pop("budget", None)  # epochs that are said, against time that the file allows
     remarks: list[str] = []
+    named = _for_its_model(named, said.get("model", file.get("model")), remarks)
     file = _at_its_size(named or {}, file, remarks)
     by_hand = _overlay(file, _at_its_size(_overlay(named or {}, file), said, remarks))
     once = said if said.get("budget") else by_hand
@@ -245,6 +246,17 @@ def _configured(said: Mapping[str, Any], recipe: str | None) -> Config:
             "what is asked for here would have no effect", problems, hint="leave it out, or change the other"
         )
     return config.noting(sorted({*flags, *dict(flat(_overlay(named or {}, file)))}), remarks)
+
+
+def _for_its_model(named: dict[str, Any] | None, model: str | None, remarks: list[str]) -> dict[str, Any] | None:
+    """The built-in recipe `named`, without those options of its network that another `model`, said over it, has not."""
+    if named is None or model is None or not (is_own(model) or model.startswith("timm/")):
+        return named
+    known = () if is_own(model) else OF_TIMM
+    options = named.get("options", {})
+    if lost := [name for name in options if name not in known]:
+        remarks.append(f"what the recipe says of its own network is left out: {', '.join(lost)}")
+    return {**named, "options": {name: value for name, value in options.items() if name in known}}
 
 
 def _at_its_size(below: Mapping[str, Any], said: Mapping[str, Any], remarks: list[str]) -> dict[str, Any]:
