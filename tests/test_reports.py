@@ -28,8 +28,8 @@ from pellucid.images.split import Split, SplitFile
 from pellucid.intervals import Measured, wilson
 from pellucid.reports import palette
 from pellucid.reports.cautions import of_evaluation, of_split, of_training
-from pellucid.reports.charts import BOTTOM, LEFT, RIGHT, TOP, accuracy_chart, nice_ticks
-from pellucid.reports.history import history
+from pellucid.reports.charts import BOTTOM, LEFT, RIGHT, TOP, accuracy_chart, loss_chart, nice_ticks
+from pellucid.reports.history import history, means, usual_mean
 from pellucid.reports.html import render, write_report
 from pellucid.reports.live_table import LiveTable
 from pellucid.reports.picks import spread, spread_by_class
@@ -376,6 +376,23 @@ def test_batch_losses_are_told_where_they_were_asked_for(terminal: bool) -> None
     rest = BatchLosses(**seen, first=21, losses=(0.123,))
     text = shown([asked, rest], terminal=terminal)
     assert "epoch 1, batch 20 of 40: loss 0.686" in text and "0.123" not in text
+
+
+def test_the_curve_of_batches_is_the_mean_of_every_so_many() -> None:
+    losses = [float(number) for number in range(1, 41)]
+    told = [
+        BatchLosses(time=TIME, epoch=epoch, first=first, batches=20, losses=tuple(losses[start : start + 10]))
+        for epoch, first, start in ((1, 1, 0), (1, 11, 10), (2, 1, 0), (2, 1, 20), (2, 11, 30))  # a part done twice
+    ]
+    course = history([*training(), *told])
+    assert means(course.batches, 8) == [(0.4, 4.5), (0.8, 12.5), (1.2, 20.5), (1.6, 28.5), (2.0, 36.5)]
+    assert len(means(course.batches, 30)) == 1  # what is left over makes none
+    assert [usual_mean(batches) for batches in (1, 200, 201, 1000, 1001, 200_000)] == [1, 1, 2, 5, 10, 1000]
+    chart = loss_chart(course, every=8)
+    assert len(chart.batches.split()) == 5 and chart.every == 8
+    assert "thin: mean of every 8 batches" in curves([*training(), *told], every=8).axes[0].get_title(loc="left")
+    with pytest.raises(UserError, match="not of 0"):
+        curves(training(), every=0)
 
 
 def test_norms_and_auxiliary_heads_are_told_of() -> None:
@@ -814,7 +831,7 @@ def test_any_name_of_a_class_can_be_drawn(photos: Path, name: str) -> None:
     prediction = predicted(photos)[0].model_copy(update={"best": name})
     figure = show([prediction], truth=[name])
     assert figure._repr_png_()
-    longest = max(map(len, figure.axes[0].get_title().split("\n")))
+    longest = max(map(len, figure.axes[0].get_title(loc="left").split("\n")))
     assert longest <= len("✓ predicted  90 %,") + LONGEST_SAID + 1
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pellucid.reports.drawn import structure
     from pellucid.reports.html import write_report
     from pellucid.reports.pictures import show
+    from pellucid.training.configure import configure
     from pellucid.training.preview import first_batch
     from pellucid.training.train import resume, train, train_events
     from pellucid.uses.bench import bench
@@ -26,6 +27,7 @@ _HOMES = {
     "UserError": "errors",
     "architectures": "architectures.catalog",
     "bench": "uses.bench",
+    "configure": "training.configure",
     "evaluate": "uses.evaluate",
     "first_batch": "training.preview",
     "load": "uses.predict",
@@ -45,6 +47,7 @@ __all__ = [
     "UserError",
     "architectures",
     "bench",
+    "configure",
     "evaluate",
     "first_batch",
     "load",

@@ -115,19 +115,22 @@ def runs(folder: Path = Path("runs"), /) -> None:
         aside().print(Text(words))
 
 
-def report(run: Path, /) -> None:
+def report(run: Path, /, *, every: int | None = None) -> None:
     """Write the run's report.html again, from what its folder holds now.
 
     Parameters
     ----------
     run
         The run folder.
+    every
+        Of how many batches each point of the curve of batch losses is the mean. Default: so many that it has 100 to
+        200 points.
     """
     from pellucid.cli.show import say_lines
     from pellucid.reports.html import write_report
     from pellucid.runs.run_folder import open_run
 
-    say_lines(str(write_report(open_run(run))))
+    say_lines(str(write_report(open_run(run), every=every)))
 
 
 def _train(config: Any) -> int:

@@ -4,11 +4,11 @@ matplotlib is not used here: text stays text, and colours follow the page's ligh
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, floor, log10
 
 from pellucid.intervals import Measured
-from pellucid.reports.history import History
+from pellucid.reports.history import History, means, usual_mean
 from pellucid.reports.words import percent
 
 WIDTH, HEIGHT = 440, 270  # user units; about one pixel each on a desktop
@@ -40,6 +40,8 @@ class Chart:
     best: Point | None
     level: tuple[float, str] | None  # y and name of a horizontal line
     summary: str  # the same in words, for who cannot see it
+    batches: str = ""  # a polyline of batches' losses; empty where there is none
+    every: int = 1  # of how many batches each of its points is the mean
     width: int = WIDTH
     height: int = HEIGHT
     left: int = LEFT
@@ -47,13 +49,22 @@ class Chart:
     bottom: int = BOTTOM
 
 
-def loss_chart(history: History) -> Chart:
-    """Training and validation loss; the axis starts at 0."""
+def loss_chart(history: History, *, every: int | None = None) -> Chart:
+    """Training and validation loss; the axis starts at 0. Behind them the mean loss of every so many batches.
+
+    `every`: how many; by default so many that there are at most 200 points.
+    """
+    every = every or usual_mean(len(history.batches))
+    batches = means(history.batches, every)
     learned = [(lap.epoch, lap.learned.loss) for lap in history.laps if lap.learned]
     validated = [(lap.epoch, lap.validated.loss) for lap in history.laps if lap.validated]
-    ticks = nice_ticks(0.0, max((value for _, value in (*learned, *validated)), default=1.0))
+    highest = max((value for _, value in (*learned, *validated)), default=1.0)
+    seen = min(max((value for _, value in batches), default=0.0), 1.5 * highest)  # one bad batch hides no curve
+    ticks = nice_ticks(0.0, max(highest, seen))
     best = None if history.best is None else (history.best.epoch, history.best.loss)
-    return _chart("Loss", learned, validated, [(tick, f"{tick:g}") for tick in ticks], best=best, said=_loss_words)
+    named = [(tick, f"{tick:g}") for tick in ticks]
+    drawn = _chart("Loss", learned, validated, named, batches=batches, best=best, said=_loss_words)
+    return replace(drawn, every=every)
 
 
 def accuracy_chart(history: History, *, commonest: float | None) -> Chart:
@@ -97,11 +108,12 @@ def _chart(
     *,
     said: Callable[[float], str],
     intervals: Sequence[tuple[int, Measured]] = (),
+    batches: Sequence[Point] = (),
     best: Point | None = None,
     level: tuple[float, str] | None = None,
 ) -> Chart:
     epochs = [epoch for epoch, _ in (*learned, *validated)]
-    first, last = min(epochs), max(epochs)
+    first, last = 0 if len(batches) > 1 else min(epochs), max(epochs)
     low, high = ticks[0][0], ticks[-1][0]
 
     def x(epoch: float) -> float:
@@ -109,7 +121,7 @@ def _chart(
         return round(LEFT + along * (RIGHT - LEFT), 1)
 
     def y(value: float) -> float:
-        return round(BOTTOM - (value - low) / (high - low) * (BOTTOM - TOP), 1)
+        return round(BOTTOM - (min(value, high) - low) / (high - low) * (BOTTOM - TOP), 1)
 
     drawn = [
         (name, [(x(epoch), y(value)) for epoch, value in points])
@@ -134,6 +146,7 @@ def _chart(
         best=None if best is None else (x(best[0]), y(best[1])),
         level=None if level is None else (y(level[0]), f"{level[1]}, {percent(level[0], 0)}"),
         summary=_summary(title, learned, validated, best, said),
+        batches=_joined([(x(epoch), y(value)) for epoch, value in batches]) if len(batches) > 1 else "",
     )
 
 

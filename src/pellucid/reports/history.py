@@ -1,10 +1,13 @@
 """A run's events, put together by epoch."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from math import floor, log10
 
+from pellucid.errors import UserError
 from pellucid.reports.transfer import Transfer
 from pellucid.runs.events import (
+    BatchLosses,
     Epoch,
     Event,
     Failed,
@@ -12,6 +15,8 @@ from pellucid.runs.events import (
     Stopped,
     Validated,
 )
+
+MOST_MEANS = 200  # points that a curve of batches has where nobody says how many batches make one
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,7 @@ class History:
     stopped: Stopped | None
     failed: Failed | None
     transfer: tuple[Transfer, ...] = ()  # what was had of frozen features, in order
+    batches: tuple[tuple[float, float], ...] = ()  # of each batch by itself: where its end is in epochs, its loss
 
     @property
     def best(self) -> Validated | None:
@@ -48,11 +54,15 @@ def history(events: Iterable[Event]) -> History:
     stopped: Stopped | None = None
     failed: Failed | None = None
     transfer: list[Transfer] = []
+    losses: dict[tuple[int, int], tuple[float, float]] = {}
     for event in events:
         match event:
             case Started():
                 started, stopped, failed = event, None, None
                 transfer = []
+            case BatchLosses():
+                for number, loss in enumerate(event.losses, start=event.first):
+                    losses[event.epoch, number] = (event.epoch - 1 + number / event.batches, loss)
             case Epoch():
                 learned[event.epoch] = event
             case Validated():
@@ -65,4 +75,22 @@ def history(events: Iterable[Event]) -> History:
                 transfer.append(event)
     epochs = sorted(learned.keys() | validated.keys())
     laps = tuple(Lap(epoch, learned.get(epoch), validated.get(epoch)) for epoch in epochs)
-    return History(laps, started, stopped, failed, tuple(transfer))
+    batches = tuple(losses[place] for place in sorted(losses))
+    return History(laps, started, stopped, failed, tuple(transfer), batches)
+
+
+def check_every(every: int | None) -> None:
+    if every is not None and every < 1:
+        raise UserError(f"a mean is of 1 batch or more, not of {every}")
+
+
+def means(batches: Sequence[tuple[float, float]], every: int) -> list[tuple[float, float]]:
+    """The mean loss of every so many batches, where the last of them ends; what is left over makes none."""
+    groups = [batches[start : start + every] for start in range(0, len(batches) - every + 1, every)]
+    return [(group[-1][0], sum(loss for _, loss in group) / every) for group in groups]
+
+
+def usual_mean(batches: int) -> int:
+    """How many batches (1, 2, 5, 10, 20, ...) make a point, so that a curve of all has at most 200."""
+    size = 10.0 ** floor(log10(max(1.0, batches / MOST_MEANS)))
+    return int(next(size * factor for factor in (1, 2, 5, 10) if batches / (size * factor) <= MOST_MEANS))

@@ -18,7 +18,7 @@ from pellucid.records import write
 from pellucid.reports import cautions, palette, sentences, words
 from pellucid.reports.charts import accuracy_chart, loss_chart
 from pellucid.reports.facts import left_out, measures, origin, settings
-from pellucid.reports.history import History, history
+from pellucid.reports.history import History, check_every, history
 from pellucid.reports.tiles import draw, seen
 from pellucid.reports.transfer import transfer_words
 from pellucid.runs.card import Card
@@ -52,8 +52,12 @@ class Headline:
     commonest: float | None  # what always answering the commonest class would reach
 
 
-def write_report(run: RunFolder) -> Path:
-    """Write the run's report.html from what its folder holds now: evaluated or not, finished or not."""
+def write_report(run: RunFolder, *, every: int | None = None) -> Path:
+    """Write the run's report.html from what its folder holds now: evaluated or not, finished or not.
+
+    `every`: of how many batches each point of the curve of batch losses is the mean; default: at most 200 points.
+    """
+    check_every(every)
     page = render(
         run.path.name,
         config=run.settings(),
@@ -63,6 +67,7 @@ def write_report(run: RunFolder) -> Path:
         card=run.card() if kind_of(run.model) != "nothing" else None,
         evaluation=read_evaluation(run) if kind_of(run.evaluation_path) != "nothing" else None,
         batch=read_first_batch(run.path),
+        every=every,
     )
     write(run.report_path, page)
     return run.report_path
@@ -78,6 +83,7 @@ def render(
     card: Card | None = None,
     evaluation: Evaluation | None = None,
     batch: FirstBatch | None = None,
+    every: int | None = None,
 ) -> str:
     """The report as HTML, under 5 MB.
 
@@ -103,7 +109,7 @@ def render(
         "matrix": len(split.classes) <= LARGEST_MATRIX,
         "pairs_shown": PAIRS_BESIDE if len(split.classes) <= LARGEST_MATRIX else PAIRS_INSTEAD,
         "history": course,
-        "charts": _charts(course, split),
+        "charts": _charts(course, split, every),
         "split": split,
         "looks": {of_class: palette.look(index) for index, of_class in enumerate(split.classes)},
         "counts": counts,
@@ -140,13 +146,13 @@ def _cautions(evaluation: Evaluation | None, course: History, split: Split) -> l
     return [*measured, *cautions.of_training(course), *cautions.of_split(split)]
 
 
-def _charts(course: History, split: Split) -> list[Any]:
+def _charts(course: History, split: Split, every: int | None) -> list[Any]:
     if not course.laps:
         return []
     validation = split.counts().get("validation", {})
     images = sum(validation.values())
     return [
-        loss_chart(course),
+        loss_chart(course, every=every),
         accuracy_chart(course, commonest=max(validation.values()) / images if images else None),
     ]
 

@@ -29,7 +29,7 @@ from pellucid.images.split import Split, SplitFile
 from pellucid.names import in_a_line, kind_of
 from pellucid.records import write
 from pellucid.reports.fonts import cells, families_for, writable
-from pellucid.reports.history import History, history
+from pellucid.reports.history import History, check_every, history, means, usual_mean
 from pellucid.reports.palette import CROSS, INK, LIGHT, TICK
 from pellucid.reports.picks import is_right, spread, spread_by_class
 from pellucid.reports.words import percent
@@ -75,17 +75,20 @@ def show(
     images: Sequence[Source] | None = None,
     most: int = 24,
     columns: int = 6,
+    every: int | None = None,
 ) -> Figure:
     """Draw a data folder or Samples, a Split, a run folder, a first batch, an Evaluation, or a list of Predictions.
 
     A data folder becomes a grid of images with labels, a run its curves, a first batch what the network sees beside the
     files, an evaluation its mistakes beside some right predictions. With `truth`, predictions become right or wrong;
-    `images` are what they were made of, where that was no files. `most` images are shown. Raises UserError for anything
-    else.
+    `images` are what they were made of, where that was no files. `most` images are shown. The curves' thin line is the
+    mean loss of `every` so many batches. Raises UserError for anything else.
     """
     if isinstance(thing, str | Path):
         thing = open_run(thing) if kind_of(Path(thing) / "config.toml") == "file" else read_samples(thing)
     predicted = isinstance(thing, Sequence) and bool(thing) and all(isinstance(p, Prediction | Failure) for p in thing)
+    if every is not None and not isinstance(thing, RunFolder):
+        raise UserError("every is for the curves of a run", hint="show(run, every=100)")
     if not predicted and (truth is not None or images is not None):
         raise UserError("truth and images are for a list of Predictions", hint="show(predictions, truth=[...])")
     if not 1 <= most <= MOST:
@@ -94,7 +97,7 @@ def show(
         case Samples() | Split():
             return image_grid(thing, most=most, columns=columns)
         case RunFolder():
-            return curves(thing)
+            return curves(thing, every=every)
         case FirstBatch():
             return batch_grid(thing, most=most)
         case Evaluation():
@@ -153,15 +156,21 @@ def image_grid(data: Samples | Split | Sequence[Sample], *, most: int = 24, colu
     return _grid(tiles, columns=columns, title=title)
 
 
-def curves(run: RunFolder | Sequence[Event]) -> Figure:
-    """Loss and accuracy by epoch, in training and validation; the band is validation's 95 % interval."""
+def curves(run: RunFolder | Sequence[Event], *, every: int | None = None) -> Figure:
+    """Loss and accuracy by epoch, in training and validation; the band is validation's 95 % interval.
+
+    The thin line is the mean loss of `every` so many batches; default: so many that it has at most 200 points.
+    """
+    check_every(every)
     course = history(run.events() if isinstance(run, RunFolder) else run)
     if not course.laps:
         raise UserError("there is no curve to draw: no epoch was finished")
     with _style(()):
         figure = Picture(figsize=(10, 4.2))
-        for axes, measure in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
+        both = figure.subplots(1, 2)
+        for axes, measure in zip(both, ("loss", "accuracy"), strict=True):
             _curve(axes, course, measure)
+        _batches(both[0], course, every or usual_mean(len(course.batches)))
         best = course.best
         if best:
             figure.suptitle(f"Best in epoch {best.epoch}: validation accuracy {best.accuracy}", x=0.01, ha="left")
@@ -347,6 +356,17 @@ def _curve(axes: Axes, course: History, measure: str) -> None:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("epoch")
     axes.set_title(measure)
+
+
+def _batches(axes: Axes, course: History, every: int) -> None:
+    """The losses of batches behind the curves of epochs; one bad batch does not change what is seen of those."""
+    points = means(course.batches, every)
+    if len(points) > 1:
+        top = axes.get_ylim()[1]
+        axes.plot(*zip(*points, strict=True), color=LIGHT["muted"], alpha=0.45, linewidth=0.8, zorder=1)
+        axes.set_xlim(left=0)
+        axes.set_ylim(0.0, max(top, min(1.5 * top, 1.05 * max(loss for _, loss in points))))
+        axes.set_title(f"loss (thin: {f'mean of every {every} batches' if every > 1 else 'single batches'})")
 
 
 def _band(axes: Axes, validated: Sequence[Validated]) -> None:

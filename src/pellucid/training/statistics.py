@@ -1,7 +1,6 @@
-"""Batch norms' running statistics, corrected for their start as Adam corrects its means (decisions/0018)."""
+"""Batch norms' running statistics, corrected for their start: of images from the first batch on (decisions/0018)."""
 
 from collections.abc import Iterable
-from math import expm1, log1p
 
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -19,9 +18,9 @@ def fresh_norms(network: nn.Module) -> tuple[str, ...]:
 class Statistics:
     """The running statistics of the norms of `network` that are called `fresh`.
 
-    After t batches such a norm has the mean of what it saw, each batch counting d times what the next one does, and no
-    part of the 0 and 1 that it started from: with momentum (1 - d) / (1 - d^t) at batch t, where d is what the norm
-    keeps of itself. That is the plain mean while t is small beside 1 / (1 - d), and the usual running mean after it.
+    They are those of the first batch after it, and keep min(d, (1 + t) / (10 + t)) of themselves at batch t, where d is
+    what the norm keeps in the end: the mean of the last tenth of all batches, about, until that is longer than its own
+    memory. Nothing is left of the 0 and 1 that they started from.
     Statistics that came with weights are of images, and go on from there.
     """
 
@@ -46,8 +45,11 @@ class Statistics:
 
 
 def momentum_at(own: float, batch: int) -> float:
-    """How much of batch number `batch` (from 1) gets into statistics of a norm whose momentum is `own`."""
-    return own if own >= 1 else own / -expm1(batch * log1p(-own))
+    """How much of batch number `batch` (from 1) gets into statistics of a norm whose momentum is `own`.
+
+    As TensorFlow's ExponentialMovingAverage has it where it is told the number of updates, but for the first.
+    """
+    return 1.0 if batch == 1 else max(own, 9 / (10 + batch))
 
 
 def _at_start(norm: _BatchNorm) -> bool:
