@@ -15,6 +15,8 @@ from cyclopts import App, CycloptsError, MissingArgumentError, Parameter, Unused
 from rich.console import Console
 from rich.text import Text
 
+from pellucid.cli.loading import announce
+from pellucid.cli.quiet import quieten
 from pellucid.errors import DONE, OUR_FAULT, USER_FAULT, UserError, named, of_system
 from pellucid.names import forgive_streams
 
@@ -54,6 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """The entry point: run, and exit with the code of errors.py."""
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, _stop)
+    quieten()
+    announce()
     code = run(sys.argv[1:] if arguments is None else list(arguments))
     try:
         if sys.stdout is not None:

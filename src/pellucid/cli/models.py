@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from pellucid.errors import DONE, REQUIREMENT_NOT_MET, USER_FAULT, UserError
+from pellucid.errors import DONE, REQUIREMENT_NOT_MET, USER_FAULT, UserError, counted, named
 
 
 def models() -> None:
@@ -251,11 +251,13 @@ def bench(
     from pellucid.uses.bench import bench as measure
 
     lines = aside()
+    others = tuple(name.strip() for name in against.split(",") if name.strip()) if against else ()
 
     def tell(library: str, step: int, seconds: float) -> None:
         if step >= 0 and step % 10 == 0:
             lines.print(step_line(library, step, seconds))
 
+    lines.print(f"loading {named(['pellucid', *others])} in {counted(len(others) + 1, 'process', 'processes')}")
     timed = measure(
         net,
         batch=batch,
@@ -263,7 +265,7 @@ def bench(
         burn_in=burn_in,
         steps=steps,
         direction="backward" if backward else "forward",
-        against=tuple(name.strip() for name in against.split(",") if name.strip()) if against else (),
+        against=others,
         threads=threads,
         progress=tell,
     )

@@ -2,7 +2,8 @@
 
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
+from io import StringIO
 from pathlib import Path
 
 import torch
@@ -20,7 +21,7 @@ def fetch(url: str, name: str) -> dict[str, Tensor]:
     """
     cache = Path(torch.hub.get_dir()) / "checkpoints"
     try:
-        with connections_end(TIMEOUT):
+        with connections_end(TIMEOUT), redirect_stderr(StringIO()):  # it would say where it puts them
             tensors: dict[str, Tensor] = torch.hub.load_state_dict_from_url(
                 url, progress=False, check_hash=True, weights_only=True, map_location="cpu"
             )
