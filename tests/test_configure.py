@@ -12,7 +12,7 @@ from pellucid.cli import runs as verbs
 from pellucid.cli.main import run as command
 from pellucid.errors import UserError
 from pellucid.runs.run_folder import to_toml
-from pellucid.training.config import Config
+from pellucid.training.config import Config, Elsewhere
 from pellucid.training.configure import configure
 from pellucid.training.recipes import recipes
 
@@ -107,12 +107,26 @@ ASKED: list[tuple[dict[str, Any], Values]] = [
     ({}, {"augmentation.crop": ("random", "centre"), "features.cache": ("off", "auto"), "budget": ("5m", "9m")}),
     ({}, {"augmentation.mixup": (0.1, 0.2), "augmentation.cutmix": (0.3, 0.4)}),
     ({}, {"learning.balanced_sampling": (True, False)}),
+    (
+        {},
+        {
+            "data.validation_from.data": ("there", "elsewhere"),
+            "data.validation_from.labels": ("a.csv", "b.csv"),
+            "data.validation_from.label_from": ("(?P<label>.)", "(?P<label>..)"),
+            "data.validation_from.map": ("1=pm", "2=pm"),
+            "data.validation_from.path_column": ("file", "image"),
+            "data.validation_from.label_column": ("class", "finding"),
+            "data.validation_from.group_column": ("patient", "eye"),
+            "data.validation_from.group_from": ("(?P<group>.)", "(?P<group>..)"),
+        },
+    ),
 ]
 SHORT = {
     **{f"data.source.{name}": name for name in ("path_column", "label_column", "split_column", "group_column")},
     **{f"data.source.{name}": name for name in ("labels", "label_from", "group_from", "map")},
     **{f"data.{name}": name for name in ("train", "validation", "test", "per_class", "skip_unreadable")},
     **{f"data.{name}": name for name in ("keep_split", "ignore_parts")},
+    **{f"data.validation_from.{name}": f"validation_from.{name}" for name in Elsewhere.model_fields},
     "data.source.kind": "source",
     "learning.epochs": "epochs",
     "features.size": "cache_size",
@@ -163,9 +177,7 @@ def words(name: str, value: Any) -> list[str]:
 
 def given(name: str, value: Any) -> dict[str, Any]:
     """As it is given in Python."""
-    if name in SHORT or "." not in name:
-        return {SHORT.get(name, name): value}
-    return nested({name: value})
+    return nested({SHORT.get(name, name): value})
 
 
 def test_every_setting_is_asked_for_below() -> None:

@@ -13,10 +13,9 @@ from hypothesis import strategies as st
 
 from pellucid.cli.main import run
 from pellucid.errors import UserError
-from pellucid.images.labels import clean, look
+from pellucid.images.labels import clean, look, parse_map
 from pellucid.images.sources import Samples, Source, read_samples
 from pellucid.images.split import split, write_manifest
-from pellucid.training.configure import parse_map
 from pellucid.uses.inputs import expand_inputs
 from pellucid.uses.predict import Failure
 from tests.test_layout import lay

@@ -399,8 +399,8 @@ def evaluate(
     from rich.text import Text
 
     from pellucid.cli.show import aside, counting, kept_in_run, out
+    from pellucid.images.labels import parse_map
     from pellucid.reports.text import evaluation_text
-    from pellucid.training.configure import parse_map
     from pellucid.uses.evaluate import evaluate as measure
     from pellucid.uses.predict import load
     from pellucid.uses.requirements import check_requirements, unmet

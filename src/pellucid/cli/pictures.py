@@ -9,8 +9,9 @@ from typing import Any, Literal
 from pellucid.cli.flags import flag_of, shown_as
 from pellucid.cli.runs import ASKED, asked
 from pellucid.errors import UserError
+from pellucid.images.labels import parse_map
 from pellucid.names import kind_of
-from pellucid.training.configure import configure, parse_map
+from pellucid.training.configure import configure
 
 Of = Literal["files", "first-batch", "curves", "results"]
 READING = {

@@ -10,7 +10,7 @@ from pellucid.names import in_a_line, kind_of
 from pellucid.networks.own import remember
 from pellucid.records import Described
 from pellucid.runs.run_folder import RunFolder
-from pellucid.training.config import Config, FeatureSettings, Input, Learning, Machine
+from pellucid.training.config import Config, Elsewhere, FeatureSettings, Input, Learning, Machine
 from pellucid.training.configure import configure
 from pellucid.training.recipes import recipes
 
@@ -53,6 +53,7 @@ def train(*arguments: Any, **settings: Any) -> int:
 
 
 RECORDS: dict[str, type[Described]] = {
+    "validation_from": Elsewhere,
     "input": Input,
     "augmentation": Augmentation,
     "learning": Learning,

@@ -173,3 +173,15 @@ def check_classes(classes: Iterable[str], where: str) -> None:
             f"{where} has one class alone: {found[0] if found else 'none'}",
             hint="a classifier tells two or more apart: name data that has a folder, or a label, for each",
         )
+
+
+def parse_map(text: str | Mapping[str, str] | None, flag: str = "--map") -> dict[str, str]:
+    """`P=pm,H=nonpm` to {"P": "pm", "H": "nonpm"}; a mapping stays as it is."""
+    if text is None:
+        return {}
+    if not isinstance(text, str):
+        return dict(text)
+    pairs = [pair.partition("=") for pair in text.split(",") if pair.strip()]
+    if bad := [label for label, equals, name in pairs if not (equals and label.strip() and name.strip())]:
+        raise UserError(f"{flag} does not say what {bad[0]!r} means", hint=f"write {flag} P=pm,H=nonpm,N=nonpm")
+    return {label.strip(): name.strip() for label, _, name in pairs}

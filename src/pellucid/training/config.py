@@ -11,6 +11,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from pellucid.images.augmentation import Augmentation
+from pellucid.images.labels import parse_map
 from pellucid.images.preprocessing import Channels, Interpolation, Triple
 from pellucid.images.sources import Source
 from pellucid.records import Described, Record
@@ -18,6 +19,33 @@ from pellucid.records import Described, Record
 Mode = Literal["scratch", "probe", "finetune"]
 Option = bool | float | str
 Measure = Literal["accuracy", "balanced_accuracy", "loss"]
+
+
+class Elsewhere(Described):
+    """Images to choose the best weights by that do not lie in the data, and how those are read."""
+
+    data: str | None = None
+    """A folder or a table: all of its images, and no others, are the validation part."""
+    labels: str | None = None
+    """A table of their labels, beside a flat folder."""
+    label_from: str | None = None
+    """A pattern on their file names that captures the label."""
+    map: str | None = None
+    """What their labels mean, as classes of the data: 1=pm,0=nonpm."""
+    path_column: str | None = None
+    """Their table's column of paths. Default: path."""
+    label_column: str | None = None
+    """Their table's column of labels. Default: label."""
+    group_column: str | None = None
+    """Their table's column of groups. Default: group, where the table has it; '' for none."""
+    group_from: str | None = None
+    """A pattern on their paths that captures the group."""
+
+    @property
+    def source(self) -> Source:
+        """How they are read. Raises UserError for a map that says nothing."""
+        said = self.model_dump(exclude={"data", "map"})
+        return Source(**said, map=parse_map(self.map, "--validation-from.map"))
 
 
 class Data(Record):
@@ -32,6 +60,7 @@ class Data(Record):
     keep_split: str | None = None  # a manifest or a run folder, which is extended
     ignore_parts: bool = False  # all of data that comes divided is divided anew
     skip_unreadable: bool = False
+    validation_from: Elsewhere = Elsewhere()
 
 
 class Input(Described):
@@ -256,6 +285,14 @@ class Config(Record):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        elsewhere, data = self.data.validation_from, self.data
+        if elsewhere.data is None and (said := [name for name, value in elsewhere if value is not None]):
+            raise ValueError(f"validation_from.{said[0]} says how images elsewhere are read: say where, with .data")
+        if elsewhere.data is not None and (data.validation or data.ignore_parts or data.keep_split):
+            raise ValueError(
+                "validation_from names the validation images, which leaves nothing to validation, ignore_parts and "
+                "keep_split: leave one of them out"
+            )
         if self.train_from and self.mode != "finetune":
             raise ValueError(f"train_from says where fine-tuning starts: it goes with mode finetune, not {self.mode}")
         if self.mode == "scratch" and self.weights != "none":

@@ -13,9 +13,10 @@ from pellucid.architectures.catalog import ARCHITECTURES
 from pellucid.architectures.options import OF_TIMM, check_names, typed
 from pellucid.errors import UserError
 from pellucid.images.augmentation import Augmentation
+from pellucid.images.labels import parse_map
 from pellucid.networks.own import is_own, remember
 from pellucid.records import Record, flat, refusal
-from pellucid.training.config import Config, Data, FeatureSettings, Input, Learning, Machine, Mode, Option
+from pellucid.training.config import Config, Data, Elsewhere, FeatureSettings, Input, Learning, Machine, Mode, Option
 from pellucid.training.effects import idle
 from pellucid.training.recipes import layers, recipes
 from pellucid.training.recipes import recipe as built_in
@@ -66,6 +67,7 @@ def configure(
     runs: str | Path | None = None,
     log_every: int | None = None,
     options: Mapping[str, Option] | None = None,
+    validation_from: Elsewhere | Mapping[str, Any] | None = None,
     input: Input | Mapping[str, Any] | None = None,
     augmentation: Augmentation | Mapping[str, Any] | None = None,
     learning: Learning | Mapping[str, Any] | None = None,
@@ -169,6 +171,8 @@ def configure(
         Tell the loss of every 20th batch, say; of all, events.jsonl has it. Default: 0, of none.
     options
         The network's own settings: --options.width 0.5, --options.auxiliary. One's own takes those of its own.
+    validation_from
+        Images elsewhere to choose the best weights by, with labels of their own: --validation-from.data more/.
     input
         How images reach the network, where it should differ from what the weights want: --input.resize native.
     augmentation
@@ -198,7 +202,8 @@ def configure(
         "data": _given(counts)
         | {name: None if word == "none" else word for name, word in keeping.items()}
         | {"folder": str(data)}
-        | {"source": _given(columns | {"map": None if map is None else parse_map(map)})},
+        | {"source": _given(columns | {"map": None if map is None else parse_map(map)})}
+        | {"validation_from": _joined("validation_from", validation_from, {})},
         "input": _joined("input", input, {"size": size}),
         "augmentation": _joined("augmentation", augmentation, {}),
         "learning": _joined(
@@ -296,18 +301,6 @@ def _options(model: str, options: Mapping[str, Any]) -> dict[str, Any]:
         check_names(model, said, OF_TIMM)
         return typed(model, said)
     return said
-
-
-def parse_map(text: str | Mapping[str, str] | None) -> dict[str, str]:
-    """`P=pm,H=nonpm` to {"P": "pm", "H": "nonpm"}; a mapping stays as it is."""
-    if text is None:
-        return {}
-    if not isinstance(text, str):
-        return dict(text)
-    pairs = [pair.partition("=") for pair in text.split(",") if pair.strip()]
-    if bad := [label for label, equals, name in pairs if not (equals and label.strip() and name.strip())]:
-        raise UserError(f"--map does not say what {bad[0]!r} means", hint="write --map P=pm,H=nonpm,N=nonpm")
-    return {label.strip(): name.strip() for label, _, name in pairs}
 
 
 def _default_mode(model: str, weights: str | None) -> Mode:

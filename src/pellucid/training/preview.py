@@ -7,7 +7,7 @@ from typing import Any
 
 from pellucid.errors import UserError
 from pellucid.images.preprocessing import at_size, changed
-from pellucid.images.sources import check_classes, read_samples
+from pellucid.images.sources import check_classes
 from pellucid.images.split import split
 from pellucid.names import kind_of
 from pellucid.networks.published import published_record
@@ -19,9 +19,9 @@ from pellucid.training.config import Config
 from pellucid.training.configure import configure
 from pellucid.training.frozen import views_at_first
 from pellucid.training.machine import hardware_for
-from pellucid.training.reading import check_counts, checked
+from pellucid.training.reading import check_counts, checked, read_data
 from pellucid.training.seen import first_batch_of
-from pellucid.training.train import Prepared, job_for, pixel_cache, start_network
+from pellucid.training.train import Prepared, in_our_words, job_for, pixel_cache, start_network
 
 
 def first_batch(data: Any, /, **settings: Any) -> FirstBatch:
@@ -65,7 +65,8 @@ def preview(config: Config) -> Iterator[Event | FirstBatch]:
 
 def _previewed(config: Config) -> Generator[Event | FirstBatch, None, None]:
     yield Preparing(phase="reading the data", done=0, total=0)
-    samples = read_samples(config.data.folder, config.data.source)
+    config, _ = in_our_words(config)
+    samples = read_data(config.data)
     check_classes(samples.classes, config.data.folder)
     prepared = _prepared(config, samples.classes)
     pixels = pixel_cache(config)

@@ -1,21 +1,75 @@
 """The images of a training, all read to their end before anything else happens, or refused by name."""
 
+import re
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
 
-from pellucid.errors import UserError, listed, named
+from pellucid.errors import UserError, counted, listed, named
 from pellucid.images.decode import Unreadable
 from pellucid.images.folders import left_out_words
 from pellucid.images.kept import kept_from
 from pellucid.images.pixels import Form, PixelCache, Wanted
 from pellucid.images.preprocessing import Preprocessing
-from pellucid.images.sources import Sample, Samples
+from pellucid.images.sources import Sample, Samples, read_samples
 from pellucid.images.split import CAME_DIVIDED, Split, check_amounts, sizes
+from pellucid.names import path_of
 from pellucid.runs.events import Event, PixelsReady, Preparing, now
 from pellucid.training.budget import check_decoding
-from pellucid.training.config import Config
+from pellucid.training.config import Config, Data, Elsewhere
+
+# Flags of the data itself, where what they say of images elsewhere is said by others.
+ELSEWHERE = re.compile(
+    rf"--({'|'.join(name.replace('_', '-') for name in Elsewhere.model_fields if name != 'data')})\b"
+)
+
+
+def read_data(data: Data) -> Samples:
+    """The images of `data`, and those of elsewhere that are to validate; which then are its validation part.
+
+    Raises UserError where the data has a validation part already, or those of elsewhere have parts, or other classes.
+    """
+    samples = read_samples(path_of(data.folder), data.source)
+    if data.validation_from.data is None:
+        return samples
+    where = data.validation_from.data
+    try:
+        others = read_samples(path_of(where), data.validation_from.source, known=samples.classes)
+    except UserError as cause:
+        problem, details, hint = (ELSEWHERE.sub(r"--validation-from.\1", text) for text in _texts(cause))
+        raise UserError(problem, details.splitlines(), hint=hint) from cause
+    if any(sample.part == "validation" for sample in samples):
+        raise UserError(
+            f"{data.folder} has a validation part, and {where} is to be one",
+            [f"it has {sizes(samples)}"],
+            hint="leave --validation-from.data out, or move that part away",
+        )
+    if any(sample.part for sample in others):
+        raise UserError(
+            f"{where} comes divided into parts, and all of it is to validate",
+            [f"it has {sizes(others)}"],
+            hint="name one of its parts: --validation-from.data FOLDER",
+        )
+    if strange := sorted(set(others.classes) - set(samples.classes)):
+        raise UserError(
+            f"{where} has classes that {data.folder} has not: {named(strange)}",
+            [f"{data.folder} has {named(samples.classes)}"],
+            hint=f"--validation-from.map {strange[0]}={samples.classes[0]},... says what its labels mean",
+        )
+    ours = tuple(replace(sample, part=sample.part or "train") for sample in samples)
+    theirs = tuple(replace(sample, part="validation") for sample in others)
+    told = f"{counted(len(others), 'validation image')} {'is' if len(others) == 1 else 'are'} those of {where}"
+    return replace(
+        samples,
+        samples=(*ours, *theirs),
+        left_out=(*samples.left_out, *others.left_out),
+        notes=(*samples.notes, told, *(f"{where}: {note}" for note in others.notes)),
+    )
+
+
+def _texts(error: UserError) -> tuple[str, str, str]:
+    return error.problem, "\n".join(error.details), error.hint
 
 
 @dataclass(frozen=True)

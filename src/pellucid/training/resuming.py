@@ -14,12 +14,13 @@ import torch
 
 from pellucid.errors import UserError, counted, listed
 from pellucid.images.preprocessing import Preprocessing
-from pellucid.images.sources import Samples, read_samples
+from pellucid.images.sources import Samples
 from pellucid.images.split import Split
-from pellucid.names import path_of, shown
+from pellucid.names import shown
 from pellucid.records import flat
 from pellucid.runs.run_folder import DAMAGED, RunFolder
 from pellucid.training.config import Config
+from pellucid.training.reading import read_data
 
 CHANGES_NOTHING = ("machine.workers", "runs", "features.folder", "features.size")
 CHANGES_BITS = ("machine.device", "machine.precision", "machine.threads")
@@ -84,7 +85,7 @@ def other_data(config: Config, parts: Split, before: Mapping[str, Any]) -> Itera
     folder = config.data.folder
     goes_on = "this run goes on with what it began with; train anew to learn from what is there now"
     try:
-        samples = read_samples(path_of(folder), config.data.source)
+        samples = read_data(config.data)
     except UserError as cause:
         yield f"{folder} cannot be read again ({cause.problem}); {goes_on}"
         return

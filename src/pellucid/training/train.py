@@ -17,7 +17,7 @@ from pellucid.images.augmentation import Augmentation
 from pellucid.images.loading import Images
 from pellucid.images.pixels import PixelCache
 from pellucid.images.preprocessing import Preprocessing, at_size, changed
-from pellucid.images.sources import check_classes, read_samples
+from pellucid.images.sources import check_classes
 from pellucid.images.split import Split, split
 from pellucid.images.store import cache_folder, check_folder
 from pellucid.networks.build import Network, network
@@ -53,7 +53,7 @@ from pellucid.training.loop import fit
 from pellucid.training.machine import Hardware, check_machine, hardware_for, workers_for
 from pellucid.training.planning import Budget, first_plan, limited, plan_again
 from pellucid.training.probe_at import probed_at
-from pellucid.training.reading import check_counts, check_division, check_one_logit, checked, unchanged
+from pellucid.training.reading import check_counts, check_division, check_one_logit, checked, read_data, unchanged
 from pellucid.training.resuming import (
     check_settings,
     chosen,
@@ -109,10 +109,10 @@ def train_events(config: Config, *, began: float | None = None) -> Iterator[Even
     hardware = hardware_for(config)
     pixels = pixel_cache(config)
     check_place(Path(config.runs))
-    config, called = _in_our_words(config)
+    config, called = in_our_words(config)
     yield from (Noted(time=now(), words=remark) for remark in (*config.remarks, *called))
     yield Preparing(phase="reading the data", done=0, total=0)
-    samples = read_samples(config.data.folder, config.data.source)
+    samples = read_data(config.data)
     check_division(samples, config)
     yield from (Noted(time=now(), words=note) for note in samples.notes)
     check_classes(samples.classes, config.data.folder)
@@ -332,7 +332,7 @@ class Prepared:
     notes: tuple[str, ...] = ()  # what was decided of them
 
 
-def _in_our_words(config: Config) -> tuple[Config, list[str]]:
+def in_our_words(config: Config) -> tuple[Config, list[str]]:
     """Where weights end, and what is trained, by our names; and what was said by another library's."""
     said = {field: name for field in ("until", "train_from") if (name := getattr(config, field))}
     ours = {field: end_point_called(config.model, name) for field, name in said.items()}
