@@ -63,10 +63,11 @@ def test_a_traced_network_is_counted_as_its_table_is() -> None:
 def test_what_layers_see_is_found_from_the_operations_as_from_the_table(name: str) -> None:
     windows = ("convolution", "depthwise convolution", "linear", "max pooling", "average pooling")
     net = pl.network(name, 10)
-    counted, watched = pl.structure(name, classes=10).rows, pl.structure(net).rows
-    assert [(row.output, row.field, row.stride) for row in watched if row.kind in windows] == [
-        (row.output, row.field, row.stride) for row in counted if row.kind in windows
+    counted, watched = pl.structure(name, classes=10), pl.structure(net)
+    assert [(row.output, row.field, row.stride) for row in watched.rows if row.kind in windows] == [
+        (row.output, row.field, row.stride) for row in counted.rows if row.kind in windows
     ]
+    assert watched.main_path == counted.main_path  # as deep, whichever way it is found
 
 
 @pytest.mark.parametrize(("size", "field"), [(224, (150, 150)), (448, (182, 182)), (256, None), (64, None)])
@@ -181,7 +182,9 @@ def test_every_layer_fits_a_terminal(
 
 def test_times_are_of_every_layer_and_no_more_than_the_whole() -> None:
     counted, times = timed("resnet18", size=64, batch=2, classes=3, repeats=5, backward=True)
-    computed = [row.name for row in counted.rows if row.kind != "probabilities"]  # which the logits do not need
+    computed = [
+        row.name for row in counted.rows if row.kind not in ("probabilities", "addition")
+    ]  # of the logits, by modules
     assert [layer.name for layer in times.layers] == computed
     assert all(len(layer.forward) == 5 and layer.backward is not None for layer in times.layers)
     assert 0 < sum(sorted(layer.forward)[2] for layer in times.layers) < 1.5 * times.whole

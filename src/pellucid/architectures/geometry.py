@@ -29,9 +29,12 @@ from pellucid.architectures.layers import (
     filled,
     made_concrete,
 )
+from pellucid.architectures.main_path import MainPath, through
 from pellucid.architectures.numbers import check_numbers
-from pellucid.errors import UserError, nearest
+from pellucid.architectures.squeeze import unsqueezed
+from pellucid.errors import UserError, listed, nearest
 
+ADDED = "add"  # what a residual unit's last row is called: its sum, and the ReLU after it
 WIDEST = 64  # times the published channels
 LARGEST_SIZE = 4096  # pixels a side: where the search for the smallest size that works ends
 
@@ -71,6 +74,7 @@ class Map:
 class LayerRow:
     """One layer. Shapes are torch's, the output's with the batch; multiply-adds are for one image.
 
+    `called` is its name in another library, whose shapes then are that library's; "" where it was not asked for.
     `field` and `stride` are in input pixels; `memory` is what the output takes, in bytes of float32. What is not known
     of a layer is None: never 0, which would be an answer.
     """
@@ -86,6 +90,7 @@ class LayerRow:
     field: tuple[int, int] | None
     stride: int | None
     memory: int
+    called: str = ""
 
     @property
     def end_point(self) -> str:
@@ -133,7 +138,9 @@ class EndPoint:
 class Structure:
     """A network, layer by layer, in the order of execution; `totals` are the sums of the rows, `ends` by end point.
 
-    `classes` is None for a module that gives no vector for each image.
+    `classes` is None for a module that gives no vector for each image. `main_path` leads to the last end point that is
+    no auxiliary head; None where it is not known. `conventions` are those of a network of ours. `names` says whose
+    names and axes rows and ends have, besides ours.
     """
 
     name: str
@@ -142,8 +149,10 @@ class Structure:
     classes: int | None
     rows: tuple[LayerRow, ...]
     totals: Totals
-
     ends: tuple["EndPoint", ...]
+    main_path: MainPath | None = None
+    conventions: str | None = None
+    names: str | None = None
 
     def to_json(self) -> str:
         """Everything as one JSON object."""
@@ -168,7 +177,11 @@ class Structure:
         """A line a layer, as the ResNet tutorial prints it: name, output, weight, and bias or norm shapes."""
         return "\n".join(
             " ".join(
-                [row.name, str(list(row.output)), *(str(list(s)) for s in (row.weight, row.bias or row.norm) if s)]
+                [
+                    row.called or row.name,
+                    str(list(row.output)),
+                    *(str(list(s)) for s in (row.weight, row.bias or row.norm) if s),
+                ]
             )
             for row in self.rows
         )
@@ -199,6 +212,7 @@ def structure(
     auxiliary: bool = False,
     conventions: str = "torch",
     last: str | None = None,
+    spatial_squeeze: bool = True,
     until: str | None = None,
 ) -> Structure:
     """Count the network `net`, a name or a table, for `batch` images of `size` pixels a side.
@@ -206,15 +220,18 @@ def structure(
     `until` is the last end point counted. Raises UserError for unknown names, nonsense numbers, and a size that is too
     small (and says which works).
     """
-    table = cut_after(architecture(net) if isinstance(net, str) else net, last)
+    table = opened(architecture(net) if isinstance(net, str) else net, last, spatial_squeeze=spatial_squeeze)
     size = table.size if size is None else size
     check_numbers(batch=batch)
     steps = walk(table, size=size, classes=classes, width=width, auxiliary=auxiliary, conventions=conventions)
     if until is not None:
-        check_end_point(table.name, tuple(step.name for step in steps), until)
+        until = check_end_point(table.name, tuple(step.name for step in steps), until)
     rows: list[LayerRow] = []
     ends = []
+    heads = {head.name for head in table.heads}
+    paths = {"": MainPath()}
     for step in steps:
+        paths[step.name] = paths[step.source].then(through(step.layer))
         measured_rows, after = _measure(step.name, step.layer, step.before, chosen_conventions(table, conventions))
         inside = [replace(row, output=(batch, *row.output), memory=batch * row.memory) for row in measured_rows]
         output = (batch, *after.shape)
@@ -231,6 +248,8 @@ def structure(
         rows=tuple(rows),
         totals=Totals.of(rows),
         ends=tuple(ends),
+        main_path=next(paths[end.name] for end in reversed(ends) if end.name not in heads or len(ends) == 1),
+        conventions=conventions,
     )
 
 
@@ -294,12 +313,20 @@ def cut_after(table: Architecture, last: str | None) -> Architecture:
     """The table, or, with `last`, the network that ends after that end point; UserError for one that is no map."""
     if last is None:
         return table
-    check_end_point(table.name, table.end_points, last)
+    last = check_end_point(table.name, table.end_points, last)
     made = {step.name: step.after for step in walk(table, size=table.size, classes=2)}
     if not made[last].height:
         maps = tuple(name for name, after in made.items() if after.height)
         raise UserError(f"{table.name} has no map at {last}, so it cannot end there", hint=f"it has {', '.join(maps)}")
     return cut(table, last)
+
+
+def opened(table: Architecture, last: str | None, *, spatial_squeeze: bool) -> Architecture:
+    """The table as options change it: ending early, or with what is averaged to one cell left a map."""
+    if not isinstance(spatial_squeeze, bool):
+        raise UserError(f"spatial_squeeze is true or false, not {spatial_squeeze!r}")
+    table = cut_after(table, last)
+    return table if spatial_squeeze else unsqueezed(table)
 
 
 def chosen_conventions(table: Architecture, name: str) -> Conventions:
@@ -324,9 +351,14 @@ def check_dropout(dropout: float | None) -> None:
         raise UserError(f"dropout is at least 0 and below 1, not {dropout:g}", hint="0.5 drops every second activation")
 
 
-def check_end_point(network: str, known: tuple[str, ...], name: str) -> None:
-    """Refuse a name that is no end point, with the nearest that is."""
+def check_end_point(network: str, known: tuple[str, ...], name: str) -> str:
+    """The end point `name`, or the only one that begins so; UserError with the nearest for what is none."""
     if name not in known:
+        begin = [one for one in known if name and one.startswith(name)]
+        if len(begin) == 1:
+            return begin[0]
+        if begin:
+            raise UserError(f"{network} has several end points that begin with {name}", listed(begin, 12))
         right = nearest(name, known)
         shown = ", ".join(known) if len(known) <= 12 else f"{known[0]} ... {', '.join(known[-8:])}"
         raise UserError(
@@ -334,6 +366,7 @@ def check_end_point(network: str, known: tuple[str, ...], name: str) -> None:
             [f"did you mean {right}?"] if right else [],
             hint=f"it has {shown}",
         )
+    return name
 
 
 def _smallest(table: Architecture, *, auxiliary: bool, conventions: str) -> int:
@@ -362,7 +395,8 @@ def _measure(name: str, layer: Layer, before: Map, conventions: Conventions) -> 
                 more, beside = _measure(f"{name}/shortcut", shortcut, before, conventions)
                 rows += more
             assert after.channels == beside.channels, "a unit adds maps of another number of channels to its input"
-            return rows, replace(_joined([after, beside]), channels=after.channels)
+            added = replace(_joined([after, beside]), channels=after.channels)
+            return [*rows, _row(f"{name}/{ADDED}", "addition", added)], added
         case Conv(out=int(out), bias=bias, norm=norm):
             kernel = fitting(layer, before)
             after = _slide(before, kernel, layer.stride, layer.pad, out, same=layer.same)
@@ -392,7 +426,8 @@ def _measure(name: str, layer: Layer, before: Map, conventions: Conventions) -> 
             )
             return [_row(name, "flatten", after)], after
         case Linear(out=int(out)):
-            assert not before.height, "a linear layer takes a vector: flatten the map first"
+            one_cell = layer.spatial and (before.height, before.width) == (1, 1)
+            assert one_cell or not before.height, "a linear layer takes a vector: flatten the map first"
             after = replace(before, channels=out)
             return [_row(name, "linear", after, (out, before.channels), bias=True)], after
         case Relu() | Dropout() | Probabilities():

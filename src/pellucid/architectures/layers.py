@@ -65,9 +65,13 @@ class Flatten:
 
 @dataclass(frozen=True)
 class Linear:
-    """A fully connected layer with bias; as wide as there are classes where `out` says so."""
+    """A fully connected layer with bias; as wide as there are classes where `out` says so.
+
+    `spatial`: it takes the one cell of a map and gives one, as a 1x1 convolution; an option sets it, tables do not.
+    """
 
     out: int | Literal["classes"]
+    spatial: bool = False
 
 
 @dataclass(frozen=True)
@@ -261,7 +265,7 @@ def made_concrete(
                 same = conventions.same and (layer.pad > 0 or layer.ceil)
                 return replace(layer, counted=conventions.counted, same=same)
             case Linear(out="classes"):
-                return Linear(classes)
+                return replace(layer, out=classes)
             case Dropout(rate=None):
                 return Dropout(architecture.dropout if dropout is None else dropout)
             case Residual() if conventions.stride_first:

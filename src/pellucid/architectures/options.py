@@ -37,6 +37,9 @@ OPTIONS: Mapping[str, Option] = {
     ),
     "norm_decay": Option(float, "How much of a batch norm's running statistics a batch leaves; default: 0.9."),
     "last": Option(str, "The end point after which the network ends: pooled and classified there."),
+    "spatial_squeeze": Option(
+        bool, "No: logits stay maps (N, classes, 1, 1), to look at; they are not trained on. Default: yes."
+    ),
 }
 OF_TIMM = ("dropout",)  # what can be set of a network of timm
 TRUTHS = {"true": True, "yes": True, "false": False, "no": False}

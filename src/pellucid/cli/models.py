@@ -38,7 +38,9 @@ def structure(
     width: float | None = None,
     auxiliary: bool | None = None,
     conventions: Literal["torch", "tensorflow"] | None = None,
+    spatial_squeeze: bool | None = None,
     until: str | None = None,
+    names: Literal["slim", "tf-slim", "paddle", "torchvision", "timm", "keras"] | None = None,
     all: Annotated[bool, Parameter(negative=())] = False,
     end_points: Annotated[bool, Parameter(negative=())] = False,
     compare: str | None = None,
@@ -48,7 +50,7 @@ def structure(
     weights: str | None = None,
     layout: str = "auto",
     model_code: str | None = None,
-    format: Literal["text", "json", "csv", "html"] = "text",
+    format: Literal["text", "lines", "json", "csv", "html"] = "text",
     out: Path | None = None,
 ) -> None:
     """Every layer of a network: name, output, weights, parameters, receptive field.
@@ -69,8 +71,13 @@ def structure(
         With its auxiliary heads, of a network that is defined here and has some.
     conventions
         How maps are padded and averaged in a network that is defined here: as torch (default) or as TensorFlow does.
+    spatial_squeeze
+        No: the one cell that maps are averaged to stays a map, up to logits (N, classes, 1, 1).
     until
-        The last end point to show.
+        The last end point to show: its name, the beginning of its name, or what another library calls it.
+    names
+        Call every layer as this library does, and write shapes in its order: slim, paddle, torchvision, timm or keras;
+        with slim and keras, conventions are TensorFlow's unless they are said.
     all
         Every layer, with each end point's sums; else a row an end point.
     end_points
@@ -91,7 +98,8 @@ def structure(
     model_code
         Where the code of a run's or a bundle's network is, if it is one's own: FILE.py:NAME.
     format
-        text, json, csv (a line a layer) or html (one page with the network drawn, that opens offline).
+        text, lines (name, output, weight, bias or norm of each layer), json, csv (a line a layer) or html (one page
+        with the network drawn, that opens offline).
     out
         The file to write instead of showing it.
     """
@@ -108,13 +116,14 @@ def structure(
         "--image": image is not None,
         "--weights": weights is not None,
         "--layout": layout != "auto",
+        "--names": names is not None,
         "--batch": batch != 1,
         "--out": out is not None,
         f"--format {format}": format != "text",
     }
     _check_together([flag for flag, is_given in flags.items() if is_given])
     given: dict[str, Any] = {"size": size, "batch": batch, "classes": classes, "width": width, "auxiliary": auxiliary}
-    given |= {"conventions": conventions, "until": until}
+    given |= {"conventions": conventions, "spatial_squeeze": spatial_squeeze, "until": until}
     times, flows = None, ()  # type: Any, tuple[Any, ...]
     if time:
         from pellucid.uses.structure import timed
@@ -138,7 +147,11 @@ def structure(
         if format == "text":
             say(flows_text(flows))
             return
-    found = measure(net, **given)
+    found = measure(net, names=names, **given)
+    if until is not None and found.ends[-1].name != until:
+        from pellucid.cli.show import aside
+
+        aside().print(f"{until} is {found.ends[-1].name} here")
     if end_points:
         print("\n".join(end.name for end in found.ends))
         return
@@ -149,7 +162,7 @@ def structure(
 
             written = found.to_html(sample_photo() if image is None else open_image(image), flows, times)
         else:
-            written = {"json": found.to_json, "csv": found.to_csv, "text": found.__str__}[format]()
+            written = {"json": found.to_json, "csv": found.to_csv}.get(format, found.__str__)()
         _put(written, out)
         return
     from pellucid.cli.show import say
@@ -158,24 +171,17 @@ def structure(
     if compare is not None:
         say(comparison_text(found, measure(compare, **given)))
     else:
-        say(structure_text(found, every_layer=all))
+        say(structure_text(found, every_layer=all or names is not None))
 
 
 # What a flag of `structure` shows alone, and what it needs beside it.
+FORMATS = ("--format lines", "--format json", "--format csv", "--format html")
 SHOWN_ALONE = {
-    "--compare": (
-        "--all",
-        "--end-points",
-        "--time",
-        "--image",
-        "--out",
-        "--format json",
-        "--format csv",
-        "--format html",
-    ),
-    "--end-points": ("--all", "--time", "--image", "--out", "--format json", "--format csv", "--format html"),
-    "--time": ("--format csv",),
-    "--image": ("--all", "--batch", "--format json", "--format csv"),
+    "--compare": ("--all", "--end-points", "--time", "--image", "--out", *FORMATS),
+    "--end-points": ("--all", "--time", "--image", "--out", *FORMATS),
+    "--names": ("--compare", "--end-points", "--time", "--image", "--format html"),
+    "--time": ("--format csv", "--format lines"),
+    "--image": ("--all", "--batch", "--format json", "--format csv", "--format lines"),
 }
 NEEDED = {
     "--backward": ("--time", "write --time --backward"),

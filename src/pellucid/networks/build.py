@@ -16,9 +16,9 @@ from pellucid.architectures.geometry import (
     check_dropout,
     check_end_point,
     chosen_conventions,
-    cut_after,
     fitting,
     measured,
+    opened,
     per_channel,
     same_padding,
     walk,
@@ -107,6 +107,10 @@ class Network(nn.Module, ABC):
     def end_points(self, images: Tensor, last: str | None = None) -> dict[str, Tensor]:
         """Maps by end point in order, up to and with `last` (default: all); what comes after is not computed."""
 
+    def called(self, end_point: str) -> str:
+        """The end point that is meant by a name: itself, or the only one that begins so. UserError for none."""
+        return check_end_point(self.name, self.end_point_names, end_point)
+
     @abstractmethod
     def divided(self, end_point: str) -> Divided:
         """The network's modules before `end_point`, of it, and after it: what is frozen, or stays random, by name."""
@@ -133,6 +137,7 @@ class TableNetwork(Network):
         head_initialisation: str | None = None,
         norm_decay: float = 0.9,
         last: str | None = None,
+        spatial_squeeze: bool = True,
     ) -> None:
         super().__init__()
         if initialisation not in INITIALISATIONS:
@@ -151,8 +156,9 @@ class TableNetwork(Network):
         self.options = {"size": size, "width": width, "dropout": dropout}
         self.options |= {"auxiliary": auxiliary, "conventions": conventions}
         self.options |= {"initialisation": initialisation, "head_initialisation": head_initialisation}
-        self.options |= {"norm_decay": norm_decay, "last": last}
-        table = cut_after(table, last)
+        last = last and check_end_point(table.name, table.end_points, last)
+        self.options |= {"norm_decay": norm_decay, "last": last, "spatial_squeeze": spatial_squeeze}
+        table = opened(table, last, spatial_squeeze=spatial_squeeze)
         steps = walk(
             table,
             size=size,
@@ -184,7 +190,7 @@ class TableNetwork(Network):
 
     def end_points(self, images: Tensor, last: str | None = None) -> dict[str, Tensor]:
         if last is not None:
-            check_end_point(self.name, self.end_point_names, last)
+            last = self.called(last)
         found = {"": images}
         for name in self.end_point_names:
             found[name] = getattr(self, name)(found[self.sources[name]])
@@ -194,7 +200,7 @@ class TableNetwork(Network):
         return found
 
     def divided(self, end_point: str) -> Divided:
-        check_end_point(self.name, self.end_point_names, end_point)
+        end_point = self.called(end_point)
         parts = [units(getattr(self, name)) for name in self.end_point_names]
         at = self.end_point_names.index(end_point)
         return Divided(tuple(chain(*parts[:at])), parts[at], tuple(chain(*parts[at + 1 :])))
@@ -209,10 +215,10 @@ def network(name: str, classes: int, *, size: int | None = None, **options: Any)
     `options` of the networks defined here: width (a factor on channels), dropout, auxiliary (build the auxiliary
     heads), conventions ("torch" or "tensorflow": how maps are padded, averaged and normalised), initialisation ("he",
     "tf-slim" or "torch"), head_initialisation (of the last layer: "uniform" within 1 / sqrt(inputs), its bias
-    zero, or "torch", its bias so too), norm_decay (how much of the running statistics a batch leaves) and last (the end
-    point after which the network ends: pooled and classified there). timm/NAME has dropout alone. table/NAME is the
-    network of the text `table` (see architectures.written); a name with a colon is somebody's own, once it is named
-    (networks.own).
+    zero, or "torch", its bias so too), norm_decay (how much of the running statistics a batch leaves), last (the end
+    point after which the network ends: pooled and classified there) and spatial_squeeze (False: logits
+    (N, classes, 1, 1), which nothing is trained on). timm/NAME has dropout alone. table/NAME is the network of the text
+    `table` (see architectures.written); a name with a colon is somebody's own, once it is named (networks.own).
     Raises UserError for unknown names and options, and for a size that is too small.
     """
     if is_own(name):
@@ -234,6 +240,15 @@ def network(name: str, classes: int, *, size: int | None = None, **options: Any)
     table = architecture(name)
     _check_options(name, options)
     return TableNetwork(table, classes, size=table.size if size is None else size, **options)
+
+
+def check_vectors(network: Network) -> None:
+    """UserError for logits that are maps: a loss, and everything that is said of a model, is of (N, classes)."""
+    if network.options.get("spatial_squeeze") is False:
+        raise UserError(
+            f"options.spatial_squeeze false leaves the logits of {network.name} as maps (N, classes, 1, 1)",
+            hint="leave it out, here: the weights are the same; structure and network() can show such logits",
+        )
 
 
 def _check_options(name: str, options: dict[str, Any], known: Sequence[str] = tuple(OPTIONS)) -> None:
@@ -285,6 +300,13 @@ def _same(x: Tensor, kernel: tuple[int, int], stride: int) -> tuple[int, ...]:
     return (*across, *down)
 
 
+class CellLinear(nn.Linear):
+    """A linear layer on the one cell of a map (N, C, 1, 1), which it leaves a map: a 1x1 convolution's numbers."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.flatten(1))[:, :, None, None]
+
+
 class _Logistic(nn.Module):
     """Softmax over classes; sigmoid of one logit."""
 
@@ -333,8 +355,8 @@ def _build(layer: Layer, before: Map, conventions: Conventions) -> tuple[nn.Modu
             return nn.AdaptiveAvgPool2d(cells), after
         case Flatten():
             return nn.Flatten(), after
-        case Linear(out=int(out)):
-            return nn.Linear(before.channels, out), after
+        case Linear(out=int(out), spatial=spatial):
+            return (CellLinear if spatial else nn.Linear)(before.channels, out), after
         case Relu():
             return nn.ReLU(inplace=True), after
         case Dropout(rate=float(rate)):

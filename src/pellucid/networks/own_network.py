@@ -16,7 +16,6 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from pellucid.architectures.geometry import check_end_point
 from pellucid.architectures.layers import Architecture
 from pellucid.architectures.written import TABLE, to_text
 from pellucid.errors import UserError, listed
@@ -153,6 +152,11 @@ class OwnNetwork(WrappedNetwork):
         """In the order in which they are first called."""
         return [(name, self.model.get_submodule(name)) for name in self._order if name != self._head]
 
+    def called(self, end_point: str) -> str:
+        """Any module that computes may be meant, by its whole name."""
+        inside = any(_within(name, end_point) for name in (*self._order, self._head))
+        return end_point if inside else super().called(end_point)
+
     def divided(self, end_point: str) -> Divided:
         """By an end point's name, or that of any module: a container, a layer inside a block."""
         if end_point in self.end_point_names:
@@ -164,8 +168,7 @@ class OwnNetwork(WrappedNetwork):
         elif inside:
             first, end, trained = inside[0], inside[-1] + 1, ()
         else:
-            check_end_point(self.name, self.end_point_names, end_point)
-            raise AssertionError("it has been refused")
+            return super().divided(end_point)  # by its beginning, or it is refused
         modules = tuple(module for _, module in body)
         after = () if trained else (*modules[end:], *heads)
         return Divided(modules[:first], (*modules[first:end], *trained), after)

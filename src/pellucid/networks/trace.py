@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from pellucid.architectures.geometry import EndPoint, LayerRow, Structure, Totals, check_end_point
+from pellucid.architectures.main_path import MainPath
 from pellucid.errors import UserError, counted
 from pellucid.networks.build import Network, network
 from pellucid.networks.failing import is_of_memory, reason
@@ -51,7 +52,7 @@ def traced(
     groups = _grouped(module, alone, _shapes(several, batch))
     names = tuple(groups)
     if until is not None:
-        check_end_point(name, names, until)
+        until = check_end_point(name, names, until)
         groups = {end: groups[end] for end in names[: names.index(until) + 1]}
     rows = [row for group in groups.values() for row in group.rows]
     return Structure(
@@ -62,7 +63,14 @@ def traced(
         rows=tuple(rows),
         totals=Totals.of(rows),
         ends=tuple(group.end_point(end) for end, group in groups.items()),
+        main_path=_main_path(groups, module.head_names if isinstance(module, Network) else ()),
     )
+
+
+def _main_path(groups: "dict[str, _Group]", heads: Sequence[str]) -> MainPath | None:
+    """To what left the last end point, auxiliary heads aside."""
+    ways = [group.way for end, group in groups.items() if group.way is not None and end not in heads]
+    return ways[-1] if ways else None
 
 
 def _name(module: nn.Module) -> str:
@@ -152,6 +160,7 @@ class _Group:
     rows: list[LayerRow]
     output: tuple[int, ...] = ()
     reach: Reach | None = None
+    way: MainPath | None = None
 
     def end_point(self, name: str) -> EndPoint:
         output = self.output or (self.rows[-1].output if self.rows else ())
@@ -177,7 +186,8 @@ def _grouped(module: nn.Module, run: Watched, shapes: Sequence[tuple[tuple[int, 
             group.rows += waiting
             waiting = []
         if end in groups:
-            groups[end].output, groups[end].reach = (outputs[0] if outputs else ()), call.reach
+            group = groups[end]
+            group.output, group.reach, group.way = (outputs[0] if outputs else ()), call.reach, call.way
     if run.unused:
         groups[UNUSED] = _Group([_unused_row(one) for one in run.unused])
     return groups

@@ -17,7 +17,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
+from pellucid.architectures.main_path import MainPath
 from pellucid.networks.costs import multiply_adds
+from pellucid.networks.longest import Longest
 from pellucid.networks.reach import Reach, Reaches, place_of
 
 PARAMETRIZED = "parametrizations"  # where torch keeps what makes a weight of others: a part of the layer it is for
@@ -40,6 +42,7 @@ class Call:
     parameters: int = 0
     multiply_adds: int | None = 0
     reach: Reach | None = None
+    way: MainPath | None = None  # to what it gave back, on which the most layers with weights lie
     whole: bool = True  # it called no other part
     computed: bool = False
 
@@ -97,6 +100,7 @@ class _Watch(TorchDispatchMode):
         self.root = root
         self.calls: list[Call] = []
         self.reaches = Reaches(images, root.parameters())
+        self.longest = Longest(images, self.reaches.is_learned)
         self._frames: list[_Frame] = []
         self._owners: dict[int, Call] = {}  # of parameters: the first call of a module that has it
         self._users: dict[int, Call] = {}  # the first call that computed with it
@@ -150,6 +154,7 @@ class _Watch(TorchDispatchMode):
         call.outputs = tuple(tuple(tensor.shape) for tensor in tensors)
         call.output = call.outputs[0] if tensors else ()
         call.reach = self.reaches.of(tensors[0]) if tensors else None
+        call.way = self.longest.of(tensors[0]) if tensors else None
         call.computed |= bool(tensors) and not {id(tensor) for tensor in tensors} <= {
             id(leaf) for leaf in leaves(given)
         }
@@ -196,6 +201,7 @@ class _Watch(TorchDispatchMode):
         given = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
         self._note(given, multiply_adds(func, args, kwargs, made))
         self.reaches.note(func, args, kwargs, made)
+        self.longest.note(func, given, [leaf for leaf in tree_leaves(made) if isinstance(leaf, Tensor)])
         return made
 
     def _note(self, given: Sequence[Tensor], cost: int | None) -> None:

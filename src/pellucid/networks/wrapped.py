@@ -4,7 +4,6 @@ from collections.abc import Iterator
 
 from torch import Tensor, nn
 
-from pellucid.architectures.geometry import check_end_point
 from pellucid.networks.build import Divided, Network, is_unit, units
 
 ENDS = ("PreLogits", "Logits", "Predictions")
@@ -21,7 +20,7 @@ class WrappedNetwork(Network):
     def end_points(self, images: Tensor, last: str | None = None) -> dict[str, Tensor]:
         """Maps by end point; PreLogits is what the classifier is given."""
         if last is not None:
-            check_end_point(self.name, self.end_point_names, last)
+            last = super().called(last)
         found: dict[str, Tensor] = {}
 
         def keep(place: str, value: Tensor) -> None:
@@ -67,7 +66,7 @@ class WrappedNetwork(Network):
 
     def divided(self, end_point: str) -> Divided:
         """By the order of `body`; PreLogits lies between the last end point before it and the head."""
-        check_end_point(self.name, self.end_point_names, end_point)
+        end_point = super().called(end_point)
         *features, _, _, _ = self.end_point_names
         body, heads = self.body(), self.heads()
         place = end_point if end_point in features else features[-1] if features else ""

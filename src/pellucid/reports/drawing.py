@@ -10,6 +10,8 @@ from pellucid.architectures.geometry import LayerRow
 WIDTH, HEIGHT, APART, BELOW, RAIL = 152, 44, 14, 18, 12  # of boxes and between them, in SVG units
 SIDE_BY_SIDE = ("Branch_", "Fan_", "mixed")  # what a joint of branches, or its branches, are called
 
+SIGN = '<circle r="8" class="sum"/><text y="4" class="name">+</text>'
+
 STYLES = {
     "convolution": "conv",
     "depthwise convolution": "conv",
@@ -71,22 +73,45 @@ def _picture(node: _Node, batch: int) -> _Picture:
 
 def _parts(node: _Node, batch: int) -> _Picture:
     """All that a part consists of, arranged as its name says."""
-    pictures = {name: _picture(part, batch) for name, part in node.parts.items()}
+    sums = {name: part.rows[0] for name, part in node.parts.items() if part.rows and part.rows[0].kind == "addition"}
+    pictures = {name: _picture(part, batch) for name, part in node.parts.items() if name not in sums}
+    plus = "".join(_plus(row) for row in sums.values()) or SIGN
     if len(pictures) > 1 and all(name.startswith("Branch_") for name in pictures):
         return _beside([*pictures.values()])
     if node.name.startswith("Fan_"):
         return _beside([*pictures.values()])
     shortcut = pictures.pop("shortcut", None)
     if shortcut is not None:
-        return _beside([_below([*pictures.values()]) if pictures else _Picture(8, 0, ""), shortcut], sign="+")
-    if node.name.startswith(("unit_", "block", "Block")):
-        return _beside([_below([*pictures.values()]), _Picture(8, 0, "")], sign="+")
+        return _beside([_below([*pictures.values()]) if pictures else _Picture(8, 0, ""), shortcut], sign=plus)
+    if sums or node.name.startswith(("unit_", "block", "Block")):
+        return _beside([_below([*pictures.values()]), _Picture(8, 0, "")], sign=plus)
     return _below([*pictures.values()])
 
 
 def _box(row: LayerRow, batch: int) -> _Picture:
     name = row.name.rpartition("/")[2]
     words = _words(row, batch)
+    return _Picture(
+        WIDTH,
+        HEIGHT,
+        f'<g class="box {STYLES.get(row.kind, "other")}" tabindex="0"{_seen(row)}>{_title(row)}'
+        f'<rect width="{WIDTH}" height="{HEIGHT}" rx="6"/>'
+        f'<text x="{WIDTH / 2}" y="18" class="name">{escape(_cut(name, 20))}</text>'
+        f'<text x="{WIDTH / 2}" y="34">{escape(_cut(words, 25))}</text></g>',
+    )
+
+
+def _plus(row: LayerRow) -> str:
+    """A sum, as the sign where its terms meet."""
+    return f'<g class="box" tabindex="0"{_seen(row)}>{_title(row)}{SIGN}</g>'
+
+
+def _seen(row: LayerRow) -> str:
+    return "" if row.field is None else f' data-field="{row.field[0]} {row.field[1]}"'
+
+
+def _title(row: LayerRow) -> str:
+    """All that is known of a layer, for whoever points at it."""
     parts = [f"{row.name}: {row.kind}"]
     if row.output:
         parts.append(f"output {'x'.join(map(str, row.output))}")
@@ -99,15 +124,7 @@ def _box(row: LayerRow, batch: int) -> _Picture:
         parts.append(f"{known} multiply-adds")
     if row.field is not None:
         parts.append(f"sees {row.field[0]} x {row.field[1]} pixels of the input")
-    seen = "" if row.field is None else f' data-field="{row.field[0]} {row.field[1]}"'
-    return _Picture(
-        WIDTH,
-        HEIGHT,
-        f'<g class="box {STYLES.get(row.kind, "other")}" tabindex="0"{seen}><title>{escape("; ".join(parts))}</title>'
-        f'<rect width="{WIDTH}" height="{HEIGHT}" rx="6"/>'
-        f'<text x="{WIDTH / 2}" y="18" class="name">{escape(_cut(name, 20))}</text>'
-        f'<text x="{WIDTH / 2}" y="34">{escape(_cut(words, 25))}</text></g>',
-    )
+    return f"<title>{escape('; '.join(parts))}</title>"
 
 
 def _words(row: LayerRow, batch: int) -> str:
@@ -147,8 +164,7 @@ def _beside(pictures: Sequence[_Picture], *, sign: str = "") -> _Picture:
     bottom = height + 2 * RAIL
     body += _line(middles[0], 0, middles[-1], 0) + _line(middles[0], bottom, middles[-1], bottom)
     if sign:
-        body += f'<circle cx="{width / 2:g}" cy="{bottom:g}" r="8" class="sum"/>'
-        body += f'<text x="{width / 2:g}" y="{bottom + 4:g}" class="name">{sign}</text>'
+        body += f'<g transform="translate({width / 2:g} {bottom:g})">{sign}</g>'
     return _Picture(width, bottom, body)
 
 

@@ -1,6 +1,6 @@
 """A counted network as a table for the terminal, 80 columns wide. Apart from text.py, so that it answers at once."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -25,6 +25,9 @@ ENDS = ("end point", "output", "layers", "parameters", "multiply-\nadds", "memor
 def structure_text(structure: Structure, *, every_layer: bool = False) -> RenderableType:
     """A row an end point and the totals; or a row a layer, indented under its block, with each end point's sums."""
     images = f"{counted(structure.batch, 'image')} of {structure.size} x {structure.size} pixels"
+    if structure.names:
+        notes = ["(in brackets): not a layer there, by our name", "b: with bias, n: with batch norm"]
+        return _grouped(structure, images, notes, every_layer=True)
     notes = ["multiply-adds are for one image"]
     if every_layer:
         notes[0] += "; b: with bias, n: with batch norm"
@@ -34,13 +37,39 @@ def structure_text(structure: Structure, *, every_layer: bool = False) -> Render
         notes.append("field/stride: input pixels a side that a cell has seen, and from cell to cell")
     if not every_layer:
         notes.append("memory is what the layers' outputs take in float32; --all shows every layer")
+    return _grouped(structure, images, notes, every_layer=every_layer)
+
+
+def _grouped(structure: Structure, images: str, notes: Sequence[str], *, every_layer: bool) -> RenderableType:
     return Group(
         Text(f"{structure.name}: {images}{_outputs(structure.classes)}", style="bold"),
+        *(Text(line) for line in _about(structure)),
         Text(""),
-        _layers(structure) if every_layer else _ends(structure),
+        _elsewhere(structure) if structure.names else _layers(structure) if every_layer else _ends(structure),
         Text(""),
         *(Text(note, style="dim") for note in notes),
     )
+
+
+def _about(structure: Structure) -> Iterator[str]:
+    """Whose conventions and names these are, and how deep the network is."""
+    whose = {"torch": "torch's conventions", "tensorflow": "TensorFlow's conventions"}.get(structure.conventions or "")
+    names = f"names of {structure.names}" if structure.names else ""
+    if known := [words for words in (whose, names) if words]:
+        yield " and ".join(known)
+    if structure.main_path is not None:
+        yield depth_words(structure)
+
+
+def depth_words(structure: Structure) -> str:
+    """49 convolutions and 1 linear layer of a ResNet-50; how many lie beside it."""
+    path, every = structure.main_path, sum(1 for row in structure.rows if row.weight)
+    assert path is not None
+    kinds = [(path.convolutions, "convolution", "convolutions"), (path.linear, "linear", "linear")]
+    words = ", ".join(counted(number, one, many) for number, one, many in kinds if number)
+    beside = f" ({every - path.layers} beside)" if every > path.layers else ""
+    layers = counted(path.layers, "layer with weights", "layers with weights")
+    return f"{layers} on the main path{f': {words}' * bool(words)}{beside}"
 
 
 def _outputs(classes: int | None) -> str:
@@ -53,6 +82,17 @@ def _ends(structure: Structure) -> Table:
         table.add_row(Text(end.name), _shape(end.output), f"{end.layers}", *_sums(end.totals), _seen(end))
     table.add_section()
     table.add_row("all", "", f"{len(structure.rows)}", *_sums(structure.totals), "", style="bold")
+    return table
+
+
+def _elsewhere(structure: Structure) -> Table:
+    """A row a layer, by the whole name that another library has for it."""
+    table = _table(("layer", "output", " weight", "parameters"), words=(0, 2), apart=1)
+    for row in structure.rows:
+        parameters = f"{row.parameters:,}" if row.parameters else ""
+        table.add_row(Text(row.called), _shape(row.output), Text(f" {_what(row)}"), parameters)
+    table.add_section()
+    table.add_row(counted(len(structure.rows), "layer"), "", "", f"{structure.totals.parameters:,}", style="bold")
     return table
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from pellucid.errors import UserError, first_line, listed
 from pellucid.images.preprocessing import Input, Preprocessing, averaged
 from pellucid.names import textual
-from pellucid.networks.build import network
+from pellucid.networks.build import Network, check_vectors, network
 from pellucid.networks.own import is_own
 from pellucid.records import write
 from pellucid.runs.card import CARD, CHANGED, Card, read_card, sealed, unreal
@@ -34,6 +34,8 @@ def save_bundle(path: Path, network: nn.Module, card: Card) -> None:
     Raises UserError where a weight, or what the network said of the probe image, is no finite number: such a file
     would prove nothing, and none of its numbers could be written.
     """
+    if isinstance(network, Network):
+        check_vectors(network)
     tensors = plain_tensors(network.state_dict())
     if problems := [*_unreal(tensors), *unreal(card.probe)]:
         raise UserError(

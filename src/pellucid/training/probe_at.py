@@ -12,6 +12,7 @@ from pellucid.errors import UserError
 from pellucid.images.split import Split
 from pellucid.intervals import wilson
 from pellucid.networks.build import Network
+from pellucid.networks.called import end_point_called
 from pellucid.networks.halves import JOINED, Halves, Rest
 from pellucid.runs.events import Event, ProbedAt, now
 from pellucid.training.frozen import features_of
@@ -59,8 +60,7 @@ def probed_names(network: Network, asked: str) -> list[str]:
     if asked == "all":
         return known
     names = [name.strip() for name in asked.split(",") if name.strip()]
-    for name in names:
-        check_end_point(network.name, tuple(known), name)
+    names = [check_end_point(network.name, tuple(known), end_point_called(network.name, name)) for name in names]
     if not names:
         raise UserError("--probe-at names no end point", hint=f"all, or some of {', '.join(known)}")
     return [name for name in known if name in names]

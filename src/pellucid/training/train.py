@@ -121,6 +121,9 @@ def train_events(config: Config, *, began: float | None = None) -> Iterator[Even
     yield Preparing(phase=f"building {config.model}{weights}", done=0, total=0)
     prepared = start_network(config, samples.classes)
     yield from (Noted(time=now(), words=note) for note in prepared.notes)
+    if config.train_from and (place := prepared.network.called(config.train_from)) != config.train_from:
+        yield Noted(time=now(), words=f"{config.train_from} is {place} here")
+        config = config.model_copy(update={"train_from": place})
     check_network(prepared.network, config)
     check_frozen(prepared.network, config, prepared.weights.get("left_random", ()))
     if config.weights == "none" and (config.mode == "probe" or config.train_from):

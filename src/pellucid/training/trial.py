@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from pellucid.errors import UserError, listed
 from pellucid.images.split import Split
-from pellucid.networks.build import Network, TableNetwork
+from pellucid.networks.build import Network, TableNetwork, check_vectors
 from pellucid.training.config import Config
 from pellucid.training.probe_at import probed_names
 from pellucid.training.transfer import freeze
@@ -15,6 +15,7 @@ from pellucid.training.transfer import freeze
 
 def check_network(network: Network, config: Config) -> None:
     """Raises UserError for end points that are not there, weights that are no numbers, sizes and batches too small."""
+    check_vectors(network)
     if config.train_from:
         network.divided(config.train_from)
     if config.probe_at:

@@ -11,6 +11,7 @@ from pellucid.architectures.layers import Architecture
 from pellucid.architectures.numbers import check_numbers
 from pellucid.architectures.written import TABLE, check_table, from_text
 from pellucid.errors import UserError
+from pellucid.networks.called import end_point_called
 from pellucid.networks.own import is_own, named, remember
 
 CLASSES = 1000  # ImageNet's, where nothing else is said
@@ -32,24 +33,46 @@ def structure(
     auxiliary: bool | None = None,
     conventions: str | None = None,
     last: str | None = None,
+    spatial_squeeze: bool | None = None,
     until: str | None = None,
+    names: str | None = None,
 ) -> Structure:
-    """Count a network for `batch` images of `size` pixels a side, layer by layer; `until` is the last end point shown.
+    """Count a network for `batch` images of `size` pixels a side, layer by layer; `until` is the last end point shown,
+    by its name, the beginning of it, or another library's name for it.
 
     `net` is a name of `architectures()`, which needs no torch, or timm/NAME, a run folder, a bundle, or one's own: any
     module that takes images (N, 3, size, size), which is left as it is, FILE.py:NAME or package.module:NAME, a class or
     function that makes one for a number of classes, or a table. The defaults: the design size (224 for a module that
-    does not say), 1000 classes or the bundle's. `width` to `last` are settings of the networks that are defined here,
-    with torch's conventions for the default, or parameters of somebody's own. Raises UserError for unknown names,
-    settings that the network has not, nonsense numbers, and a size that does not fit.
+    does not say), 1000 classes or the bundle's. `width` to `spatial_squeeze` are settings of the networks that are
+    defined here, or parameters of somebody's own. `names` calls each layer as slim, paddle, torchvision, timm or keras
+    does, with its order of axes; TensorFlow's conventions are the default then with slim and keras, otherwise torch's.
+    Raises UserError for unknown names, settings that the network has not, nonsense numbers, and a size that does not
+    fit.
     """
-    check_numbers(size=size, batch=batch, classes=classes)
     given = {"width": width, "auxiliary": auxiliary, "conventions": conventions, "last": last}
+    given |= {"spatial_squeeze": spatial_squeeze}
     options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    if names is None:
+        return _counted(net, size=size, batch=batch, classes=classes, until=until, options=options)
+    from pellucid.networks.sources.layers import CHANNELS_LAST, called, called_by_torch, source_called
+
+    if source_called(names) in CHANNELS_LAST and isinstance(net, str) and net in ARCHITECTURES:
+        options.setdefault("conventions", "tensorflow")
+    counted = _counted(net, size=size, batch=batch, classes=classes, until=until, options=options)
+    if counted.conventions is None:
+        return called_by_torch(counted, names)
+    return called(counted, "" if own_name(net) else ARCHITECTURES[counted.name].family, names)
+
+
+def _counted(
+    net: Any, *, size: int | None, batch: int, classes: int | None, until: str | None, options: dict[str, Any]
+) -> Structure:
+    """The structure by our names, or a module's own."""
+    check_numbers(size=size, batch=batch, classes=classes)
     if isinstance(net, str) and net in ARCHITECTURES:
-        return geometry.structure(
-            net, size=size, batch=batch, classes=CLASSES if classes is None else classes, until=until, **options
-        )
+        classes = CLASSES if classes is None else classes
+        until = until and end_point_called(net, until)
+        return geometry.structure(net, size=size, batch=batch, classes=classes, until=until, **options)
     if isinstance(net, str | Path) and is_there(net) and not str(net).endswith(".py"):
         _refuse(options | ({} if classes is None else {"classes": classes}), f"{net} is as it was trained")
         return _of_bundle(Path(net), size=size, batch=batch, until=until)
@@ -180,7 +203,7 @@ def flowing(
         elif weights is not None:
             wanted = start_from(made, Path(weights), layout=layout).preprocessing
         if until is not None:
-            geometry.check_end_point(net, made.end_point_names, until)
+            until = geometry.check_end_point(net, made.end_point_names, end_point_called(net, until))
         return flows(made, torch.from_numpy(prepare(open_image(image), wanted, name=str(image)))[None], last=until)
 
 
@@ -217,7 +240,9 @@ def _of_bundle(path: Path, *, size: int | None, batch: int, until: str | None) -
     card = open_run(path).card() if path.is_dir() else read_card(path)
     classes = 1 if card.one_logit else len(card.classes)
     options = {
-        name: card.options[name] for name in ("width", "auxiliary", "conventions", "last") if name in card.options
+        name: card.options[name]
+        for name in ("width", "auxiliary", "conventions", "last", "spatial_squeeze")
+        if name in card.options
     }
     size = size or card.options.get("size") or card.preprocessing.size
     if is_own(card.architecture):

@@ -10,16 +10,9 @@ from torch import Tensor
 
 from pellucid.errors import UserError, first_line
 from pellucid.networks.build import TableNetwork
+from pellucid.networks.sources.table import OF_LIBRARY
 
-NAMES = {
-    "vgg16": "VGG16",
-    "vgg19": "VGG19",
-    "resnet50": "ResNet50",
-    "resnet101": "ResNet101",
-    "resnet152": "ResNet152",
-    "inception_v3": "InceptionV3",
-    "inception_resnet_v2": "InceptionResNetV2",
-}
+NAMES = OF_LIBRARY["keras"]
 # Our end points, and the layer whose output each is; what the layers of both stems are called, too.
 STEM = {
     **{"Conv2d_1a_3x3": "activation", "Conv2d_2a_3x3": "activation_1", "Conv2d_2b_3x3": "activation_2"},

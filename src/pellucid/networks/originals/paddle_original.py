@@ -9,13 +9,9 @@ from torch import Tensor
 
 from pellucid.errors import UserError
 from pellucid.networks.build import TableNetwork
+from pellucid.networks.sources.table import OF_LIBRARY
 
-NAMES = {
-    **{name: name for name in ("vgg11", "vgg13", "vgg16", "vgg19", "inception_v3")},
-    **{f"{name}_bn": name for name in ("vgg11", "vgg13", "vgg16", "vgg19")},
-    **{f"resnet{depth}": f"resnet{depth}" for depth in (18, 34, 50, 101, 152)},
-    "inception_v1_plain": "googlenet",
-}
+NAMES = OF_LIBRARY["paddle"]
 # Our end points, and the layer whose output each is.
 ENDS: Mapping[str, Mapping[str, str]] = {
     "vgg": {"Logits": "classifier.6"},

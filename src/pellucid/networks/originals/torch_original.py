@@ -9,32 +9,32 @@ from torch import Tensor, nn
 
 from pellucid.errors import UserError
 from pellucid.networks.build import TableNetwork
+from pellucid.networks.sources.layers import BETWEEN
 from pellucid.networks.sources.table import ELSEWHERE
 
-RESNET = {"pool1": "maxpool", **{f"conv{i}_x": f"layer{i - 1}" for i in range(2, 6)}, "Logits": "fc"}
+RESNET = {**{f"conv{i}_x": f"layer{i - 1}" for i in range(2, 6)}, "Logits": "fc"}
 # torchvision counts blocks from a where the paper, and TF-Slim, keep that letter for the pooling before.
 V1_BLOCKS = {
     f"Mixed_{place}": f"inception{place[0]}{chr(ord(place[1]) - 1)}"
     for place in ("3b", "3c", "4b", "4c", "4d", "4e", "4f", "5b", "5c")
 }
-# Our end points, and the module whose output each is.
+# Our end points, and the module whose output each is, besides those in sources.layers.BETWEEN.
 ENDS: Mapping[tuple[str, str], Mapping[str, str]] = {
     ("torchvision", "resnet"): RESNET | {"conv1": "relu"},
     ("timm", "resnet"): RESNET | {"conv1": "act1"},
     ("torchvision", "inception_v1"): {
-        **{"Conv2d_1a_7x7": "conv1", "MaxPool_2a_3x3": "maxpool1", "Conv2d_2b_1x1": "conv2", "Conv2d_2c_3x3": "conv3"},
-        **{"MaxPool_3a_3x3": "maxpool2", "MaxPool_4a_3x3": "maxpool3", "MaxPool_5a_2x2": "maxpool4", "Logits": "fc"},
+        **{"Conv2d_1a_7x7": "conv1", "Conv2d_2b_1x1": "conv2", "Conv2d_2c_3x3": "conv3", "Logits": "fc"},
         **V1_BLOCKS,
     },
-    ("torchvision", "inception_v3"): {"MaxPool_3a_3x3": "maxpool1", "MaxPool_5a_3x3": "maxpool2", "Logits": "fc"},
-    ("timm", "inception_v3"): {"MaxPool_3a_3x3": "Pool1", "MaxPool_5a_3x3": "Pool2", "Logits": "fc"},
+    ("torchvision", "inception_v3"): {"Logits": "fc"},
+    ("timm", "inception_v3"): {"Logits": "fc"},
     ("torchvision", "vgg"): {"Logits": "classifier.6"},
     ("timm", "vgg"): {"Logits": "head.fc"},
     ("timm", "inception_v4"): {"Logits": "last_linear"},
     ("timm", "inception_resnet_v2"): {
         **{"Conv2d_1a_3x3": "conv2d_1a", "Conv2d_2a_3x3": "conv2d_2a", "Conv2d_2b_3x3": "conv2d_2b"},
-        **{"MaxPool_3a_3x3": "maxpool_3a", "Conv2d_3b_1x1": "conv2d_3b", "Conv2d_4a_3x3": "conv2d_4a"},
-        **{"MaxPool_5a_3x3": "maxpool_5a", "Mixed_5b": "mixed_5b", "Mixed_6a": "mixed_6a", "PreAuxLogits": "repeat_1"},
+        **{"Conv2d_3b_1x1": "conv2d_3b", "Conv2d_4a_3x3": "conv2d_4a"},
+        **{"Mixed_5b": "mixed_5b", "Mixed_6a": "mixed_6a", "PreAuxLogits": "repeat_1"},
         **{"Mixed_7a": "mixed_7a", "Conv2d_7b_1x1": "conv2d_7b", "Logits": "classif"},
     },
 }
@@ -135,7 +135,10 @@ def _keep(found: dict[str, Tensor], name: str) -> Any:
 
 def _places(library: str, theirs: nn.Module, ours: TableNetwork) -> Iterator[tuple[str, str]]:
     """Our end points, and the paths of their modules. Blocks of Inception V3 are called alike; others are numbered."""
-    known = ENDS.get((library, ours.family), {})
+    between = BETWEEN.get((library, ours.family), {})
+    known = {end: place for end, place in between.items() if "/" not in end} | dict(
+        ENDS.get((library, ours.family), {})
+    )
     if ours.family == "vgg":
         features = list(getattr(theirs, "features").children())  # noqa: B009 - a module says nothing of its parts
         pools = [index for index, part in enumerate(features) if isinstance(part, nn.MaxPool2d)]

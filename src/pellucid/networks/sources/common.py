@@ -6,8 +6,10 @@ Mixed_5b.Branch_1.Conv2d_0b_5x5.conv.weight is `conv.weight` at the place Mixed_
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Shapes = Mapping[str, tuple[int, ...]]  # of our tensors, by name, in order
 Pairs = Iterator[tuple[str, str]]  # our name, theirs
@@ -28,12 +30,12 @@ BASIC = {
 class Twice(ValueError):
     """Two tensors of a file want one name; `tensors` are those that had theirs first."""
 
-    def __init__(self, first: str, second: str, tensors: Mapping[str, Tensor]) -> None:
+    def __init__(self, first: str, second: str, tensors: "Mapping[str, Tensor]") -> None:
         super().__init__(f"{first} and {second} want to be the same tensor")
         self.tensors = tensors
 
 
-class Renamed(dict[str, Tensor]):
+class Renamed(dict[str, "Tensor"]):
     """Tensors by the names that a source's readers give them, and never two by one: `put` remembers what had it."""
 
     def __init__(self) -> None:
@@ -41,7 +43,7 @@ class Renamed(dict[str, Tensor]):
         self._was: dict[str, str] = {}
         self._twice: tuple[str, str] | None = None
 
-    def put(self, name: str, tensor: Tensor, *, was: str) -> None:
+    def put(self, name: str, tensor: "Tensor", *, was: str) -> None:
         if name in self:
             self._twice = self._twice or (self._was[name], was)
             return
@@ -99,12 +101,12 @@ def steps_of(ours: Shapes) -> dict[str, Step]:
     return found
 
 
-def computable(one: Tensor, other: Tensor) -> bool:
+def computable(one: "Tensor", other: "Tensor") -> bool:
     """Whether two tensors can be computed with: what cannot is left as it is, and refused by name when it is wanted."""
     return one.is_floating_point() and other.is_floating_point() and one.shape == other.shape
 
 
-def with_torch_axes(tensor: Tensor, *, depthwise: bool = False) -> Tensor:
+def with_torch_axes(tensor: "Tensor", *, depthwise: bool = False) -> "Tensor":
     """(height, width, in, out) as (out, in, height, width), and (in, out) as (out, in)."""
     if depthwise and tensor.ndim == 4:  # (height, width, channels, maps of each)
         return tensor.permute(2, 3, 0, 1).flatten(0, 1).unsqueeze(1)

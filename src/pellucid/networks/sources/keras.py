@@ -5,10 +5,12 @@ A convolution's bias before a batch norm moves its mean; what VGG flattens has i
 
 import re
 from collections.abc import Mapping
-
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from pellucid.networks.sources.common import Pairs, Renamed, Shapes, computable, split, with_torch_axes
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 COUNTED = re.compile(r"(conv2d|batch_normalization)(?:_v\d)?(?:_(\d+))?")
 VGG_CELLS = 7  # along each side of the map that VGG's first linear layer sees
@@ -64,7 +66,7 @@ def counted(ours: Shapes) -> Pairs:
         yield name, f"{layer}/{kind}"
 
 
-def arranged(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def arranged(tensors: "Mapping[str, Tensor]") -> "dict[str, Tensor]":
     """`layer/kernel` and the like. Keras counts nameless layers through a whole session: here they begin at 0.
 
     Raises Twice where two layers have one name, as those of an optimizer's moments or of a second model have.

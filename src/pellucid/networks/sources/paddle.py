@@ -6,13 +6,14 @@ shrink what flows when they predict: the weights after them are shrunk instead.
 
 import re
 from collections.abc import Mapping
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from pellucid.architectures.catalog import architecture
 from pellucid.networks.sources import torch_libraries
 from pellucid.networks.sources.common import BASIC, Pairs, Renamed, Shapes, computable, split
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 STATISTICS = {"_mean": "running_mean", "_variance": "running_var"}
 EPSILON = 1e-5
@@ -51,7 +52,9 @@ def inception_v1(ours: Shapes) -> Pairs:
         yield name, f"{theirs}.{'_conv.' if tensor.startswith('conv.') else ''}{BASIC[tensor].removeprefix('conv.')}"
 
 
-def arranged(tensors: Mapping[str, Tensor], family: str) -> dict[str, Tensor]:
+def arranged(tensors: "Mapping[str, Tensor]", family: str) -> "dict[str, Tensor]":
+    import torch
+
     found = Renamed()
     for name, tensor in tensors.items():
         place, _, kind = name.rpartition(".")
