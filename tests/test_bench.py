@@ -8,8 +8,11 @@ from torch import nn
 
 import pellucid as pl
 from pellucid.errors import UserError
+from pellucid.networks.originals.torch_original import stepping
 from pellucid.networks.quick import quick
-from pellucid.uses.bench import Bench, Timing, _failed
+from pellucid.reports.timing import ahead_line, closing_line
+from pellucid.uses.bench import Bench, Timing, _batch, _failed
+from tests.tutorials.test_001_harness import bench_of
 
 
 @pytest.mark.parametrize(
@@ -104,6 +107,13 @@ def test_ratios_pair_batches_and_shares_are_of_the_peak() -> None:
         ({"net": "inception_v3", "size": 75, "direction": "backward"}, "one value is left for the norm"),
         ({"net": "resnet19"}, "there is no network"),
         ({"net": "inception_v2", "against": ("timm",), "size": 64}, "timm has no network"),
+        ({"auxiliary": True}, "resnet18 has no auxiliary head"),
+        ({"against": ("timm",), "width": 0.5}, "timm has no resnet18 of another width"),
+        ({"against": ("timm",), "conventions": "tensorflow"}, "timm's resnet18 is by torch's conventions"),
+        (
+            {"net": "inception_v3", "against": ("torchvision",), "auxiliary": True, "size": 107},
+            "without auxiliary heads",
+        ),
     ],
 )
 def test_what_cannot_be_timed_is_told(wish: dict[str, Any], said: str) -> None:
@@ -122,3 +132,32 @@ def test_memory_is_told_of_where_it_lacked_and_the_reason_where_it_did_not() -> 
         other = _failed(cause, "timm", settings)
         assert reason in str(other) and "memory" not in str(other)
     assert _failed(lacking, "timm", settings) is lacking
+
+
+def test_options_are_of_the_network_that_is_timed() -> None:
+    options = {"auxiliary": True, "conventions": "tensorflow", "width": 0.1}
+    asked = {"net": "inception_v3", "batch": 2, "size": 107, "classes": 5, "direction": "forward", "threads": None}
+    made: Any = _batch("pellucid", asked | {"options": options})()
+    assert [tuple(logits.shape) for logits in made] == [(2, 5), (2, 5)]  # the auxiliary head's too
+
+
+def test_auxiliary_heads_are_computed_and_trained_where_they_are_asked_for() -> None:
+    net = pl.network("inception_v3", 5, size=107, width=0.1, auxiliary=True).train()
+    images = torch.randn(2, 3, 107, 107)
+    head = net.AuxLogits.Conv2d_1b_1x1.conv.weight
+    for heads in (False, True):
+        stepping(net, images, backward=True, heads=heads)()
+        assert (head.grad is not None) == heads
+    assert len(stepping(net.eval(), images, backward=False, heads=True)()) == 2  # type: ignore[arg-type]
+
+
+def test_several_libraries_have_a_closing_line_each() -> None:
+    ours, theirs = Timing(library="pellucid", seconds=(1.0, 1.0)), Timing(library="timm", seconds=(2.0, 2.0))
+    both = bench_of((1.0,)).model_copy(update={"timings": (ours, theirs), "direction": "backward"})
+    lines = [closing_line(both, timing).plain.partition(": ")[2] for timing in both.timings]
+    assert lines[0] == "Forward-backward across 2 steps, 1.000 +/- 0.000 sec / batch (pellucid)"
+    assert lines[1].endswith("2.000 +/- 0.000 sec / batch (timm)")
+    assert (
+        "a batch of each of pellucid and timm took 3.00 s: 10 batches"
+        in ahead_line({"pellucid": 1.0, "timm": 2.0}, 10).plain
+    )

@@ -226,6 +226,11 @@ def bench(
     steps: int = 100,
     backward: Annotated[bool, Parameter(negative=())] = False,
     against: str | None = None,
+    classes: int | None = None,
+    width: float | None = None,
+    auxiliary: bool | None = None,
+    conventions: Literal["torch", "tensorflow"] | None = None,
+    last: str | None = None,
     threads: int | None = None,
     format: Literal["text", "json"] = "text",
 ) -> None:
@@ -247,19 +252,34 @@ def bench(
         Forward and backward, in training mode.
     against
         Whose network of that name takes turns with ours: torchvision,timm, and keras,paddle where installed.
+    classes
+        Outputs of the last layer; default: 1000, or those that one's own network has.
+    width
+        A factor on every convolution's channels, of a network that is defined here; default: 1.
+    auxiliary
+        With its auxiliary heads computed, of a network that is defined here and has some.
+    conventions
+        How maps are padded and averaged in a network that is defined here: as torch (default) or as TensorFlow does.
+    last
+        The end point after which a network that is defined here ends: pooled and classified there.
     threads
         Threads to compute with; default: torch's own choice.
     format
         text or json (every batch's seconds).
     """
     from pellucid.cli.show import aside, say
-    from pellucid.reports.timing import bench_text, step_line
+    from pellucid.reports.timing import ahead_line, bench_text, step_line
     from pellucid.uses.bench import bench as measure
 
     lines = aside()
+    first: dict[str, float] = {}  # what each library's first batch took
     others = tuple(name.strip() for name in against.split(",") if name.strip()) if against else ()
 
     def tell(library: str, step: int, seconds: float) -> None:
+        if library not in first:
+            first[library] = seconds
+            if len(first) == len(others) + 1:
+                lines.print(ahead_line(first, burn_in + steps))
         if step >= 0 and step % 10 == 0:
             lines.print(step_line(library, step, seconds))
 
@@ -273,6 +293,11 @@ def bench(
         direction="backward" if backward else "forward",
         against=others,
         threads=threads,
+        classes=classes,
+        width=width,
+        auxiliary=auxiliary,
+        conventions=conventions,
+        last=last,
         progress=tell,
     )
     if format == "json":

@@ -8,6 +8,7 @@ from signal import Signals
 from typing import Any, Literal
 
 import numpy as np
+from pydantic import Field
 
 from pellucid.architectures.catalog import ARCHITECTURES
 from pellucid.architectures.geometry import Structure
@@ -53,6 +54,7 @@ class Bench(Record):
     """
 
     name: str
+    options: dict[str, bool | float | str] = Field(default_factory=dict)
     batch: int
     size: int
     direction: Direction
@@ -91,17 +93,23 @@ def bench(
     direction: Direction = "forward",
     against: Sequence[str] = (),
     threads: int | None = None,
+    classes: int | None = None,
+    width: float | None = None,
+    auxiliary: bool | None = None,
+    conventions: str | None = None,
+    last: str | None = None,
     progress: Callable[[str, int, float], None] | None = None,
 ) -> Bench:
     """Time `net` for `batch` images of `size` pixels a side: `burn_in` batches that do not count, then `steps` that do.
 
     `against` names libraries (torchvision, timm, keras, paddle) whose network of that name takes turns with ours, batch
     by batch, each in a process of its own. `direction` "backward" is forward and backward in training mode. `progress`
-    hears (library, step, seconds) of every batch; steps before 0 are burn-in. Raises UserError for unknown names and
+    hears (library, step, seconds) of every batch; steps before 0 are burn-in. `classes` to `last` are as for structure;
+    auxiliary heads are computed, and trained, as the logits are. Raises UserError for unknown names and
     nonsense numbers, before anything is computed, and for what cannot be computed, with the reason.
     """
     check_not_starting()
-    check_numbers(batch=batch, size=size, burn_in=burn_in, steps=steps, threads=threads)
+    check_numbers(batch=batch, size=size, burn_in=burn_in, steps=steps, threads=threads, classes=classes)
     if net not in ARCHITECTURES and is_there(net):
         raise UserError(
             f"{net} is a file or folder", hint="bench times a network by name: `pellucid models` lists them"
@@ -113,14 +121,18 @@ def bench(
             raise UserError(f"nothing can be timed against {library!r}", hint=hint)
     if is_own(net) and against:
         raise UserError(f"nobody else has {net}", hint="leave --against out")
-    found = structure(net, size=size)
+    given = {"width": width, "auxiliary": auxiliary, "conventions": conventions, "last": last}
+    options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    for library in against:
+        _check_alike(library, net, options, direction)
+    found = structure(net, size=size, classes=classes, **options)
     if direction == "backward" and batch == 1 and (alone := _norm_of_one_value(found)):
         raise UserError(
             f"{net} cannot be trained on one image of {found.size} pixels: one value is left for the norm at {alone}",
             hint="--batch 2, or a larger --size",
         )
     settings = {"net": net, "batch": batch, "size": found.size, "direction": direction, "threads": threads}
-    settings |= {"classes": found.classes if is_own(net) else CLASSES}
+    settings |= {"classes": found.classes if is_own(net) else classes or CLASSES, "options": options}
     libraries = ("pellucid", *against)
     seconds: dict[str, list[float]] = {library: [] for library in libraries}
     products = []
@@ -138,6 +150,7 @@ def bench(
         used = contenders["pellucid"].threads
     return Bench(
         name=net,
+        options=options,
         batch=batch,
         size=found.size,
         direction=direction,
@@ -146,6 +159,22 @@ def bench(
         operations=_operations(found, batch),
         peak=PRODUCT_OPERATIONS / min(products),
     )
+
+
+def _check_alike(library: str, net: str, options: dict[str, Any], direction: Direction) -> None:
+    """UserError for options that make ours another network than the library's, so that a ratio would mean nothing."""
+    why = ""
+    if options.get("width", 1) != 1 or options.get("last"):
+        why = f"{library} has no {net} of another width, or that ends early"
+    if options.get("conventions") == "tensorflow" and library != "keras":
+        why = f"{library}'s {net} is by torch's conventions"
+    family = ARCHITECTURES[net].family if net in ARCHITECTURES else ""
+    if options.get("auxiliary") and not (
+        (library, family) == ("torchvision", "inception_v3") and direction == "backward"
+    ):
+        why = f"{library} computes {net} {direction} without auxiliary heads"
+    if why:
+        raise UserError(f"{why}: there is nothing to compare", hint="leave that option, or --against, out")
 
 
 def _norm_of_one_value(counted: Structure) -> str | None:
@@ -258,18 +287,23 @@ def _batch(library: str, settings: dict[str, Any]) -> Callable[[], object]:
 
     from pellucid.networks.build import network
     from pellucid.networks.originals.original import original
-    from pellucid.networks.originals.torch_original import stepping
+    from pellucid.networks.originals.torch_original import TorchOriginal, stepping
     from pellucid.networks.quick import keep_memory, quick, quick_to_train
 
     name, size, backward = settings["net"], settings["size"], settings["direction"] == "backward"
     images = torch.randn(settings["batch"], 3, size, size)
     if library != "pellucid":
         threads = torch.get_num_threads()  # for all; some would take one by default
-        return original(library, name, size=size, threads=threads).stepping(images, backward=backward)
+        theirs = original(library, name, size=size, classes=settings["classes"], threads=threads)
+        if settings["options"].get("auxiliary") and isinstance(theirs, TorchOriginal):
+            return stepping(theirs.net.train(), images, backward=backward, heads=True)
+        return theirs.stepping(images, backward=backward)
     keep_memory()
-    net = network(remember(name), settings["classes"], size=size)  # named by whoever asked for the timing
+    # Named by whoever asked for the timing.
+    net = network(remember(name), settings["classes"], size=size, **settings["options"])
     if backward:
         quick_to_train(net.train())
     else:
         net = quick(net)
-    return stepping(net, images.to(memory_format=torch.channels_last), backward=backward)
+    images = images.to(memory_format=torch.channels_last)
+    return stepping(net, images, backward=backward, heads=bool(settings["options"].get("auxiliary")))

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from pellucid.errors import UserError
-from pellucid.networks.build import TableNetwork
+from pellucid.networks.build import Network, TableNetwork
 from pellucid.networks.sources.layers import BETWEEN
 from pellucid.networks.sources.table import ELSEWHERE
 
@@ -98,18 +98,19 @@ class TorchOriginal:
         return stepping(self.net.train(backward), images, backward=backward)
 
 
-def stepping(net: nn.Module, images: Tensor, *, backward: bool) -> Callable[[], object]:
-    """A function that computes the images once, without gradients or with."""
+def stepping(net: nn.Module, images: Tensor, *, backward: bool, heads: bool = False) -> Callable[[], object]:
+    """A function that computes the images once, without gradients or with; `heads`: auxiliary ones as the logits."""
+    compute = net.with_heads if heads and isinstance(net, Network) else net
 
     def forward() -> object:
         with torch.inference_mode():
-            return net(images)
+            return compute(images)
 
     def both() -> object:
         net.zero_grad(set_to_none=True)
-        logits = net(images)
-        logits = logits[0] if isinstance(logits, tuple) else logits
-        logits.square().mean().backward()
+        made = compute(images)
+        logits = made if isinstance(made, tuple) else (made,)
+        torch.stack([one.square().mean() for one in (logits if heads else logits[:1])]).sum().backward()
         return None
 
     return both if backward else forward
