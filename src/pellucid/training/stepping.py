@@ -121,9 +121,12 @@ class Stepping:
         return cut.rest.eval()
 
     def logits(self, network: nn.Module, images: Tensor) -> Tensor:
-        """What `measured` says of a batch from `batches`: float32 (N, classes)."""
+        """What `measured` says of a batch from `batches`, computed in float32 as a model is used: float32 (N, classes).
+
+        In bfloat16 an image or two in a hundred were said otherwise, and a report had two accuracies for one model.
+        """
         job = self.job
-        with torch.inference_mode(), job.hardware.autocast():
+        with torch.inference_mode(), torch.backends.cudnn.flags(allow_tf32=False):
             said = network(images) if job.halves else averaged(network, images, job.preprocessing)
         return said.float()
 
