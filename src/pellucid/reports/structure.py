@@ -218,7 +218,31 @@ def comparison_text(one: Structure, other: Structure) -> RenderableType:
         _versus(other.name, one.name, "multiply-adds", second.multiply_adds, first.multiply_adds),
         _versus(other.name, one.name, "activation memory", second.memory, first.memory),
     ]
+    lines += [line for line in (_depths(one, other), _sights(one, other)) if line]
     return Group(table, Text(""), *(Text(line) for line in lines))
+
+
+def _depths(one: Structure, other: Structure) -> str:
+    """How many layers with weights each has on its main path."""
+    if one.main_path is None or other.main_path is None:
+        return ""
+    depths = other.main_path.layers, one.main_path.layers
+    layers = counted(depths[0], "layer with weights", "layers with weights")
+    return f"{other.name} has {layers} on its main path, {one.name} {depths[1]}"
+
+
+def _sights(one: Structure, other: Structure) -> str:
+    """What a cell of each one's last map has seen of the image."""
+    fields = [end.field for net in (other, one) if (end := _last_map(net)) is not None and end.field is not None]
+    if len(fields) < 2:
+        return ""
+    seen = [f"{down} x {across}" for down, across in fields]
+    return f"a cell of the last map of {other.name} has seen {seen[0]} pixels, of {one.name} {seen[1]}"
+
+
+def _last_map(net: Structure) -> EndPoint | None:
+    maps = [end for end in net.ends if len(end.output) == 4 and end.name not in ("PreLogits", "Logits", "Predictions")]
+    return maps[-1] if maps else None
 
 
 def _versus(name: str, than: str, what: str, number: int | None, base: int | None) -> str:
