@@ -60,9 +60,10 @@ def test_an_end_point_is_found_by_its_beginning_and_by_a_layer_in_it(network: st
 
 
 def test_beginnings_say_where_to_train_from_and_where_to_look() -> None:
-    net = pl.network("resnet18", 2, size=32)
+    net = pl.network("resnet18", 2, size=32).eval()
     assert net.divided("conv5").within == net.divided("conv5_x").within
     assert list(net.end_points(torch.zeros(1, 3, 32, 32), last="conv2"))[-1] == "conv2_x"
+    assert list(net.end_points(torch.zeros(1, 3, 32, 32), last="avgpool"))[-1] == "PreLogits"
     assert probed_names(net, "conv3, layer3,pool1") == ["pool1", "conv3_x", "conv4_x"]
     with pytest.raises(UserError, match="several end points that begin with conv"):
         net.divided("conv")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import torchvision
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -57,6 +58,9 @@ def test_a_traced_network_is_counted_as_its_table_is() -> None:
     assert watched.totals.multiply_adds == counted.totals.multiply_adds
     convolutions = [row.output for row in counted.rows if row.kind == "convolution"]
     assert [row.output for row in watched.rows if row.kind == "convolution"] == convolutions
+    sums = [(row.name, row.output, row.field, row.memory) for row in counted.rows if row.kind == "addition"]
+    found = [(row.name, row.output, row.field, row.memory) for row in watched.rows if row.kind == "addition"]
+    assert found == sums and len(sums) == 8  # the end of each unit
 
 
 @pytest.mark.parametrize("name", ["vgg11", "resnet50", "inception_v2", "inception_v3", "inception_resnet_v2"])
@@ -87,6 +91,16 @@ def test_receptive_fields_are_the_literatures() -> None:
     for name, field in known.items():
         maps = [end for end in pl.structure(name, conventions="tensorflow").ends if len(end.output) == 4]
         assert maps[-1].field == (field, field), name
+
+
+def test_the_ends_of_residual_units_have_an_output_in_anybodys_module() -> None:
+    found = pl.structure(torchvision.models.resnet18(num_classes=3), size=32)
+    sums = [(row.name, row.output) for row in found.rows if row.kind == "addition"]
+    assert [name for name, _ in sums] == [f"layer{stage}/{unit}/add" for stage in range(1, 5) for unit in range(2)]
+    assert [shape[1] for _, shape in sums] == [64, 64, 128, 128, 256, 256, 512, 512]
+    page = Texts()
+    page.feed(found.to_html())
+    assert page.boxes == len(found.rows)  # the sums are signs where their terms meet
 
 
 def test_what_mixes_all_cells_sees_the_whole_image() -> None:

@@ -44,6 +44,7 @@ from pellucid.architectures.layers import (
 from pellucid.architectures.options import OF_TIMM, OPTIONS, check_names
 from pellucid.architectures.written import TABLE, from_text
 from pellucid.errors import UserError
+from pellucid.networks.called import end_point_called
 from pellucid.networks.own import is_own
 
 TIMM = "timm/"
@@ -198,6 +199,10 @@ class TableNetwork(Network):
                 break
         del found[""]
         return found
+
+    def called(self, end_point: str) -> str:
+        """Other libraries' names are understood as well."""
+        return super().called(end_point_called(self.name, end_point))
 
     def divided(self, end_point: str) -> Divided:
         end_point = self.called(end_point)

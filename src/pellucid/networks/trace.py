@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from pellucid.architectures.geometry import EndPoint, LayerRow, Structure, Totals, check_end_point
+from pellucid.architectures.geometry import ADDED, EndPoint, LayerRow, Structure, Totals, check_end_point
 from pellucid.architectures.main_path import MainPath
 from pellucid.errors import UserError, counted
 from pellucid.networks.build import Network, network
@@ -213,7 +213,7 @@ def _boundaries(root: nn.Module) -> Iterator[tuple[str, str]]:
 def _row(call: Call, outputs: Sequence[tuple[int, ...]]) -> LayerRow | None:
     whole = call.whole and call.computed and type(call.module).__name__ not in IDLE
     if not (call.parameters or call.multiply_adds != 0 or (whole and outputs)):
-        return None
+        return _addition(call, outputs) if call.added and not call.whole else None
     normed = "Norm" in type(call.module).__name__
     field, stride = _sight(call.reach)
     return LayerRow(
@@ -228,6 +228,24 @@ def _row(call: Call, outputs: Sequence[tuple[int, ...]]) -> LayerRow | None:
         field=field,
         stride=stride,
         memory=4 * sum(map(prod, outputs)) if call.whole else 0,
+    )
+
+
+def _addition(call: Call, outputs: Sequence[tuple[int, ...]]) -> LayerRow:
+    """The end of a residual unit: the sum of its maps, and what it computes after that without a layer."""
+    field, stride = _sight(call.reach)
+    return LayerRow(
+        name="/".join(filter(None, (_shown(call.path), ADDED))),
+        kind="addition",
+        output=outputs[0] if outputs else (),
+        weight=(),
+        bias=(),
+        norm=(),
+        parameters=0,
+        multiply_adds=0,
+        field=field,
+        stride=stride,
+        memory=4 * sum(map(prod, outputs)),
     )
 
 

@@ -45,6 +45,7 @@ class Call:
     way: MainPath | None = None  # to what it gave back, on which the most layers with weights lie
     whole: bool = True  # it called no other part
     computed: bool = False
+    added: bool = False  # it added maps that come from the images, as the end of a residual unit does
 
 
 @dataclass(frozen=True)
@@ -200,6 +201,8 @@ class _Watch(TorchDispatchMode):
         made = func(*args, **kwargs)
         given = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
         self._note(given, multiply_adds(func, args, kwargs, made))
+        if self._frames and self._adds_maps(func, given):
+            self._frames[-1].call.added = True
         self.reaches.note(func, args, kwargs, made)
         self.longest.note(func, given, [leaf for leaf in tree_leaves(made) if isinstance(leaf, Tensor)])
         return made
@@ -214,6 +217,13 @@ class _Watch(TorchDispatchMode):
             for parameter in self._stored.get(place_of(tensor) or 0, ()):
                 if _overlap(tensor, parameter):
                     self._users.setdefault(id(parameter), call)
+
+    def _adds_maps(self, func: Any, given: Sequence[Tensor]) -> bool:
+        """Whether an operation adds two maps of the images, cell by cell."""
+        if getattr(getattr(func, "_overloadpacket", func), "__name__", "") not in ("add", "add_"):
+            return False
+        shapes = {tuple(tensor.shape) for tensor in given if self.longest.of(tensor) is not None and tensor.ndim == 4}
+        return len(given) == 2 and len(shapes) == 1 and all(self.longest.of(tensor) is not None for tensor in given)
 
     def settled(self) -> list[Unused]:
         """Give every parameter to one call, that of the module which has it or else the first that computed with it."""

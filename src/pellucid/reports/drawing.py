@@ -10,6 +10,7 @@ from pellucid.architectures.geometry import LayerRow
 WIDTH, HEIGHT, APART, BELOW, RAIL = 152, 44, 14, 18, 12  # of boxes and between them, in SVG units
 SIDE_BY_SIDE = ("Branch_", "Fan_", "mixed")  # what a joint of branches, or its branches, are called
 
+SHORTCUTS = ("shortcut", "downsample")  # what is projected beside a residual unit is called
 SIGN = '<circle r="8" class="sum"/><text y="4" class="name">+</text>'
 
 STYLES = {
@@ -80,7 +81,7 @@ def _parts(node: _Node, batch: int) -> _Picture:
         return _beside([*pictures.values()])
     if node.name.startswith("Fan_"):
         return _beside([*pictures.values()])
-    shortcut = pictures.pop("shortcut", None)
+    shortcut = next((pictures.pop(name) for name in SHORTCUTS if name in pictures), None)
     if shortcut is not None:
         return _beside([_below([*pictures.values()]) if pictures else _Picture(8, 0, ""), shortcut], sign=plus)
     if sums or node.name.startswith(("unit_", "block", "Block")):
