@@ -11,7 +11,8 @@ WIDTH, HEIGHT, APART, BELOW, RAIL = 152, 44, 14, 18, 12  # of boxes and between 
 SIDE_BY_SIDE = ("Branch_", "Fan_", "mixed")  # what a joint of branches, or its branches, are called
 
 SHORTCUTS = ("shortcut", "downsample")  # what is projected beside a residual unit is called
-SIGN = '<circle r="8" class="sum"/><text y="4" class="name">+</text>'
+SIGN_RADIUS = 8
+SIGN = f'<circle r="{SIGN_RADIUS}" class="sum"/><text y="4" class="name">+</text>'
 
 STYLES = {
     "convolution": "conv",
@@ -166,7 +167,7 @@ def _beside(pictures: Sequence[_Picture], *, sign: str = "") -> _Picture:
     body += _line(middles[0], 0, middles[-1], 0) + _line(middles[0], bottom, middles[-1], bottom)
     if sign:
         body += f'<g transform="translate({width / 2:g} {bottom:g})">{sign}</g>'
-    return _Picture(width, bottom, body)
+    return _Picture(width, bottom + (SIGN_RADIUS if sign else 0), body)
 
 
 def _at(picture: _Picture, left: float, top: float) -> str:
