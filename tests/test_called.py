@@ -11,7 +11,11 @@ import pellucid as pl
 from pellucid.errors import UserError
 from pellucid.networks.called import end_point_called
 from pellucid.runs.bundle import save_bundle
+from pellucid.runs.events import Noted, Started
+from pellucid.runs.run_folder import RunFolder
+from pellucid.training.configure import configure
 from pellucid.training.probe_at import probed_names
+from pellucid.training.train import train_events
 from tests.pictures import make_classes
 
 
@@ -73,6 +77,20 @@ def test_beginnings_say_where_to_train_from_and_where_to_look() -> None:
     mine = pl.network(own, 2, size=8)
     assert mine.called("conv1") == "conv1" and mine.called("poo") == "pool"  # a whole name is no beginning
     assert pl.network("resnet18", 2, size=64, last="conv3").options["last"] == "conv3_x"
+
+
+def test_a_run_is_of_the_end_point_that_the_beginning_of_its_name_means(tmp_path: Path) -> None:
+    photos = make_classes(tmp_path / "photos", images=6)
+    layers = OrderedDict(conv1=nn.Conv2d(3, 4, 3), pool=nn.AdaptiveAvgPool2d(1), flat=nn.Flatten(), fc=nn.Linear(4, 2))
+    asked = {"mode": "finetune", "epochs": 1, "batch": 4, "size": 16, "workers": 0, "runs": str(tmp_path / "runs")}
+    for model, weights, train_from, ours in (
+        (nn.Sequential(layers), "own", "poo", "pool"),
+        ("small", "none", "PreL", "PreLogits"),
+    ):
+        told = list(train_events(configure(photos, model=model, weights=weights, train_from=train_from, **asked)))
+        assert f"{train_from} is {ours} here" in [event.words for event in told if isinstance(event, Noted)]
+        (started,) = [event for event in told if isinstance(event, Started)]
+        assert RunFolder(Path(started.run)).config()["train_from"] == ours
 
 
 def test_logits_that_are_maps_are_trained_on_by_nobody(tmp_path: Path) -> None:

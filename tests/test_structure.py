@@ -103,6 +103,22 @@ def test_the_ends_of_residual_units_have_an_output_in_anybodys_module() -> None:
     assert page.boxes == len(found.rows)  # the sums are signs where their terms meet
 
 
+class Between(nn.Module):
+    """Adds, and goes on: the sum is not what it gives back."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two = nn.Conv2d(3, 3, 1), nn.Conv2d(3, 3, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.two((self.one(x) + x).relu())
+
+
+def test_a_sum_that_is_not_what_leaves_a_module_is_not_its_end() -> None:
+    for module in (Between(), nn.Sequential(Between(), nn.Flatten(), nn.Linear(192, 2))):
+        assert not [row.name for row in pl.structure(module, size=8).rows if row.kind == "addition"]
+
+
 def test_what_mixes_all_cells_sees_the_whole_image() -> None:
     transformer, gated = pl.structure("timm/vit_tiny_patch16_224"), pl.structure("timm/efficientnet_b0")
     assert transformer.rows[0].field == (16, 16)  # a patch

@@ -45,7 +45,7 @@ class Call:
     way: MainPath | None = None  # to what it gave back, on which the most layers with weights lie
     whole: bool = True  # it called no other part
     computed: bool = False
-    added: bool = False  # it added maps that come from the images, as the end of a residual unit does
+    added: bool = False  # what it gave back is a sum of maps, as at the end of a residual unit
 
 
 @dataclass(frozen=True)
@@ -151,9 +151,12 @@ class _Watch(TorchDispatchMode):
         while self._frames[-1].call.module is not module:  # what failed within, and was caught
             self._frames.pop()
         call = self._frames.pop().call
+        if self._frames and any(True for _ in module.parameters()):
+            self._frames[-1].call.added = False  # a layer came after
         tensors = list({id(leaf): leaf for leaf in leaves(made) if isinstance(leaf, Tensor)}.values())
         call.outputs = tuple(tuple(tensor.shape) for tensor in tensors)
         call.output = call.outputs[0] if tensors else ()
+        call.added &= len(call.output) == 4
         call.reach = self.reaches.of(tensors[0]) if tensors else None
         call.way = self.longest.of(tensors[0]) if tensors else None
         call.computed |= bool(tensors) and not {id(tensor) for tensor in tensors} <= {
@@ -200,9 +203,10 @@ class _Watch(TorchDispatchMode):
                 return made
         made = func(*args, **kwargs)
         given = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
-        self._note(given, multiply_adds(func, args, kwargs, made))
-        if self._frames and self._adds_maps(func, given):
-            self._frames[-1].call.added = True
+        cost = multiply_adds(func, args, kwargs, made)
+        self._note(given, cost)
+        if self._frames and (cost != 0 or self._adds_maps(func, given)):
+            self._frames[-1].call.added = cost == 0
         self.reaches.note(func, args, kwargs, made)
         self.longest.note(func, given, [leaf for leaf in tree_leaves(made) if isinstance(leaf, Tensor)])
         return made
