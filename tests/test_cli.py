@@ -94,6 +94,31 @@ def test_split_writes_a_manifest_that_train_can_read(
     assert len(list(Path("laid-out/test").rglob("*.png"))) == 8
 
 
+@pytest.mark.parametrize(
+    ("amounts", "told"),
+    [
+        ([], "The train part has few images of grainy (1) and smooth (8)"),
+        (["--train", "rest"], "There is no validation and no test part"),
+        (["--train", "rest", "--test", "0.2"], "In the train part, there are 4 times as many images of smooth"),
+    ],
+)
+def test_split_speaks_of_images_and_of_no_training(
+    amounts: list[str],
+    told: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    make_classes(Path("photos"), images=11)
+    for path in sorted(Path("photos/grainy").iterdir())[2:]:
+        path.unlink()
+    assert run(["split", "photos", "parts.json", *amounts]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert told in said
+    assert not [word for word in ("learn", "epoch", "calibrat", "trained", "training") if word in said]
+
+
 def test_train_evaluate_predict_and_look_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -27,7 +27,7 @@ from pellucid.images.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preproces
 from pellucid.images.split import Split, SplitFile
 from pellucid.intervals import Measured, wilson
 from pellucid.reports import palette
-from pellucid.reports.cautions import of_evaluation, of_split, of_training
+from pellucid.reports.cautions import of_division, of_evaluation, of_split, of_training
 from pellucid.reports.charts import BOTTOM, LEFT, RIGHT, TOP, accuracy_chart, loss_chart, nice_ticks
 from pellucid.reports.history import history, means, usual_mean
 from pellucid.reports.html import render, write_report
@@ -468,6 +468,9 @@ def test_a_resumed_run_counts_an_epoch_once_and_forgets_the_first_end() -> None:
         ("few images to learn from of ants (5) and bees (5)", of_split(split(train=5))),
         ("kept for validation", of_split(split(validation=0))),
         ("kept for a test", of_split(split(test=0))),
+        ("train part has few images of ants (5) and bees (5)", of_division(split(train=5))),
+        ("no validation part", of_division(split(validation=0))),
+        ("no test part", of_division(split(test=0))),
         ("interrupted after 3 of 3 epochs", of_training(history(training(why="interrupted")))),
         ("still running, or it was killed", of_training(history(training(why=None)))),
         ("ended with an error: no memory", of_training(history([Failed(time=TIME, epoch=0, problem="no memory")]))),

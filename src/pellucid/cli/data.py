@@ -38,11 +38,11 @@ def split(
     out
         The manifest (a .json file) that is written, or with --how copy or link the folder.
     train
-        How many images to train on: 500, 0.8, 80%, or rest. Default: rest, where other parts are said.
+        How many images the train part gets: 500, 0.8, 80%, or rest. Default: rest, where other parts are said.
     validation
-        How many images to choose the best weights by.
+        How many the validation part gets.
     test
-        How many images to keep for the final measurement.
+        How many the test part gets.
     per_class
         The counts are for each class.
     keep_split

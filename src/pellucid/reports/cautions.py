@@ -84,17 +84,43 @@ def of_no_evaluation(history: History) -> Iterator[str]:
 
 def of_split(split: Split) -> Iterator[str]:
     """What weakens the data that was learned from."""
-    counts = split.counts()
-    train = counts.get("train", {})
-    if few := [f"{name} ({train.get(name, 0)})" for name in split.classes if train.get(name, 0) < FEW_TO_LEARN]:
-        shown = few if len(few) <= 6 else [*few[:5], f"{len(few) - 5} more classes"]
-        yield f"There were few images to learn from of {listed_words(shown)}."
-    if uneven := _uneven({name: train.get(name, 0) for name in split.classes}):
+    if few := _few_to_learn(split):
+        yield f"There were few images to learn from of {few}."
+    if uneven := _uneven_train(split):
         yield f"To learn from, {uneven[:1].lower()}{uneven[1:]}"
-    if not sum(counts.get("validation", {}).values()):
+    if "validation" in (lacking := _lacking(split)):
         yield "No images were kept for validation, so the last epoch was taken unseen, and nothing was calibrated."
-    if not sum(counts.get("test", {}).values()):
+    if "test" in lacking:
         yield "No images were kept for a test: a figure from images that decided nothing is still to be measured."
+
+
+def of_division(split: Split) -> Iterator[str]:
+    """What is weak about a division that nobody has learned from yet."""
+    if few := _few_to_learn(split):
+        yield f"The train part has few images of {few}."
+    if uneven := _uneven_train(split):
+        yield f"In the train part, {uneven[:1].lower()}{uneven[1:]}"
+    if lacking := _lacking(split):
+        yield f"There is no {' and no '.join(lacking)} part."
+
+
+def _few_to_learn(split: Split) -> str:
+    """The classes with few training images, and how many each has; "" where there are none."""
+    train = split.counts().get("train", {})
+    few = [f"{name} ({train.get(name, 0)})" for name in split.classes if train.get(name, 0) < FEW_TO_LEARN]
+    shown = few if len(few) <= 6 else [*few[:5], f"{len(few) - 5} more classes"]
+    return listed_words(shown) if few else ""
+
+
+def _uneven_train(split: Split) -> str:
+    train = split.counts().get("train", {})
+    return _uneven({name: train.get(name, 0) for name in split.classes})
+
+
+def _lacking(split: Split) -> list[str]:
+    """The parts, of those that measure, that hold no image."""
+    counts = split.counts()
+    return [part for part in ("validation", "test") if not sum(counts.get(part, {}).values())]
 
 
 def of_training(history: History) -> Iterator[str]:

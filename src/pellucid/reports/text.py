@@ -19,7 +19,7 @@ from pellucid.images.remarks import divided_groups
 from pellucid.images.split import Split
 from pellucid.intervals import Measured
 from pellucid.names import in_a_line
-from pellucid.reports.cautions import of_evaluation, of_split
+from pellucid.reports.cautions import of_division, of_evaluation
 from pellucid.reports.confusions import Confused, most_confused
 from pellucid.reports.sentences import decision, preprocessing
 from pellucid.reports.words import bounds, percent, short_number
@@ -151,7 +151,7 @@ def split_text(split: Split) -> RenderableType:
         table,
         *([Text("")] if split.notes else []),
         *(_bulleted("-", note) for note in split.notes),
-        *_cautions(of_split(split)),
+        *_cautions(of_division(split)),
     )
 
 
