@@ -15,6 +15,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 import pellucid as pl
+from pellucid.cli.main import run as command
 from pellucid.errors import UserError
 from pellucid.runs.bundle import load_bundle
 from pellucid.runs.card import CARD
@@ -279,6 +280,29 @@ def test_what_is_no_number_is_never_the_best_nor_saved(photos: Path, tmp_path: P
         assert "no number" in told.problem or "the loss became" in told.problem, name
         assert "there is no model yet" in told.hint and not run.model.exists() and not run.last.exists()
         assert [event.event for event in run.events()][-1] == "failed"
+
+
+@pytest.mark.parametrize("where", ["job_for", "limited", "fit"])
+@pytest.mark.parametrize("error", [RuntimeError("no more"), SystemExit("no more")], ids=["error", "exit"])
+def test_a_run_that_an_error_ended_is_listed_as_failed_wherever_that_was(
+    where: str,
+    error: BaseException,
+    photos: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def fails(*_: Any, **__: Any) -> Any:
+        raise error
+
+    monkeypatch.setattr(f"pellucid.training.train.{where}", fails)
+    asked = {"budget": "5m"} if where == "limited" else {}
+    settings = {name: value for name, value in QUICK.items() if name != "epochs" or not asked} | asked
+    with pytest.raises(type(error), match="no more"):
+        pl.train(photos, **settings, runs=tmp_path)
+    assert command(["runs", str(tmp_path)]) == 0
+    told = capsys.readouterr()
+    assert "failed" in told.out and "failed: no more" in told.err and "unfinished" not in told.out
 
 
 def test_a_model_from_before_the_numbers_grew_is_kept_and_can_be_opened(photos: Path, tmp_path: Path) -> None:

@@ -186,7 +186,7 @@ def _row(run: RunFolder, told: list[str]) -> Any:
         state = run.state()
         if state == "failed":
             told.append(f"{run.path} failed: {in_a_line(run.failure() or 'nobody knows why')}")
-        if state == "unfinished":
+        if state in ("unfinished", "interrupted"):
             told.append(f"{run.path} was stopped before its end: `pellucid resume {run.path}` goes on")
     except UserError as error:
         told.append(str(error))

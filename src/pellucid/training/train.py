@@ -190,14 +190,15 @@ def train_events(config: Config, *, began: float | None = None) -> Iterator[Even
     check_room(Path(config.runs), prepared.network, config, trained=trained, hint="--runs names another place")
     name = f"{_name(config.data.folder)}-{short(config.model)}"
     run = create_run(Path(config.runs), name, config=wanted.model_dump(), provenance=provenance, split=parts)
-    keep_code(run.path, config.model)
-    job = job_for(config, run, parts, prepared, hardware, provenance, pixels)
-    if plan:
-        job = limited(job, plan)
-    first: list[Event] = [told]
-    first += [plan] if plan else []
+
+    def begun() -> Iterator[Event]:
+        """From here on there is a run: what goes wrong is kept in it."""
+        keep_code(run.path, config.model)
+        job = job_for(config, run, parts, prepared, hardware, provenance, pixels)
+        yield from _trained(limited(job, plan) if plan else job, parts, None, [told, *([plan] if plan else [])], budget)
+
     with held(run.path):
-        yield from _kept(run, _trained(job, parts, None, first, budget))
+        yield from _kept(run, begun())
 
 
 def resume_events(run: str | Path) -> Iterator[Event]:
@@ -312,7 +313,7 @@ def _kept(run: RunFolder, events: Iterator[Event]) -> Iterator[Event]:
             with suppress(UserError) if failed else nullcontext():  # what went wrong matters more than noting it
                 run.note(event)
             yield event
-    except Exception as cause:
+    except (Exception, SystemExit) as cause:  # one's own code may end the program
         if not failed:
             problem = cause.problem if isinstance(cause, UserError) else str(cause) or type(cause).__name__
             event = Failed(time=now(), epoch=epoch, problem=problem)
