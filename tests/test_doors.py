@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "pellucid"
-FOUNDATION = {"errors", "names", "records", "intervals"}
+FOUNDATION = {"errors", "spelling", "names", "records", "intervals"}
 
 
 def doors() -> dict[str, tuple[set[str], str]]:

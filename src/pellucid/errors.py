@@ -8,6 +8,8 @@ import os
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
+from pellucid.spelling import spelled
+
 DONE = 0
 OUR_FAULT = 1
 USER_FAULT = 2
@@ -17,7 +19,8 @@ REQUIREMENT_NOT_MET = 3
 class UserError(Exception):
     """Something the user can put right: what is wrong, where, and what to do next.
 
-    `problem` is one line in the user's words; `details` are lines listed under it; `hint` is the next step.
+    `problem` is one line in the user's words; `details` are lines listed under it; `hint` is the next step. They name
+    settings as flags; str() names them as whoever reads it gives them: `spelling`.
     """
 
     def __init__(self, problem: str, details: Sequence[str] = (), hint: str = "") -> None:
@@ -28,7 +31,7 @@ class UserError(Exception):
 
     def __str__(self) -> str:
         lines = [self.problem, *(f"  {detail}" for detail in self.details)]
-        return "\n".join([*lines, f"hint: {self.hint}"] if self.hint else lines)
+        return spelled("\n".join([*lines, f"hint: {self.hint}"] if self.hint else lines))
 
     def __reduce__(self) -> tuple[type, tuple[str, tuple[str, ...], str]]:
         # Errors cross from worker processes by pickle, which would otherwise forget details and hint.

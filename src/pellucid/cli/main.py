@@ -19,6 +19,7 @@ from pellucid.cli.loading import announce
 from pellucid.cli.quiet import quieten
 from pellucid.errors import DONE, OUR_FAULT, USER_FAULT, UserError, named, of_system
 from pellucid.names import forgive_streams
+from pellucid.spelling import in_a_shell
 
 app = App(
     name="pellucid",
@@ -77,6 +78,11 @@ def run(arguments: Sequence[str]) -> int:
     if sys.stderr is None:  # `2>&-`: nobody wants to hear
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115, PTH123 - it is open until we end
     forgive_streams()
+    with in_a_shell():
+        return _run(arguments)
+
+
+def _run(arguments: Sequence[str]) -> int:
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     try:
         _check_given(arguments)

@@ -34,7 +34,7 @@ PATIENCE = 600  # ticks in which no image was finished by anybody: something han
 ENDING = 5.0  # seconds that a killed process is waited for
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 MAIN_GUARD = 'put what the script does under `if __name__ == "__main__":`, since each of its processes reads it anew'
-NO_GUARD = f"if this is a script, {MAIN_GUARD}; or workers=0 (--workers 0) needs none"
+NO_GUARD = f"if this is a script, {MAIN_GUARD}; or --workers 0 needs none"
 
 Bytes = npt.NDArray[np.uint8]
 

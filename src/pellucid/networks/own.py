@@ -112,7 +112,7 @@ def all_named() -> list[Own]:
 def unnamed(where: str) -> UserError:
     return UserError(
         f"{where} is code, which is run only when you name it",
-        hint=f"--model-code {where}, with the folder it is in (with train --model; in Python model=)",
+        hint=f"--model-code {where}, with the folder it is in (with train: --model)",
     )
 
 
