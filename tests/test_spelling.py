@@ -21,7 +21,12 @@ from tests.pictures import make_classes
 
 PACKAGE = Path(pl.__file__).parent
 SAID_IN_A_SHELL_ALONE = ("cli/", "reports/", "images/placing.py", "runs/provenance.py", "spelling.py")
-NAMES_CODE = ("spelling.py", "networks/own_network.py", "reports/drawing.py")  # what stands in one's own file; SVG
+NAMES_CODE = (
+    "spelling.py",
+    "cli/flags.py",
+    "networks/own_network.py",
+    "reports/drawing.py",
+)  # what stands in one's own file; SVG
 ARGUMENTS = {
     name
     for function in (configure, pl.evaluate, pl.bench, pl.load, pl.structure, pl.split, adopt, compare, load_weights)
@@ -102,6 +107,7 @@ def test_no_message_in_a_shell_is_spelled_as_python() -> None:
         ("--label-from '^(?P<label>[a-z]+)' takes it", "label_from='^(?P<label>[a-z]+)' takes it"),
         ("--map P=pm,H=nonpm", 'map="P=pm,H=nonpm"'),
         ("--labels 'my table.csv'", "labels='my table.csv'"),
+        ("elsewhere: --validation-from.data more/.", 'elsewhere: validation_from={"data": "more/"}.'),
         ("--labels d/labels.csv.", 'labels="d/labels.csv".'),
         ("--model net.py:Net trains it", 'model="net.py:Net" trains it'),
         ("--input.mean 0.5 0.5 0.5 --input.channels RGB, or", 'input={"mean": (0.5, 0.5, 0.5), "channels": "RGB"}, or'),
@@ -130,3 +136,11 @@ def test_the_same_error_is_spelled_for_its_reader(tmp_path: Path, capsys: pytest
     assert run(["train", str(photos), *flags]) == 2
     assert "leave --workers out" in capsys.readouterr().err
     assert "leave `workers` out" in str(caught.value)  # a command that has ended changes nothing
+
+
+def test_help_is_spelled_for_its_reader(capsys: pytest.CaptureFixture[str]) -> None:
+    for function in (pl.train, pl.configure):
+        assert not re.search(r"--[a-z]", function.__doc__ or "") and 'options={"width": 0.5}' in function.__doc__
+    assert run(["train", "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert "--options.width" in shown and "in Python" not in shown

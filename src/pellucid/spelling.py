@@ -45,7 +45,7 @@ VALUE = "|".join(
         rf"{NUMBER}(?:%|[smh]|[KMGT]?B)?(?![\w%])(?!\.\d)",
         rf"(?:{'|'.join(sorted(WORDS, key=len, reverse=True))})(?![\w-])",
         r"[A-Za-z]\w*=[^\s;,]+(?:,\w+=[^\s;,]+)*",
-        r"[\w.~-]*[/\\][^\s;,`]*[^\s;,.`]",  # a path
+        r"[\w.~-]*[/\\](?:[^\s;,`]*[^\s;,.`])?",  # a path
         r"\w+\.\w+(?::\w+)?",  # a file, and a name in it
         r"[A-Z]\w+",  # a placeholder, or an end point
         r"[a-z]+_?\d\w*",  # an end point

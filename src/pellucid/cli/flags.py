@@ -4,6 +4,7 @@ A record's field is a flag of its own, since cyclopts drops what comes after the
 number or two. What is said of a field is text until the record reads it, as it reads a recipe.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from inspect import Parameter as Argument
 from inspect import cleandoc, signature
@@ -34,9 +35,11 @@ def shown_as(
     types: Mapping[str, Any] | None = None,
     options: str = "",
     about: Mapping[str, str] | None = None,
+    doc: str = "",
 ) -> None:
     """Give `verb` the flags and the help of `function`: a flag for each field of `records`, and for what a network
-    defined here has to be set, where `options` names an argument. `types` say what a shell gives; `about`, more help.
+    defined here has to be set, where `options` names an argument. `types` say what a shell gives; `about`, more help;
+    `doc` the help, where the function's own is for Python.
 
     The verb is called with what was said alone, to be put together by `gathered`.
     """
@@ -49,13 +52,14 @@ def shown_as(
         else:
             kind = (types or {}).get(name, argument.annotation)
             arguments.append(argument.replace(annotation=_plain(kind)))
-    verb.__doc__ = unwrapped(function.__doc__ or "", about or {})
+    verb.__doc__ = unwrapped(doc or function.__doc__ or "", about or {})
     verb.__annotations__ = {argument.name: argument.annotation for argument in arguments}
     verb.__signature__ = signature(function).replace(parameters=arguments)  # type: ignore[attr-defined]
 
 
 def unwrapped(doc: str, about: Mapping[str, str] | None = None) -> str:
     """A docstring with a line a paragraph, and `about` (by argument) added: a terminal breaks lines where it ends."""
+    doc = re.sub(r"\s*\(in Python [^()]*\)", "", doc)  # that is for others
     paragraphs: list[list[str]] = []
     before = ""
     for line in cleandoc(doc).split("\n"):

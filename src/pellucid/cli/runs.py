@@ -11,7 +11,7 @@ from pellucid.networks.own import remember
 from pellucid.records import Described
 from pellucid.runs.run_folder import RunFolder
 from pellucid.training.config import Config, Elsewhere, FeatureSettings, Input, Learning, Machine
-from pellucid.training.configure import configure
+from pellucid.training.configure import IN_A_SHELL, configure
 from pellucid.training.recipes import recipes
 
 
@@ -64,6 +64,7 @@ ASKED: dict[str, Any] = {  # how a shell gives what `configure` takes
     "records": RECORDS,
     "types": {"model": str | None, "map": str | None},
     "options": "options",
+    "doc": IN_A_SHELL,
     "about": {"recipe": f"Known are {', '.join(recipes())}; `pellucid recipes` says what they do."},
 }
 shown_as(train, configure, **ASKED)

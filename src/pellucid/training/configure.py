@@ -16,6 +16,7 @@ from pellucid.images.augmentation import Augmentation
 from pellucid.images.labels import parse_map
 from pellucid.networks.own import is_own, remember
 from pellucid.records import Record, flat, refusal
+from pellucid.spelling import as_python
 from pellucid.training.config import Config, Data, Elsewhere, FeatureSettings, Input, Learning, Machine, Mode, Option
 from pellucid.training.effects import idle
 from pellucid.training.recipes import layers, recipes
@@ -213,6 +214,10 @@ def configure(
         "machine": _joined("machine", machine, {"device": device, "workers": workers}),
     }
     return _configured(said, recipe)
+
+
+IN_A_SHELL = configure.__doc__ or ""  # its help as whoever types flags reads it
+configure.__doc__ = as_python(IN_A_SHELL)
 
 
 def _configured(said: Mapping[str, Any], recipe: str | None) -> Config:
