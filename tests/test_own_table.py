@@ -66,6 +66,8 @@ def test_a_table_is_trained_to_a_model_that_needs_no_code(
     assert pl.evaluate(run.path).accuracy.n > 0
     assert command(["verify", str(run.path)]) == 0
     assert "table in the file" in capsys.readouterr().out
+    assert command(["structure", str(run.path), "--names", "torchvision"]) == 2
+    assert "torchvision has no network mine" in capsys.readouterr().err
     last = {"mode": "finetune", "train_from": "unit", "weights": str(run.last)}
     assert pl.train(photos, model=MINE, options={"width": 2.0}, **settings, **last).state() == "finished"
 
@@ -78,6 +80,8 @@ def test_structure_counts_a_table_as_it_is_built() -> None:
 
 
 def test_a_table_by_another_networks_name_is_not_mistaken_for_it() -> None:
+    with pytest.raises(UserError, match="torchvision has no network resnet18"):
+        pl.structure(replace(MINE, name="resnet18", family="resnet"), names="torchvision")
     narrow = replace(ARCHITECTURES["vgg11"], name="small")
     net = pl.network(narrow, 2, size=64, width=0.25)
     assert net.name == "table/small" and "pool5" in net.end_point_names

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pellucid.networks.build import Network
     from pellucid.networks.flow import Flow
     from pellucid.networks.timing import Times
+    from pellucid.runs.card import Card
 
 
 def structure(
@@ -61,7 +62,7 @@ def structure(
     counted = _counted(net, size=size, batch=batch, classes=classes, until=until, options=options)
     if counted.conventions is None:
         return called_by_torch(counted, names)
-    return called(counted, "" if own_name(net) else ARCHITECTURES[counted.name].family, names)
+    return called(counted, "" if _is_own_table(net) else ARCHITECTURES[counted.name].family, names)
 
 
 def _counted(
@@ -233,11 +234,25 @@ def _built(net: str, *, size: int | None, **options: Any) -> "tuple[Network, Pre
     return made, default_preprocessing(net, size=made.size)
 
 
-def _of_bundle(path: Path, *, size: int | None, batch: int, until: str | None) -> Structure:
+def _card(path: Path) -> "Card":
+    """Of a run folder, or a bundle."""
     from pellucid.runs.card import read_card
     from pellucid.runs.run_folder import open_run
 
-    card = open_run(path).card() if path.is_dir() else read_card(path)
+    return open_run(path).card() if path.is_dir() else read_card(path)
+
+
+def _is_own_table(net: Any) -> bool:
+    """Whether what was counted is somebody's own table, by whatever name, or a model of one."""
+    if isinstance(net, str) and net in ARCHITECTURES:
+        return False
+    if isinstance(net, str | Path) and is_there(net) and not str(net).endswith(".py"):
+        return _card(Path(net)).architecture.startswith(TABLE)
+    return True
+
+
+def _of_bundle(path: Path, *, size: int | None, batch: int, until: str | None) -> Structure:
+    card = _card(path)
     classes = 1 if card.one_logit else len(card.classes)
     options = {
         name: card.options[name]
