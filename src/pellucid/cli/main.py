@@ -33,10 +33,10 @@ app = App(
 # lines with the verbs' own.
 VERBS = {
     "demo": ("runs", "The whole story on an embedded data set, in about a minute."),
-    "models": ("models", "What can be trained, with parameters, multiply-adds and published weights."),
-    "structure": ("models", "Every layer of a network: name, output, weights, parameters, receptive field."),
-    "bench": ("models", "Time NET a batch at a time, against other libraries in the same run."),
-    "parity": ("models", "Compare NET with another implementation: where they first differ, and what it looks like."),
+    "models": ("networks", "What can be trained, with parameters, multiply-adds and published weights."),
+    "structure": ("networks", "Every layer of a network: name, output, weights, parameters, receptive field."),
+    "bench": ("networks", "Time NET a batch at a time, against other libraries in the same run."),
+    "parity": ("networks", "Compare NET with another implementation: where they first differ, and what it looks like."),
     "split": ("data", "Divide DATA into train, validation and test; twins and groups stay together."),
     "train": ("runs", "Train a classifier on DATA."),
     "recipes": ("recipes", "What `train --recipe` knows: what each recipe does, and what we would do instead."),

@@ -1,0 +1,369 @@
+"""The verbs about networks, trained or not: models, structure, bench, parity."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from pellucid.errors import DONE, REQUIREMENT_NOT_MET, UserError, counted, named
+
+
+def models() -> None:
+    """What can be trained, with parameters, multiply-adds and published weights."""
+    from pellucid.architectures.catalog import ARCHITECTURES
+    from pellucid.architectures.geometry import structure
+    from pellucid.cli.show import say
+    from pellucid.reports.text import ModelRow, models_text
+
+    rows = []
+    for name, architecture in ARCHITECTURES.items():
+        totals = structure(name).totals
+        published = ", ".join(architecture.published)
+        assert totals.multiply_adds is not None  # a table is counted whole
+        rows.append(ModelRow(name, architecture.size, totals.parameters, totals.multiply_adds, published))
+    say(models_text(rows))
+    say("timm/NAME gives any network of timm.")
+
+
+def structure(
+    net: str,
+    /,
+    *,
+    size: int | None = None,
+    batch: int = 1,
+    classes: int | None = None,
+    width: float | None = None,
+    auxiliary: bool | None = None,
+    conventions: Literal["torch", "tensorflow"] | None = None,
+    spatial_squeeze: bool | None = None,
+    until: str | None = None,
+    names: Literal["slim", "tf-slim", "paddle", "torchvision", "timm", "keras"] | None = None,
+    all: Annotated[bool, Parameter(negative=())] = False,
+    end_points: Annotated[bool, Parameter(negative=())] = False,
+    compare: str | None = None,
+    time: Annotated[bool, Parameter(negative=())] = False,
+    backward: Annotated[bool, Parameter(negative=())] = False,
+    image: Path | None = None,
+    weights: str | None = None,
+    layout: str = "auto",
+    model_code: str | None = None,
+    format: Literal["text", "lines", "json", "csv", "html"] = "text",
+    out: Path | None = None,
+) -> None:
+    """Every layer of a network: name, output, weights, parameters, receptive field.
+
+    Parameters
+    ----------
+    net
+        A network of `pellucid models`, timm/NAME, a run folder, a bundle, or one's own: FILE.py:NAME.
+    size
+        Pixels a side; default: what the network was designed for.
+    batch
+        Images at once, the first number of every output shape.
+    classes
+        Outputs of the last layer; default: 1000, or those of the bundle.
+    width
+        A factor on every convolution's channels, of a network that is defined here; default: 1.
+    auxiliary
+        With its auxiliary heads, of a network that is defined here and has some.
+    conventions
+        How maps are padded and averaged in a network that is defined here: as torch (default) or as TensorFlow does.
+    spatial_squeeze
+        No: the one cell that maps are averaged to stays a map, up to logits (N, classes, 1, 1).
+    until
+        The last end point to show: its name, the beginning of its name, or what another library calls it.
+    names
+        Call every layer as this library does, and write shapes in its order: slim, paddle, torchvision, timm or keras;
+        with slim and keras, conventions are TensorFlow's unless they are said.
+    all
+        Every layer, with each end point's sums; else a row an end point.
+    end_points
+        The names of the end points alone, a line each.
+    compare
+        Another network, side by side with this one.
+    time
+        Run it, and show each end point's milliseconds (with --all each layer's), and how near they come to what this
+        machine can do.
+    backward
+        With --time: the gradients too.
+    image
+        A photograph: what flows through for it, by end point; with --format html, maps to look at.
+    weights
+        With --image: imagenet, or a file. A bundle has its own.
+    layout
+        Whose names the tensors in the weights file have.
+    model_code
+        Where the code of a run's or a bundle's network is, if it is one's own: FILE.py:NAME.
+    format
+        text, lines (name, output, weight, bias or norm of each layer), json, csv (a line a layer) or html (one page
+        with the network drawn, that opens offline).
+    out
+        The file to write instead of showing it.
+    """
+    from pellucid.networks.own import remember
+    from pellucid.reports.drawn import structure as measure
+
+    remember(model_code)
+    flags = {
+        "--all": all,
+        "--end-points": end_points,
+        "--compare": compare is not None,
+        "--time": time,
+        "--backward": backward,
+        "--image": image is not None,
+        "--weights": weights is not None,
+        "--layout": layout != "auto",
+        "--names": names is not None,
+        "--batch": batch != 1,
+        "--out": out is not None,
+        f"--format {format}": format != "text",
+    }
+    _check_together([flag for flag, is_given in flags.items() if is_given])
+    given: dict[str, Any] = {"size": size, "batch": batch, "classes": classes, "width": width, "auxiliary": auxiliary}
+    given |= {"conventions": conventions, "spatial_squeeze": spatial_squeeze, "until": until}
+    times, flows = None, ()  # type: Any, tuple[Any, ...]
+    if time:
+        from pellucid.uses.structure import timed
+
+        counted, times = timed(net, backward=backward, **given)
+        if format == "json":
+            _put(json.dumps(asdict(times)), out)
+        elif format == "text":
+            from pellucid.cli.show import say
+            from pellucid.reports.structure import times_text
+
+            say(times_text(counted, times, every_layer=all))
+        if format != "html":
+            return
+    if image is not None:
+        from pellucid.cli.show import say
+        from pellucid.reports.structure import flows_text
+        from pellucid.uses.structure import flowing
+
+        flows = flowing(net, image, weights=weights, layout=layout, **given)
+        if format == "text":
+            say(flows_text(flows))
+            return
+    found = measure(net, names=names, **given)
+    if until is not None and found.ends[-1].name != until:
+        from pellucid.cli.show import aside
+
+        aside().print(f"{until} is {found.ends[-1].name} here")
+    if end_points:
+        print("\n".join(end.name for end in found.ends))
+        return
+    if format != "text" or out is not None:
+        if format == "html":
+            from pellucid.images.decode import open_image
+            from pellucid.images.demo import sample_photo
+
+            written = found.to_html(sample_photo() if image is None else open_image(image), flows, times)
+        else:
+            written = {"json": found.to_json, "csv": found.to_csv}.get(format, found.__str__)()
+        _put(written, out)
+        return
+    from pellucid.cli.show import say
+    from pellucid.reports.structure import comparison_text, structure_text
+
+    if compare is not None:
+        say(comparison_text(found, measure(compare, **given)))
+    else:
+        say(structure_text(found, every_layer=all or names is not None))
+
+
+# What a flag of `structure` shows alone, and what it needs beside it.
+FORMATS = ("--format lines", "--format json", "--format csv", "--format html")
+SHOWN_ALONE = {
+    "--compare": ("--all", "--end-points", "--time", "--image", "--out", *FORMATS),
+    "--end-points": ("--all", "--time", "--image", "--out", *FORMATS),
+    "--names": ("--compare", "--end-points", "--time", "--image", "--format html"),
+    "--time": ("--format csv", "--format lines"),
+    "--image": ("--all", "--batch", "--format json", "--format csv", "--format lines"),
+}
+NEEDED = {
+    "--backward": ("--time", "write --time --backward"),
+    "--weights": ("--image", "add --image PHOTO"),
+    "--layout": ("--weights", "add --weights FILE"),
+}
+
+
+def _check_together(given: list[str]) -> None:
+    """Refuse flags of `structure` of which one would leave another without effect."""
+    for flag, (needed, hint) in NEEDED.items():
+        if flag in given and needed not in given:
+            raise UserError(f"{flag} is for {needed}", hint=hint)
+    for flag, others in SHOWN_ALONE.items():
+        if flag in given and (beside := [other for other in others if other in given]):
+            raise UserError(f"{flag} and {beside[0]} cannot be shown together", hint="leave one of them out")
+    if "--format html" in given:
+        return
+    if "--time" in given and "--image" in given:
+        raise UserError("--time and --image are shown together on a page only", hint="add --format html")
+    if "--out" in given and ("--image" in given or ("--time" in given and "--format json" not in given)):
+        raise UserError("what takes time, or flows, is written as a page", hint="add --format html")
+
+
+def _put(text: str, out: Path | None) -> None:
+    """To the file `out`, or shown."""
+    if out is None:
+        print(text, end="" if text.endswith("\n") else "\n")
+        return
+    from pellucid.records import write
+
+    write(out, text)
+
+
+def bench(
+    net: str,
+    /,
+    *,
+    batch: int = 32,
+    size: int | None = None,
+    burn_in: int = 10,
+    steps: int = 100,
+    backward: Annotated[bool, Parameter(negative=())] = False,
+    against: str | None = None,
+    classes: int | None = None,
+    width: float | None = None,
+    auxiliary: bool | None = None,
+    conventions: Literal["torch", "tensorflow"] | None = None,
+    last: str | None = None,
+    threads: int | None = None,
+    format: Literal["text", "json"] = "text",
+) -> None:
+    """Time NET a batch at a time, against other libraries in the same run.
+
+    Parameters
+    ----------
+    net
+        A network of `pellucid models`, timm/NAME, or one's own: FILE.py:NAME.
+    batch
+        Images a batch.
+    size
+        Pixels a side; default: what the network was designed for.
+    burn_in
+        Batches before those that count.
+    steps
+        Batches that count.
+    backward
+        Forward and backward, in training mode.
+    against
+        Whose network of that name takes turns with ours: torchvision,timm, and keras,paddle where installed.
+    classes
+        Outputs of the last layer; default: 1000, or those that one's own network has.
+    width
+        A factor on every convolution's channels, of a network that is defined here; default: 1.
+    auxiliary
+        With its auxiliary heads computed, of a network that is defined here and has some.
+    conventions
+        How maps are padded and averaged in a network that is defined here: as torch (default) or as TensorFlow does.
+    last
+        The end point after which a network that is defined here ends: pooled and classified there.
+    threads
+        Threads to compute with; default: torch's own choice.
+    format
+        text or json (every batch's seconds).
+    """
+    from pellucid.cli.show import aside, say
+    from pellucid.reports.timing import ahead_line, bench_text, step_line
+    from pellucid.uses.bench import bench as measure
+
+    lines = aside()
+    first: dict[str, float] = {}  # what each library's first batch took
+    others = tuple(name.strip() for name in against.split(",") if name.strip()) if against else ()
+
+    def tell(library: str, step: int, seconds: float) -> None:
+        if library not in first:
+            first[library] = seconds
+            if len(first) == len(others) + 1:
+                lines.print(ahead_line(first, burn_in + steps))
+        if step >= 0 and step % 10 == 0:
+            lines.print(step_line(library, step, seconds))
+
+    lines.print(f"loading {named(['pellucid', *others])} in {counted(len(others) + 1, 'process', 'processes')}")
+    timed = measure(
+        net,
+        batch=batch,
+        size=size,
+        burn_in=burn_in,
+        steps=steps,
+        direction="backward" if backward else "forward",
+        against=others,
+        threads=threads,
+        classes=classes,
+        width=width,
+        auxiliary=auxiliary,
+        conventions=conventions,
+        last=last,
+        progress=tell,
+    )
+    if format == "json":
+        print(timed.model_dump_json())
+    else:
+        say(bench_text(timed))
+
+
+def parity(
+    net: str,
+    /,
+    *,
+    against: str,
+    weights: Path | None = None,
+    layout: str = "auto",
+    image: Path | None = None,
+    size: int | None = None,
+    width: float = 1.0,
+    conventions: Literal["torch", "tensorflow"] | None = None,
+    seed: int | None = None,
+    format: Literal["text", "json"] = "text",
+) -> int:
+    """Compare NET with another implementation: where they first differ, and what it looks like.
+
+    The exit code is 3 where they differ.
+
+    Parameters
+    ----------
+    net
+        A network of `pellucid models`.
+    against
+        torchvision, timm, keras, paddle, one's own (FILE.py:NAME; both then have the same random weights, tensor by
+        tensor in order), or an .npz of `input`, `end_points/NAME` and `weights/NAME`, as arrays.
+    weights
+        The weights for both, under the names of `against`; default: random ones, or those in the .npz.
+    layout
+        Whose names the tensors in the weights file have.
+    image
+        What both see; default: noise, or the input in the .npz.
+    size
+        Pixels a side; default: what the network was designed for, or the input's.
+    width
+        A factor on every convolution's channels.
+    conventions
+        torch or tensorflow; default: torch, and tensorflow against keras or an .npz.
+    seed
+        Decides random weights and noise; default: 0.
+    format
+        text or json.
+    """
+    from pellucid.cli.show import say
+    from pellucid.reports.parity import parity_text
+    from pellucid.uses.parity import compare
+
+    found = compare(
+        net,
+        against=against,
+        weights=weights,
+        layout=layout,
+        image=image,
+        size=size,
+        width=width,
+        conventions=conventions,
+        seed=seed,
+    )
+    if format == "json":
+        print(json.dumps({"first": asdict(found.first) if found.first else None} | asdict(found)))
+    else:
+        say(parity_text(net, against, found))
+    return REQUIREMENT_NOT_MET if found.first else DONE
