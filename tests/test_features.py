@@ -19,6 +19,7 @@ import pellucid as pl
 from pellucid.cli.main import run as command
 from pellucid.errors import UserError
 from pellucid.images.store import Store
+from pellucid.intervals import mcnemar
 from pellucid.networks.halves import halves
 from pellucid.reports.transfer import transfer_words
 from pellucid.runs.events import FeaturesReady, HeadSolved
@@ -26,7 +27,7 @@ from pellucid.runs.run_folder import RunFolder
 from pellucid.training.config import Config, bytes_of
 from pellucid.training.configure import configure
 from pellucid.training.interruption import Interruption
-from pellucid.training.paired import CHANCE, Paired, chance_of, compared, note_tuned, write_paired
+from pellucid.training.paired import CHANCE, Paired, compared, note_tuned, write_paired
 from pellucid.training.solve import solve_head
 from pellucid.training.train import resume_events, train_events
 from tests.pictures import make_classes
@@ -424,8 +425,8 @@ def test_without_a_difference_fine_tuning_is_hardly_ever_called_worth_it() -> No
         probe, *tuned = random.random((13, 150)) < 0.8
         best = max(tuned, key=lambda right: int(right.sum()))
         gained, lost = int((best & ~probe).sum()), int((probe & ~best).sum())
-        claimed += gained > lost and chance_of(gained, lost, epochs=12) < CHANCE
-        at_once += gained > lost and chance_of(gained, lost) < CHANCE
+        claimed += gained > lost and mcnemar(gained, lost, tries=12) < CHANCE
+        at_once += gained > lost and mcnemar(gained, lost) < CHANCE
     assert claimed <= 0.05 * 600 < at_once
 
 

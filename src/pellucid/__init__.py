@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     from pellucid.reports.pictures import show
     from pellucid.training.configure import configure
     from pellucid.training.preview import first_batch
+    from pellucid.training.samplings import train_samplings
     from pellucid.training.train import resume, train, train_events
     from pellucid.uses.bench import bench
+    from pellucid.uses.ensemble import ensemble
     from pellucid.uses.evaluate import evaluate
     from pellucid.uses.predict import load
 
@@ -28,6 +30,7 @@ _HOMES = {
     "architectures": "architectures.catalog",
     "bench": "uses.bench",
     "configure": "training.configure",
+    "ensemble": "uses.ensemble",
     "evaluate": "uses.evaluate",
     "first_batch": "training.preview",
     "load": "uses.predict",
@@ -39,6 +42,7 @@ _HOMES = {
     "split": "images.split",
     "structure": "reports.drawn",
     "train": "training.train",
+    "train_samplings": "training.samplings",
     "train_events": "training.train",
     "write_report": "reports.html",
 }
@@ -48,6 +52,7 @@ __all__ = [
     "architectures",
     "bench",
     "configure",
+    "ensemble",
     "evaluate",
     "first_batch",
     "load",
@@ -60,6 +65,7 @@ __all__ = [
     "structure",
     "train",
     "train_events",
+    "train_samplings",
     "write_report",
 ]
 

@@ -1,6 +1,6 @@
 """Numbers with their uncertainty: a value, its 95 % interval and the count it rests on."""
 
-from math import sqrt
+from math import comb, sqrt
 
 from pellucid.records import Record
 
@@ -53,3 +53,14 @@ def wilson(right: int, n: int) -> Measured:
         high=1.0 if right == n else min(1.0, centre + half),
         n=n,
     )
+
+
+def mcnemar(gained: int, lost: int, *, tries: int = 1) -> float:
+    """How likely a difference of this size is, among so many `tries`, where there is none: McNemar's exact test.
+
+    Of the images about which two models differ, one has `gained` right and the other `lost`. Several tries count by
+    Bonferroni's bound.
+    """
+    # Both tails of a fair coin's tosses; scipy.stats has it too, for a second and a half of importing.
+    tail = sum(comb(gained + lost, heads) for heads in range(min(gained, lost) + 1))
+    return min(1.0, float(max(1, tries) * 2 * tail / 2 ** (gained + lost)))

@@ -1,5 +1,8 @@
 """The verbs that make runs and look at them: demo, train, resume, runs, report."""
 
+from collections.abc import Iterator
+from inspect import Parameter as Argument
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -48,8 +51,9 @@ def demo(*, out: Path = Path("demo"), seed: int = 0) -> int:
     )
 
 
-def train(*arguments: Any, **settings: Any) -> int:
-    return _train(asked(*arguments, **settings))
+def train(*arguments: Any, samplings: int | None = None, **settings: Any) -> int:
+    config = asked(*arguments, **settings)
+    return _train(config) if samplings is None else _train_several(config, samplings)
 
 
 RECORDS: dict[str, type[Described]] = {
@@ -67,7 +71,19 @@ ASKED: dict[str, Any] = {  # how a shell gives what `configure` takes
     "doc": IN_A_SHELL,
     "about": {"recipe": f"Known are {', '.join(recipes())}; `pellucid recipes` says what they do."},
 }
+SAMPLINGS = """\
+samplings
+    Train so many times, each time with the next seed on the same split, and make an ensemble of them.
+"""
 shown_as(train, configure, **ASKED)
+train.__doc__ = f"{train.__doc__}{SAMPLINGS}"
+train.__annotations__["samplings"] = int | None
+train.__signature__ = signature(train).replace(  # type: ignore[attr-defined]
+    parameters=[
+        *signature(train).parameters.values(),
+        Argument("samplings", Argument.KEYWORD_ONLY, default=None, annotation=int | None),
+    ]
+)
 
 
 def asked(*arguments: Any, **settings: Any) -> Config:
@@ -141,6 +157,33 @@ def _train(config: Any) -> int:
     from pellucid.training.train import train_events
 
     return _finish(*follow(train_events(config, began=process_began())))
+
+
+def _train_several(config: Config, number: int) -> int:
+    from rich.text import Text
+
+    from pellucid.cli.ensembles import ensemble
+    from pellucid.cli.show import aside, follow
+    from pellucid.training.samplings import later, several
+    from pellucid.training.train import train_events
+
+    plans, made = several(config, number), list[RunFolder]()
+    wanted = next(plans)
+    rest: Iterator[Config] = iter(())
+    for place in range(1, number + 1):
+        aside().print(Text(f"sampling {place} of {number}, seed {wanted.seed}"))
+        run, end = follow(train_events(wanted))
+        if code := _finish(run, end):
+            if made:
+                so_far = " ".join(str(one.path) for one in made)
+                aside().print(Text(f"finished before it: {so_far}; `pellucid ensemble` joins runs that are done"))
+            return code
+        assert run is not None
+        rest = rest if made else later(plans, run)
+        made.append(run)
+        wanted = next(rest, wanted)
+    ensemble([str(run.path) for run in made], out=made[0].path.with_name(f"{made[0].path.name}-ensemble.safetensors"))
+    return DONE
 
 
 def _finish(run: RunFolder | None, end: Any) -> int:

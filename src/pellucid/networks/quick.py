@@ -12,6 +12,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from pellucid.errors import UserError
 from pellucid.networks.build import Network, SameConv, TableNetwork
+from pellucid.networks.ensemble import Ensemble
 from pellucid.networks.halves import followed
 from pellucid.networks.own import is_own
 from pellucid.networks.winograd import Winograd, winograd
@@ -26,6 +27,8 @@ SAME_TO = 1e-4  # of the largest logit
 
 def quick(net: nn.Module) -> nn.Module:
     """A copy of `net` for evaluation alone: the same numbers to rounding, 1.2 to 2 times as fast on a processor."""
+    if isinstance(net, Ensemble):
+        return Ensemble([quick(member) for member in net.members], net.voices)
     copy = _folded(net)
     if isinstance(net, Network) and is_own(net.name) and not _agree(net, copy):
         copy = deepcopy(net).eval()  # its code uses its layers in ways of its own

@@ -24,6 +24,7 @@ from pellucid.reports.confusions import Confused, most_confused
 from pellucid.reports.sentences import decision, preprocessing
 from pellucid.reports.words import bounds, percent, short_number
 from pellucid.runs.card import Card
+from pellucid.uses.ensemble import Ensembled
 from pellucid.uses.evaluate import Evaluation
 from pellucid.uses.predict import COLUMNS, Failure, Prediction
 
@@ -189,6 +190,29 @@ def runs_text(rows: Iterable[RunRow]) -> RenderableType:
         n = f"{accuracy.n:,}" if row.accuracy else ""
         table.add_row(Text(row.name), row.state, row.part, known, n)
     return table
+
+
+def ensemble_text(told: Ensembled) -> RenderableType:
+    """What an ensemble is worth, and a line for what each member adds to it."""
+    where = f"{told.out}: {counted(len(told.names), 'model')}, {short_number(told.parameters)} parameters"
+    if told.accuracy is None or told.log_loss is None:
+        return Group(Text(where, style="bold"), Text(told.why, style="dim"))
+    table = _table("member", "alone %", "gained", "lost", "p", "log loss saved")
+    for added in told.members:
+        alone = f"{percent(added.accuracy.value)} {bounds(added.accuracy, 0)}".replace(" %", "")
+        saved = added.saved.plain().partition(" n = ")[0]
+        table.add_row(Text(added.name), alone, f"{added.gained:,}", f"{added.lost:,}", f"{added.chance:.2g}", saved)
+    lines: list[RenderableType] = [
+        Text(where, style="bold"),
+        Text(f"accuracy {told.accuracy}, log loss {told.log_loss.plain()}", style="bold"),
+        Text(f"on the {told.part} images, from which none of them learned", style="dim"),
+        Text(""),
+        table,
+        Text("gained, lost: images that only the ensemble with it has right, or only that without it", style="dim"),
+    ]
+    if told.part == "validation":
+        lines.append(Text("! these images chose each member's epoch and calibration, which flatters all of them"))
+    return Group(*lines)
 
 
 def card_text(card: Card) -> RenderableType:

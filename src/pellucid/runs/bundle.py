@@ -1,6 +1,6 @@
 """The bundle: one .safetensors file that holds a network's weights and its card. Loading it replays the probe."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,9 +13,10 @@ from pellucid.errors import UserError, first_line, listed
 from pellucid.images.preprocessing import Input, Preprocessing, averaged
 from pellucid.names import textual
 from pellucid.networks.build import Network, check_vectors, network
+from pellucid.networks.ensemble import Ensemble, Voice
 from pellucid.networks.own import is_own
 from pellucid.records import write
-from pellucid.runs.card import CARD, CHANGED, Card, read_card, sealed, unreal
+from pellucid.runs.card import CARD, CHANGED, Card, Member, read_card, sealed, unreal
 from pellucid.runs.probe import Logits, replay
 
 
@@ -86,10 +87,25 @@ def load_bundle(path: Path) -> Bundle:
 def _built(card: Card, path: Path) -> nn.Module:
     """The network that the card names; UserError where no network can be made of what an edited card says."""
     try:
-        return network(card.architecture, 1 if card.one_logit else len(card.classes), **card.options)
+        if card.members:
+            return joined(card.classes, card.members, [_of(member) for member in card.members])
+        return _of(card)
     except (TypeError, ValueError, AttributeError, LookupError, RuntimeError) as cause:
         said = [f"{card.architecture}: {first_line(cause)}"]
         raise UserError(f"{path} speaks of a network that cannot be built", said, hint=CHANGED) from cause
+
+
+def _of(card: Card | Member) -> Network:
+    return network(card.architecture, 1 if card.one_logit else len(card.classes), **card.options)
+
+
+def joined(classes: Sequence[str], members: Sequence[Member], networks: Sequence[nn.Module]) -> Ensemble:
+    """The ensemble of `networks`, which `members` speak of, with its `classes` in this order."""
+    voices = []
+    for member in members:
+        place = {name: index for index, name in enumerate(member.classes)}
+        voices.append(Voice(tuple(place[name] for name in classes), member.temperature, member.one_logit))
+    return Ensemble(networks, voices)
 
 
 def logits_of(net: nn.Module, preprocessing: Preprocessing) -> Logits:

@@ -53,13 +53,25 @@ class Probe(Record):
     sealed: dict[str, str] = Field(default_factory=dict)
 
 
+class Member(Record):
+    """A model within an ensemble: the fields of its own card that decide what it says, and which file it was."""
+
+    name: str  # of its run, or its file
+    sha256: str  # of the file
+    architecture: str
+    options: dict[str, Any]
+    classes: tuple[str, ...]
+    one_logit: bool
+    temperature: float
+
+
 class Card(Record):
-    """Everything a prediction needs besides the weights. No field has a default: a card is complete or it is none.
+    """Everything a prediction needs besides the weights. A card is complete or it is none.
 
     `classes` are in logit order; with `one_logit` they are (negative, positive). `temperature` divides logits before
     the softmax or sigmoid. `threshold`: with two classes, the probability of the second from which it is called;
     None where the largest wins. `sure_from`: the probability from which validation was right at least 95 % of the
-    time; None if it never was.
+    time; None if it never was. `members`: of an ensemble, whose logits are of the mean of their probabilities.
     """
 
     format: int
@@ -74,6 +86,7 @@ class Card(Record):
     provenance: dict[str, Any]
     results: tuple[Result, ...]
     probe: Probe
+    members: tuple[Member, ...] = ()  # only an ensemble has some
 
 
 CHANGED = "the file was changed after it was saved: use an unchanged copy, or train again"

@@ -42,9 +42,12 @@ def start_from(
     unless `said` names what somebody says of it. With `conventions`, weights that were trained by others than those
     that `net` is built by are refused: they would fit, and compute something else.
     """
-    report = load_weights(net, source, layout=layout, until=until, head=head)
     file = weights_file(source)
     card = card_in(file)
+    if card and card.members:
+        hint = f"name the model of one of its members: {card.members[0].name}, say"
+        raise UserError(f"{source} is an ensemble, and a network begins with the weights of one", hint=hint)
+    report = load_weights(net, source, layout=layout, until=until, head=head)
     if conventions:
         check_conventions(net, report)
         if card:

@@ -6,9 +6,8 @@ epochs that there were (Bonferroni's bound, which holds however alike epochs are
 """
 
 from collections.abc import Sequence
-from math import comb
 
-from pellucid.intervals import wilson
+from pellucid.intervals import mcnemar, wilson
 from pellucid.records import Record, read_text, write
 from pellucid.runs.events import Compared, now
 from pellucid.runs.run_folder import RunFolder
@@ -36,13 +35,6 @@ def note_tuned(run: RunFolder, right: Sequence[bool]) -> None:
         write_paired(run, before.model_copy(update={"tuned": tuple(bool(one) for one in right)}))
 
 
-def chance_of(gained: int, lost: int, *, epochs: int = 1) -> float:
-    """How likely a difference of this size is among so many `epochs` where there is none: McNemar's exact test."""
-    # Both tails of a fair coin's tosses; scipy.stats has it too, for a second and a half of importing.
-    tail = sum(comb(gained + lost, heads) for heads in range(min(gained, lost) + 1))
-    return min(1.0, max(1, epochs) * 2 * tail / 2 ** (gained + lost))
-
-
 def compared(run: RunFolder, *, kept: int = 1, epochs: int = 1) -> Compared | None:
     """McNemar's exact test of the weights of epoch `kept`, chosen among so many `epochs`, against the probe.
 
@@ -58,7 +50,7 @@ def compared(run: RunFolder, *, kept: int = 1, epochs: int = 1) -> Compared | No
     both = list(zip(paired.probe, tuned, strict=True))
     gained = sum(after and not before for before, after in both)
     lost = sum(before and not after for before, after in both)
-    chance = chance_of(gained, lost, epochs=epochs)
+    chance = mcnemar(gained, lost, tries=epochs)
     return Compared(
         time=now(),
         probe=wilson(sum(paired.probe), len(both)),

@@ -74,7 +74,7 @@ from pellucid.training.trial import check_measured, check_network
 @wraps(configure)
 def train(*arguments: Any, **settings: Any) -> RunFolder:
     """Train and return the run folder; see `configure` for every setting. Quiet: `train_events` tells what happens."""
-    return _last_run(train_events(configure(*arguments, **settings)))
+    return last_run(train_events(configure(*arguments, **settings)))
 
 
 # What `help` shows: configure's settings, and what comes of them here.
@@ -89,10 +89,11 @@ def resume(run: str | Path, *, model: Any = None) -> RunFolder:
     `model` is one's own network, as for `train`, where the run is of one and it has not been named in this process.
     """
     remember(model)
-    return _last_run(resume_events(run))
+    return last_run(resume_events(run))
 
 
-def _last_run(events: Iterator[Event]) -> RunFolder:
+def last_run(events: Iterator[Event]) -> RunFolder:
+    """Let a training happen, and return its folder."""
     *_, path = (event.run for event in events if event.event == "started")
     return RunFolder(Path(path))
 

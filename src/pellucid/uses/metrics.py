@@ -87,6 +87,17 @@ def log_loss(of_truth: Shares) -> Measured:
     return _bounded(float(losses.mean()), [losses[random.integers(n, size=n)].mean() for _ in range(DRAWS)], n=n)
 
 
+def difference(of_truth: Shares, others: Shares) -> Measured:
+    """How much lower the log loss of the probabilities `of_truth` (N,) is than that of `others` for the same images."""
+    n = len(of_truth)
+    if n == 0:
+        return undefined(0)
+    least = np.finfo(np.float64).eps
+    saved = np.sort(np.log(np.clip(of_truth, least, 1.0)) - np.log(np.clip(others, least, 1.0)))
+    random = np.random.default_rng(SEED)
+    return _bounded(float(saved.mean()), [saved[random.integers(n, size=n)].mean() for _ in range(DRAWS)], n=n)
+
+
 def roc_auc(truth: Counts, scores: Shares) -> Measured:
     """The chance that an image of class 1 has a higher score (N,) than one of class 0, ties counting half.
 

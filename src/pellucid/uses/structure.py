@@ -253,6 +253,11 @@ def _is_own_table(net: Any) -> bool:
 
 def _of_bundle(path: Path, *, size: int | None, batch: int, until: str | None) -> Structure:
     card = _card(path)
+    if card.members:
+        from pellucid.runs.bundle import load_bundle
+
+        _refuse({"until": until} if until else {}, f"{path} is an ensemble")
+        return structure(load_bundle(path).network, size=size or card.preprocessing.size, batch=batch)
     classes = 1 if card.one_logit else len(card.classes)
     options = {
         name: card.options[name]

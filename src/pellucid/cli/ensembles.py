@@ -1,0 +1,25 @@
+"""The verb that makes one model of several."""
+
+from pathlib import Path
+
+
+def ensemble(models: list[str], /, *, out: Path) -> None:
+    """Make one model of several, and measure what each of them adds.
+
+    It says the mean of their calibrated probabilities, is a file like any other model's, and takes as long as all of
+    them together. What they are worth is measured on images that none of them learned from.
+
+    Parameters
+    ----------
+    models
+        Run folders or .safetensors models that tell the same classes apart.
+    out
+        The .safetensors to write.
+    """
+    from pellucid.cli.show import counting, say
+    from pellucid.reports.text import ensemble_text
+    from pellucid.uses.ensemble import ensemble as make
+
+    with counting("measuring") as progress:
+        told = make(models, out, progress=progress)
+    say(ensemble_text(told))

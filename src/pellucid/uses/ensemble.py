@@ -1,0 +1,251 @@
+"""Several models as one file: the mean of their calibrated probabilities, and what each of them adds to it.
+
+What they are worth together is measured on images that none of them learned from: those that lie in the test part of
+every run, or in another part that is not train where they share no test images.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pellucid.errors import UserError, counted, listed, named
+from pellucid.images.decode import open_image
+from pellucid.images.preprocessing import prepare
+from pellucid.images.split import content_hash
+from pellucid.intervals import Measured, mcnemar
+from pellucid.records import Record
+from pellucid.runs import probe
+from pellucid.runs.card import FORMAT, Card, Member, Result
+from pellucid.runs.provenance import gather
+from pellucid.runs.run_folder import RunFolder, locate
+from pellucid.uses.metrics import accuracy, confusion, difference, log_loss
+from pellucid.uses.predict import Shares, decide, shares
+
+if TYPE_CHECKING:
+    from pellucid.runs.bundle import Bundle
+
+BATCH = 32
+
+
+class Added(Record):
+    """One member: alone, and what the ensemble is with it instead of without it, on the same images.
+
+    `gained` images only the ensemble with it has right, `lost` only that without it; `chance`: how likely a difference
+    of this size is where there is none (McNemar's exact test). `saved`: how much lower the log loss is with it.
+    """
+
+    name: str
+    accuracy: Measured
+    log_loss: Measured
+    gained: int
+    lost: int
+    chance: float
+    saved: Measured
+
+
+class Ensembled(Record):
+    """What an ensemble is worth. `part`: where its images lay, "" where nothing could be measured, and `why`."""
+
+    out: str
+    names: tuple[str, ...]
+    parameters: int
+    part: str = ""
+    why: str = ""
+    accuracy: Measured | None = None
+    log_loss: Measured | None = None
+    members: tuple[Added, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Image:
+    path: Path
+    sha256: str
+    label: str
+
+
+def ensemble(
+    models: Sequence[Path | str], out: Path | str, *, progress: Callable[[int, int], None] | None = None
+) -> Ensembled:
+    """Write `models` (run folders or model files) as one model to `out`, and measure what each of them adds.
+
+    Every verb takes the file as it takes any other model. It computes all of its members: it is as slow, and as large,
+    as they are together. Raises UserError where they know other classes, or see images in another way.
+    """
+    from pellucid.runs.bundle import joined, load_bundle, save_bundle
+
+    path = Path(out)
+    if path.suffix != ".safetensors":
+        raise UserError(f"{path} is no name for a model", hint="call it something.safetensors")
+    files = [locate(model) for model in models]
+    bundles = [load_bundle(file) for file in files]
+    members = [_member(model, bundle) for model, bundle in zip(models, bundles, strict=True)]
+    _check(models, bundles, members)
+    card = bundles[0].card
+    net = joined(card.classes, members, [bundle.network for bundle in bundles]).eval()
+    images, part, why = _unseen([RunFolder(file.parent) for file in files])
+    names = tuple(member.name for member in members)
+    told = Ensembled(out=str(path), names=names, parameters=sum(each.numel() for each in net.parameters()), why=why)
+    if images:
+        each = [_said(bundle, card.classes, images, progress) for bundle in bundles]
+        told = _measured(told, each, np.array([card.classes.index(image.label) for image in images]), card, part)
+    save_bundle(path, net, _card(net, card, members, told))
+    return told
+
+
+def _member(model: Path | str, bundle: "Bundle") -> Member:
+    card = bundle.card
+    if card.members:
+        raise UserError(f"{model} is an ensemble itself", hint="name its members, or models of other runs")
+    run = card.provenance.get("run")
+    return Member(
+        name=str(run) if run else bundle.path.name,
+        sha256=content_hash(bundle.path),
+        architecture=card.architecture,
+        options=card.options,
+        classes=card.classes,
+        one_logit=card.one_logit,
+        temperature=card.temperature,
+    )
+
+
+def _check(models: Sequence[Path | str], bundles: Sequence["Bundle"], members: Sequence[Member]) -> None:
+    if len(bundles) < 2:
+        raise UserError("an ensemble has two members or more", hint="name the runs or models that belong to it")
+    first = bundles[0].card
+    for place, (model, bundle) in enumerate(zip(models, bundles, strict=True)):
+        if members[place].sha256 in {member.sha256 for member in members[:place]}:
+            raise UserError(f"{model} is there twice", hint="a model that is counted twice adds nothing")
+        card = bundle.card
+        if set(card.classes) != set(first.classes):
+            raise UserError(
+                f"{models[0]} and {model} tell other classes apart",
+                [f"{models[0]}: {named(first.classes)}", f"{model}: {named(card.classes)}"],
+            )
+        here, there = (each.preprocessing.model_dump() for each in (first, card))
+        if other := [name for name in here if here[name] != there[name]]:
+            raise UserError(
+                f"{models[0]} and {model} see images in another way",
+                listed([f"{name}: {here[name]} and {there[name]}" for name in other]),
+                hint="members of an ensemble are trained with the same --size, --input.resize and all other settings of images",
+            )
+
+
+def _unseen(runs: Sequence[RunFolder]) -> tuple[list[_Image], str, str]:
+    """The images that no run learned from, the part they lie in, and where there is none, why."""
+    if not all(run.is_there() for run in runs):
+        return [], "", "not measured: of a model that is no run's, nobody knows what it learned from"
+    splits = [run.split() for run in runs]
+    for wanted, part in (({"test"}, "test"), ({"validation", "test"}, "validation")):
+        files = {file.sha256: file for file in splits[0].files if file.part in wanted}
+        for split in splits[1:]:
+            there = {file.sha256 for file in split.files if file.part in wanted}
+            files = {content: file for content, file in files.items() if content in there}
+        trained = {file.sha256 for split in splits for file in split.files if file.part == "train"}
+        found = [
+            _Image(splits[0].location(file), content, file.label)
+            for content, file in files.items()
+            if content not in trained
+        ]
+        if found:
+            return found, part, ""
+    return [], "", "not measured: there is no image that none of the members learned from"
+
+
+def _said(
+    bundle: "Bundle", classes: Sequence[str], images: Sequence[_Image], progress: Callable[[int, int], None] | None
+) -> Shares:
+    """The member's probabilities (N, classes), in the order of `classes`."""
+    from pellucid.engines.torch_engine import TorchEngine
+
+    engine, card, given = TorchEngine(bundle), bundle.card, list[Shares]()
+    for start in range(0, len(images), BATCH):
+        inputs = []
+        for image in images[start : start + BATCH]:
+            if not image.path.is_file() or content_hash(image.path) != image.sha256:
+                raise UserError(
+                    f"{image.path} is gone, or not what it was when the runs were made", hint="put it back as it was"
+                )
+            opened = open_image(image.path, background=card.preprocessing.background, name=str(image.path))
+            inputs.append(prepare(opened, card.preprocessing, name=str(image.path)))
+        given.append(shares(engine, inputs))
+        if progress:
+            progress(min(start + BATCH, len(images)), len(images))
+    place = [card.classes.index(name) for name in classes]
+    return np.concatenate(given)[:, place]
+
+
+def _measured(
+    told: Ensembled, each: Sequence[Shares], truth: npt.NDArray[np.int64], card: Card, part: str
+) -> Ensembled:
+    def right(given: Shares) -> npt.NDArray[np.bool_]:
+        said: npt.NDArray[np.bool_] = decide(given, _decides(card)) == truth
+        return said
+
+    def of_truth(given: Shares) -> Shares:
+        return given[np.arange(len(truth)), truth]
+
+    def measured(given: Shares) -> tuple[Measured, Measured]:
+        table = confusion(truth, decide(given, _decides(card)), classes=len(card.classes))
+        return accuracy(table), log_loss(of_truth(given))
+
+    everyone = np.mean(each, axis=0)
+    added = []
+    for place, (name, alone) in enumerate(zip(told.names, each, strict=True)):
+        without = np.mean([given for number, given in enumerate(each) if number != place], axis=0)
+        gained, lost = (
+            int(one.sum()) for one in (right(everyone) & ~right(without), right(without) & ~right(everyone))
+        )
+        its_accuracy, its_loss = measured(alone)
+        added.append(
+            Added(
+                name=name,
+                accuracy=its_accuracy,
+                log_loss=its_loss,
+                gained=gained,
+                lost=lost,
+                chance=mcnemar(gained, lost),
+                saved=difference(of_truth(everyone), of_truth(without)),
+            )
+        )
+    together, loss = measured(everyone)
+    return told.model_copy(update={"part": part, "accuracy": together, "log_loss": loss, "members": tuple(added)})
+
+
+def _decides(card: Card) -> Card:
+    """By which threshold an ensemble calls a class, where it has two."""
+    return card.model_copy(update={"threshold": 0.5 if len(card.classes) == 2 else None})
+
+
+def _card(net: Any, first: Card, members: Sequence[Member], told: Ensembled) -> Card:
+    from pellucid.runs.bundle import logits_of
+
+    figures = {"accuracy": told.accuracy, "log loss": told.log_loss}
+    results = tuple(
+        Result(part=told.part, measure=name, **figure.model_dump()) for name, figure in figures.items() if figure
+    )
+    return Card(
+        format=FORMAT,
+        architecture=f"ensemble of {counted(len(members), 'model')}",
+        options={},
+        classes=first.classes,
+        one_logit=False,
+        preprocessing=first.preprocessing,
+        temperature=1.0,
+        threshold=_decides(first).threshold,
+        sure_from=None,
+        provenance=gather(device="cpu", precision="float32")
+        | {"adds": [added.model_dump() for added in told.members], "measured": told.why or told.part},
+        results=results,
+        members=tuple(members),
+        probe=probe.take(
+            logits_of(net, first.preprocessing),
+            classes=first.classes,
+            one_logit=False,
+            preprocessing=first.preprocessing,
+            temperature=1.0,
+        ),
+    )
