@@ -130,7 +130,7 @@ def _check(models: Sequence[Path | str], bundles: Sequence["Bundle"], members: S
             raise UserError(
                 f"{models[0]} and {model} see images in another way",
                 listed([f"{name}: {here[name]} and {there[name]}" for name in other]),
-                hint="members of an ensemble are trained with the same --size, --input.resize and all other settings of images",
+                hint="train them with the same --size, --input.resize and other settings of images",
             )
 
 
