@@ -467,6 +467,17 @@ CHANGES: dict[str, Any] = {
     "one_logit": True,
     "architecture": "small ",
     "options": {},
+    "members": [
+        {
+            "name": "one",
+            "sha256": "",
+            "architecture": "small",
+            "options": {},
+            "classes": ["grainy", "smooth"],
+            "one_logit": False,
+            "temperature": 1.0,
+        }
+    ],
 }
 
 
