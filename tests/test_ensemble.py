@@ -89,7 +89,9 @@ def test_what_each_member_adds_is_counted_on_images_that_none_learned_from(
 
 def test_it_is_a_model_like_any_other(joined: Path, photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert command(["verify", str(joined)]) == 0
-    assert "ensemble of 3 models" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "ensemble of 3 models" in told and "the mean of those of its 3 members" in " ".join(told.split())
+    assert all(f"member {number}" in told for number in (1, 2, 3))
     assert command(["evaluate", str(joined), str(photos), "--format", "json"]) == 0
     assert json.loads(capsys.readouterr().out)["n"] == 80
     assert command(["predict", str(joined), str(photos / "smooth" / "000.png"), "--format", "json"]) == 0

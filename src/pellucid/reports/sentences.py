@@ -27,7 +27,12 @@ def decision(card: Card) -> list[str]:
         rule += f"and {negative} otherwise."
     else:
         rule = "It says the class with the highest probability."
-    if card.temperature == 1:
+    if card.members:
+        scores = (
+            f"Its probabilities are the mean of those of its {counted(len(card.members), 'member')}, each "
+            "calibrated as it was by itself."
+        )
+    elif card.temperature == 1:
         scores = "Its raw scores become probabilities as they are (temperature 1): they were not calibrated."
     else:
         what = "softens" if card.temperature > 1 else "sharpens"
@@ -36,7 +41,9 @@ def decision(card: Card) -> list[str]:
             f"That {what} them; it was chosen on the validation images so that, as nearly as one number can do it, "
             "a probability of 90 % means right nine times in ten."
         )
-    if card.sure_from is None:
+    if card.members and card.sure_from is None:
+        sure = "It never calls itself sure: from which probability it might was not looked for."
+    elif card.sure_from is None:
         sure = (
             "It never calls itself sure: no probability was found from which on validation was right 95 % of the time."
         )

@@ -230,7 +230,10 @@ def card_text(card: Card) -> RenderableType:
     table.add_row("answer", Text(" ".join(decision(card))))
     for result in card.results:
         measured = Measured(value=result.value, low=result.low, high=result.high, n=result.n)
-        table.add_row(result.part, f"{result.measure} {measured}")
+        said = measured.plain() if result.measure == "log loss" else str(measured)
+        table.add_row(result.part, f"{result.measure} {said}")
+    for number, member in enumerate(card.members, start=1):
+        table.add_row(f"member {number}", Text(f"{member.name}, {member.architecture}, sha256 {member.sha256[:12]}"))
     for name, value in card.provenance.items():
         if isinstance(value, str | int | float):
             table.add_row(Text(name), Text(str(value)))

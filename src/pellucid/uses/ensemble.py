@@ -17,6 +17,7 @@ from pellucid.images.decode import open_image
 from pellucid.images.preprocessing import prepare
 from pellucid.images.split import content_hash
 from pellucid.intervals import Measured, mcnemar
+from pellucid.networks.own import remember
 from pellucid.records import Record
 from pellucid.runs import probe
 from pellucid.runs.card import FORMAT, Card, Member, Result
@@ -68,15 +69,21 @@ class _Image:
 
 
 def ensemble(
-    models: Sequence[Path | str], out: Path | str, *, progress: Callable[[int, int], None] | None = None
+    models: Sequence[Path | str],
+    out: Path | str,
+    *,
+    model: Any = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Ensembled:
     """Write `models` (run folders or model files) as one model to `out`, and measure what each of them adds.
 
     Every verb takes the file as it takes any other model. It computes all of its members: it is as slow, and as large,
-    as they are together. Raises UserError where they know other classes, or see images in another way.
+    as they are together. `model` is one's own network, as for `train`, where members are of one. Raises UserError where
+    they know other classes, or see images in another way.
     """
     from pellucid.runs.bundle import joined, load_bundle, save_bundle
 
+    remember(model)
     path = Path(out)
     if path.suffix != ".safetensors":
         raise UserError(f"{path} is no name for a model", hint="call it something.safetensors")
