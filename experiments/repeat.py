@@ -11,12 +11,14 @@ the table is made: no figure in it is typed by hand.
 
 import argparse
 import json
+import math
 import os
 import re
 import shlex
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import tomllib
 from datetime import UTC, datetime
@@ -66,12 +68,18 @@ def main() -> None:
     parser.add_argument("name", nargs="?", choices=sorted(experiments()))
     parser.add_argument("--data", type=Path, help="the folder that holds the images and weights that the commands name")
     parser.add_argument("--of", type=Path, help="a run that these commands made: measure that, run nothing")
+    parser.add_argument("--first-word", action="store_true", help="measure the seconds to the first word alone, again")
     parser.add_argument("--table", action="store_true", help="write the table of docs/experiments.md anew")
     asked = parser.parse_args()
     if asked.name:
         experiment = experiments()[asked.name]
-        found = measured_of(experiment, asked.of) if asked.of else repeated(experiment, asked.data)
-        write(HERE / "measured" / f"{asked.name}.json", found.to_json())
+        file = HERE / "measured" / f"{asked.name}.json"
+        if asked.first_word:
+            before = Found.from_json(file.read_text(), str(file))
+            found = with_first_word(experiment, before, asked.data)
+        else:
+            found = measured_of(experiment, asked.of) if asked.of else repeated(experiment, asked.data)
+        write(file, found.to_json())
         print(f"{experiment.job}: {found.found}; {_minutes(found.seconds)}")
     elif not asked.table:
         parser.error("name an experiment, or --table")
@@ -94,13 +102,10 @@ def repeated(experiment: Experiment, data: Path | None) -> Found:
     for command in experiment.commands:
         words = [word.format(data=data and data.resolve()) for word in shlex.split(command)]
         words = [sys.executable, "-m", *words]  # `pellucid` as a module of this very Python
-        process = subprocess.Popen(words, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True)
-        assert process.stdout is not None
-        said = process.stdout.read(1)
-        first_word = first_word or time.perf_counter() - began
-        said += process.stdout.read()
-        if process.wait():
-            raise SystemExit(f"{command}: exit code {process.returncode}; see {folder}")
+        said, spoke, code = _run(words, folder, environment)
+        first_word = spoke if first_word is None else first_word
+        if code:
+            raise SystemExit(f"{command}: exit code {code}; see {folder}")
     after = os.times()
     seconds = time.perf_counter() - began
     processor = sum(after[2:4]) - sum(before[2:4])  # of the commands and what they started
@@ -116,6 +121,50 @@ def repeated(experiment: Experiment, data: Path | None) -> Found:
         machine=_machine(machine["machine"]),
         day=datetime.now(UTC).strftime("%Y-%m-%d"),
     )
+
+
+def _run(words: list[str], folder: Path, environment: dict[str, str]) -> tuple[str, float, int]:
+    """What it printed on standard output, the seconds until it said anything anywhere, and its exit code."""
+    began, first = time.perf_counter(), []
+    process = subprocess.Popen(
+        words, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+    def heard(pipe, keep):
+        for line in pipe:
+            first.append(time.perf_counter() - began)
+            del first[1:]
+            keep(line)
+
+    printed: list[str] = []
+    listeners = [
+        threading.Thread(target=heard, args=(process.stdout, printed.append)),
+        threading.Thread(target=heard, args=(process.stderr, sys.stderr.write)),
+    ]
+    for listener in listeners:
+        listener.start()
+    for listener in listeners:
+        listener.join()
+    return "".join(printed), first[0] if first else math.nan, process.wait()
+
+
+def with_first_word(experiment: Experiment, found: Found, data: Path | None) -> Found:
+    """The same with the first word measured again: its first command is ended as soon as it says something."""
+    words = [word.format(data=data and data.resolve()) for word in shlex.split(experiment.commands[0])]
+    with tempfile.TemporaryDirectory() as folder:
+        began = time.perf_counter()
+        process = subprocess.Popen(
+            [sys.executable, "-m", *words],
+            cwd=folder,
+            env={**os.environ, "PELLUCID_CACHE": f"{folder}/cache"},
+            stdout=subprocess.DEVNULL if "--format" not in words else subprocess.PIPE,
+            stderr=subprocess.PIPE if "--format" not in words else subprocess.DEVNULL,
+        )
+        (process.stderr or process.stdout).read(1)
+        spoke = time.perf_counter() - began
+        process.terminate()
+        process.communicate()
+    return found.model_copy(update={"first_word": spoke})
 
 
 def measured_of(experiment: Experiment, run: Path) -> Found:
