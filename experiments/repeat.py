@@ -31,6 +31,7 @@ from pydantic import Field
 from pellucid.errors import UserError
 from pellucid.intervals import Measured
 from pellucid.records import Record, write
+from pellucid.runs.card import read_card
 from pellucid.runs.events import Epoch, HeadSolved, Started, Stopped
 from pellucid.runs.provenance import gather
 from pellucid.runs.run_folder import RunFolder
@@ -171,13 +172,15 @@ def measured_of(experiment: Experiment, run: Path) -> Found:
     """What a run gave that was made by an experiment's commands; its time is from its own events."""
     if experiment.result != "accuracy":
         raise SystemExit("only a training leaves a run to measure")
-    folder = RunFolder(run)
-    text, accuracy = _accuracy(folder)
+    joined = run.suffix == ".safetensors"
+    runs = [RunFolder(path.parent) for path in sorted(run.parent.glob("*/config.toml"))] if joined else [RunFolder(run)]
+    folder = runs[0]
+    text, accuracy = _of_ensemble(run) if joined else _accuracy(folder)
     events = folder.events()
     return Found(
         found=text,
         accuracy=accuracy,
-        seconds=sum(event.seconds for event in events if isinstance(event, Stopped)),
+        seconds=sum(event.seconds for each in runs for event in each.events() if isinstance(event, Stopped)),
         machine=_machine(folder.provenance()["machine"]),
         day=events[0].time[:10],
     )
@@ -185,6 +188,8 @@ def measured_of(experiment: Experiment, run: Path) -> Found:
 
 def _read_off(experiment: Experiment, folder: Path, said: str) -> tuple[str, Measured | None]:
     if experiment.result == "accuracy":
+        if made := list(folder.glob("runs/*-ensemble.safetensors")):
+            return _of_ensemble(made[0])
         (run,) = (folder / "runs").iterdir()
         return _accuracy(RunFolder(run))
     values = json.loads(said)
@@ -199,6 +204,15 @@ def _read_off(experiment: Experiment, folder: Path, said: str) -> tuple[str, Mea
 def _timed(timing: dict) -> str:
     seconds = timing["seconds"]
     return f"{timing['library']} {fmean(seconds):.3f} +/- {stdev(seconds):.3f} sec / batch over {len(seconds)} steps"
+
+
+def _of_ensemble(model: Path) -> tuple[str, Measured]:
+    """What an ensemble is worth, and its members alone, on the same images."""
+    card = read_card(model)
+    (result,) = (result for result in card.results if result.measure == "accuracy")
+    accuracy = Measured(**result.model_dump(exclude={"part", "measure"}))
+    alone = sorted(100 * added["accuracy"]["value"] for added in card.provenance["adds"])
+    return f"{accuracy} ({result.part}; its {len(alone)} members alone {alone[0]:.1f} to {alone[-1]:.1f} %)", accuracy
 
 
 def _accuracy(run: RunFolder) -> tuple[str, Measured]:
