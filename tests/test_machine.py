@@ -186,6 +186,21 @@ def test_a_stop_before_training_is_told_and_no_run_is_made(
     assert not (tmp_path / "runs").exists()
 
 
+def test_a_stop_between_a_run_and_its_first_word_names_the_run(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt  # its folder is there by now, and nothing was told of it
+
+    monkeypatch.setattr("pellucid.training.train.keep_code", stop)
+    flags = ["--model", "small", "--size", "32", "--epochs", "1", "--workers", "0", "--runs", str(tmp_path / "runs")]
+    assert run(["train", str(photos), *flags]) == 2
+    (made,) = (tmp_path / "runs").iterdir()
+    assert f"`pellucid resume {made}` goes on" in capsys.readouterr().err
+    monkeypatch.undo()
+    assert run(["resume", str(made)]) == 0
+
+
 @pytest.mark.parametrize("told", [signal.SIGINT, signal.SIGTERM])
 def test_a_second_stop_ends_at_once_and_leaves_no_process(photos: Path, tmp_path: Path, told: signal.Signals) -> None:
     settings = QUICK | {"epochs": 500, "workers": 1, "features": {"pixels": "off"}}

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rich.console import Console, RenderableType
@@ -57,13 +57,17 @@ def follow(events: "Iterator[Event]") -> "tuple[RunFolder | None, Stopped | None
     from pellucid.runs.run_folder import RunFolder
 
     run, end = None, None
-    with LiveTable(aside()) as table, suppress(KeyboardInterrupt):
-        for event in events:
-            table.show(event)
-            if isinstance(event, Started):
-                run = RunFolder(Path(event.run))
-            elif isinstance(event, Stopped):
-                end = event
+    with LiveTable(aside()) as table:
+        try:
+            for event in events:
+                if isinstance(event, Started):
+                    run = RunFolder(Path(event.run))
+                elif isinstance(event, Stopped):
+                    end = event
+                table.show(event)
+        except KeyboardInterrupt as stop:
+            made = getattr(stop, "run", None)  # its folder was there, and nothing had been told of it yet
+            run = RunFolder(made) if run is None and made is not None else run
     return run, end
 
 

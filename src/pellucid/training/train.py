@@ -1,7 +1,7 @@
 """`train` and `resume`: a configuration and a folder of images become a run folder."""
 
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from functools import wraps
 from inspect import signature
@@ -198,8 +198,18 @@ def train_events(config: Config, *, began: float | None = None) -> Iterator[Even
         job = job_for(config, run, parts, prepared, hardware, provenance, pixels)
         yield from _trained(limited(job, plan) if plan else job, parts, None, [told, *([plan] if plan else [])], budget)
 
-    with held(run.path):
+    with _named(run), held(run.path):
         yield from _kept(run, begun())
+
+
+@contextmanager
+def _named(run: RunFolder) -> Iterator[None]:
+    """A stop says of which run it is, even before anything else was told of that: it can be resumed."""
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        stop.run = run.path  # type: ignore[attr-defined]
+        raise
 
 
 def resume_events(run: str | Path) -> Iterator[Event]:
