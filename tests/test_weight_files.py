@@ -589,3 +589,31 @@ def test_a_file_with_other_bits_is_read_or_refused(
         assert all(isinstance(tensor, Tensor) for tensor in read_tensors(file).values())
     except UserError as error:
         assert str(file) in str(error)
+
+
+def test_what_belongs_to_a_loss_a_metric_or_a_profiler_is_left_aside(tmp_path: Path) -> None:
+    net = pl.network("small", 3)
+    state = {f"model.{name}": tensor for name, tensor in net.state_dict().items()}
+    beside = {
+        "criterion.weight": torch.ones(3),
+        "loss_fn.pos_weight": torch.ones(3),
+        "train_metrics.accuracy.correct": torch.zeros(3),
+        "model.total_ops": torch.zeros(1, dtype=torch.float64),
+        "model.conv1.total_params": torch.zeros(1, dtype=torch.float64),
+    }
+    torch.save({"state_dict": state | beside}, tmp_path / "lightning.ckpt")
+    other = pl.network("small", 3)
+    report = pl.load_weights(other, tmp_path / "lightning.ckpt")
+    assert all(torch.equal(tensor, other.state_dict()[name]) for name, tensor in net.state_dict().items())
+    assert {"total_ops", "conv1.total_params"} <= {name.removeprefix("model.") for name in report.left_out}
+
+
+def test_a_state_in_a_list_is_found(tmp_path: Path) -> None:
+    net = pl.network("small", 3)
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
+    torch.save([net.state_dict(), optimizer.state_dict(), 3], tmp_path / "list.pth")
+    torch.save((7, net.state_dict()), tmp_path / "tuple.pth")
+    for name in ("list.pth", "tuple.pth"):
+        other = pl.network("small", 3)
+        pl.load_weights(other, tmp_path / name)
+        assert all(torch.equal(tensor, other.state_dict()[key]) for key, tensor in net.state_dict().items())

@@ -191,6 +191,8 @@ def _from_torch(path: Path, notes: list[str]) -> Mapping[str, Any]:
                 RuntimeError,
             ):  # or an old file, whose names torch does not list
                 raise _more_than_weights(path, _refused(cause)) from cause
+    if isinstance(content, list | tuple):  # [model.state_dict(), optimizer.state_dict()]
+        content = {str(place): each for place, each in enumerate(content)}
     if others and not (isinstance(content, Mapping) and states_in(content)):
         raise _more_than_weights(path, f"it is made of {', '.join(listed(others, 3))}")
     if others:

@@ -15,11 +15,12 @@ from pellucid.networks.build import TIMM, Network, TableNetwork, held, units
 from pellucid.networks.files import read_weights, several
 from pellucid.networks.sources.common import Twice
 from pellucid.networks.sources.table import HEADS, NAMES, arranged, partners_of
-from pellucid.networks.states import AVERAGE, FLOATS, State, prefixes, same, states_in, without
+from pellucid.networks.states import AVERAGE, FLOATS, NO_WEIGHTS, State, prefixes, same, states_in, without
 
 SCALE = ".norm.weight"
 TENSORFLOW = ("tf-slim", "keras")  # layouts of TensorFlow; its batch norms may lack a scale, which then is one
 TORCH = ("torchvision", "timm", "paddle")  # layouts of libraries that pad as torch does
+PROFILED = ("total_ops", "total_params")  # what thop, which counts multiply-adds, leaves in a module
 COUNTER = "num_batches_tracked"  # of batch norms: nothing is computed with it, and older files lack it
 
 
@@ -74,7 +75,7 @@ def load_weights(
         name
         for name, tensor in fit.tensors.items()
         if name not in whole and tensor.ndim and tensor.is_floating_point()
-        if not _of_head(net, name) and not AVERAGE.search(name)
+        if not _of_head(net, name) and not AVERAGE.search(name) and not _beside(name)
     ]
     if surplus and until is None:
         raise UserError(
@@ -104,6 +105,12 @@ def load_weights(
         place=fit.place,
     )
     return replace(report, notes=(*(found.notes if found else ()), *_notes(report, fit, states, until=until)))
+
+
+def _beside(name: str) -> bool:
+    """Whether a tensor that a network has no place for is a loss's, a metric's, or a count that a profiler left."""
+    *within, last = name.split(".")
+    return last in PROFILED or any(NO_WEIGHTS.search(part.lower()) for part in within)
 
 
 def _fits(
