@@ -10,13 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 from torch import nn
+from torch.optim.swa_utils import AveragedModel
 
 import pellucid as pl
 from pellucid.training.configure import configure
 from pellucid.training.interruption import Interruption
 from pellucid.training.statistics import Statistics, fresh_norms, momentum_at
+from pellucid.training.stepping import averaging
 from pellucid.training.train import train_events
 from tests.pictures import make_classes
+from tests.shared import shared
 
 
 def after(values: np.ndarray, *, keeps: float) -> nn.BatchNorm1d:
@@ -132,3 +135,37 @@ def test_ones_own_norms_are_given_their_momentum_back(photos: Path, tmp_path: Pa
     started = next(event for event in events if event.event == "started")
     assert (started.fresh_norms, started.norms_keep) == (1, 0.98)
     assert own.norm.momentum == 0.02
+
+
+def averages(values: np.ndarray, *, decay: float) -> torch.nn.Parameter:
+    """The moving average of a weight that has each of `values` in turn."""
+    moving = nn.Linear(1, 1, bias=False)
+    average = AveragedModel(moving, multi_avg_fn=averaging(decay))
+    for value in values.tolist():
+        nn.init.constant_(moving.weight, value)
+        average.update_parameters(moving)
+    return average.module.weight
+
+
+def test_the_moving_average_of_weights_is_not_of_the_first_ones_either() -> None:
+    values = np.array([100.0] + [3.0] * 60)  # random weights, and what training made of them
+    assert averages(values, decay=0.9999).item() == pytest.approx(3.0, abs=1e-3)  # of 0.9999 all the time: 99.4
+    values = np.random.default_rng(0).normal(3.0, 1.0, 5_000)
+    expected = values[0]
+    for value in values[1:]:
+        expected += 0.01 * (value - expected)
+    assert averages(values, decay=0.99).item() == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_slow_average_of_a_short_training_has_learned(photos: Path, tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"model": "small", "size": 32, "epochs": 5, "batch": 8, "rate": 5e-3, "workers": 0}
+    run = pl.train(photos, **settings, mode="scratch", learning={"ema": 0.9999}, runs=tmp_path)
+    assert [event.loss for event in run.events() if event.event == "validated"][-1] < 0.3  # was 0.57; 0.69 is chance
+
+
+@pytest.mark.slow
+def test_tf_slims_scope_falls_below_its_first_epoch_on_244_photographs(tmp_path: Path) -> None:
+    photos = shared("data/hymenoptera/train")
+    run = pl.train(photos, recipe="inception-v3-slim", size=107, epochs=6, validation=0.2, workers=0, runs=tmp_path)
+    losses = [event.loss for event in run.events() if event.event == "validated"]
+    assert min(losses[1:]) < losses[0] and min(losses) < 100, losses  # uncorrected: 10^22 and more

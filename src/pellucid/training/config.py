@@ -135,7 +135,7 @@ class Learning(Described):
     accumulate: int = Field(default=1, ge=1)
     """Batches a step."""
     ema: float | None = Field(default=None, gt=0, lt=1)
-    """Keep a moving average of the weights, with this decay a step."""
+    """Keep a moving average of the weights, with this decay a step; in the first steps with less of it."""
     patience: int | None = Field(default=None, ge=1)
     """Stop after so many epochs without a better value."""
     best_by: Measure = "accuracy"
