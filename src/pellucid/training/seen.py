@@ -1,5 +1,6 @@
 """What a network sees of the first training images: exactly the pixels that its first step learns from."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +31,7 @@ def first_batch_of(job: Job, parts: Split, *, views: int) -> FirstBatch:
     batch = job.order(0)[: learning.batch]
     mixed = job.config.mixed and not views
     some = batch if mixed else batch[:MOST]
-    inputs = np.stack([_input(job, job.train, parts, int(place), views=views) for place in some])
+    inputs = _inputs(job, job.train, parts, [int(place) for place in some], views=views)
     labels = torch.from_numpy(job.train_labels[some])
     if mixed:
         images, shares = mix(
@@ -58,17 +59,19 @@ def first_batch_of(job: Job, parts: Split, *, views: int) -> FirstBatch:
     )
 
 
-def _input(job: Job, images: Images, parts: Split, place: int, *, views: int) -> np.ndarray:
-    """float32 (3, S, S)"""
+def _inputs(job: Job, images: Images, parts: Split, places: Sequence[int], *, views: int) -> np.ndarray:
+    """float32 (N, 3, S, S), of the images in these places."""
     if not views:
         images.show()
-        return images[place][0].numpy()
-    view = int(chosen_views(views, len(images), seed=job.config.seed, epoch=0)[place])
+        return np.stack([images[place][0].numpy() for place in places])
+    chosen = chosen_views(views, len(images), seed=job.config.seed, epoch=0)
     augmentation = job.config.augmentation if views_of(job.config)[1] > 1 else None
-    numbers = [int(file.sha256[:15], 16) for file in parts.part("train")]
-    seen = images.versions_by(numbers, augmentation)
-    seen.show(epoch=view)
-    return normalise(seen.pixels(place), job.preprocessing)
+    seen = images.versions_by([int(file.sha256[:15], 16) for file in parts.part("train")], augmentation)
+    inputs = []
+    for place in places:
+        seen.show(epoch=int(chosen[place]))
+        inputs.append(normalise(seen.pixels(place), job.preprocessing))
+    return np.stack(inputs)
 
 
 def _shares(row: list[float], classes: tuple[str, ...]) -> str:
