@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from pellucid.errors import UserError, counted, listed, named
 from pellucid.images.decode import open_image
-from pellucid.images.preprocessing import prepare
+from pellucid.images.preprocessing import Input, Preprocessing, prepare
 from pellucid.images.split import content_hash
 from pellucid.intervals import Measured, mcnemar
 from pellucid.networks.own import remember
@@ -91,13 +91,13 @@ def ensemble(
     bundles = [load_bundle(file) for file in files]
     members = [_member(model, bundle) for model, bundle in zip(models, bundles, strict=True)]
     _check(models, bundles, members)
-    card = bundles[0].card
+    card = bundles[0].card.model_copy(update={"threshold": 0.5 if len(bundles[0].card.classes) == 2 else None})
     net = joined(card.classes, members, [bundle.network for bundle in bundles]).eval()
     images, part, why = _unseen([RunFolder(file.parent) for file in files])
     names = tuple(member.name for member in members)
     told = Ensembled(out=str(path), names=names, parameters=sum(each.numel() for each in net.parameters()), why=why)
     if images:
-        each = [_said(bundle, card.classes, images, progress) for bundle in bundles]
+        each = _said(bundles, card.classes, images, progress)
         told = _measured(told, each, np.array([card.classes.index(image.label) for image in images]), card, part)
     save_bundle(path, net, _card(net, card, members, told))
     return told
@@ -163,49 +163,56 @@ def _unseen(runs: Sequence[RunFolder]) -> tuple[list[_Image], str, str]:
 
 
 def _said(
-    bundle: "Bundle", classes: Sequence[str], images: Sequence[_Image], progress: Callable[[int, int], None] | None
-) -> Shares:
-    """The member's probabilities (N, classes), in the order of `classes`."""
+    bundles: Sequence["Bundle"],
+    classes: Sequence[str],
+    images: Sequence[_Image],
+    progress: Callable[[int, int], None] | None,
+) -> list[Shares]:
+    """Each member's probabilities (N, classes), in the order of `classes`; each image is read once for all of them."""
     from pellucid.engines.torch_engine import TorchEngine
 
-    engine, card, given = TorchEngine(bundle), bundle.card, list[Shares]()
+    engines = [TorchEngine(bundle) for bundle in bundles]
+    wanted = bundles[0].card.preprocessing  # which is everybody's
+    given: list[list[Shares]] = [[] for _ in engines]
     for start in range(0, len(images), BATCH):
-        inputs = []
-        for image in images[start : start + BATCH]:
-            if not image.path.is_file() or content_hash(image.path) != image.sha256:
-                raise UserError(
-                    f"{image.path} is gone, or not what it was when the runs were made", hint="put it back as it was"
-                )
-            opened = open_image(image.path, background=card.preprocessing.background, name=str(image.path))
-            inputs.append(prepare(opened, card.preprocessing, name=str(image.path)))
-        given.append(shares(engine, inputs))
+        inputs = [_input(image, wanted) for image in images[start : start + BATCH]]
+        for said, engine in zip(given, engines, strict=True):
+            said.append(shares(engine, inputs))
         if progress:
-            progress(min(start + BATCH, len(images)), len(images))
-    place = [card.classes.index(name) for name in classes]
-    return np.concatenate(given)[:, place]
+            progress(start + len(inputs), len(images))
+    orders = [[engine.card.classes.index(name) for name in classes] for engine in engines]
+    return [np.concatenate(said)[:, order] for said, order in zip(given, orders, strict=True)]
+
+
+def _input(image: _Image, wanted: Preprocessing) -> Input:
+    if not image.path.is_file() or content_hash(image.path) != image.sha256:
+        raise UserError(
+            f"{image.path} is gone, or not what it was when the runs were made", hint="put it back as it was"
+        )
+    name = str(image.path)
+    return prepare(open_image(image.path, background=wanted.background, name=name), wanted, name=name)
 
 
 def _measured(
     told: Ensembled, each: Sequence[Shares], truth: npt.NDArray[np.int64], card: Card, part: str
 ) -> Ensembled:
     def right(given: Shares) -> npt.NDArray[np.bool_]:
-        said: npt.NDArray[np.bool_] = decide(given, _decides(card)) == truth
+        said: npt.NDArray[np.bool_] = decide(given, card) == truth
         return said
 
     def of_truth(given: Shares) -> Shares:
         return given[np.arange(len(truth)), truth]
 
     def measured(given: Shares) -> tuple[Measured, Measured]:
-        table = confusion(truth, decide(given, _decides(card)), classes=len(card.classes))
+        table = confusion(truth, decide(given, card), classes=len(card.classes))
         return accuracy(table), log_loss(of_truth(given))
 
     everyone = np.mean(each, axis=0)
     added = []
     for place, (name, alone) in enumerate(zip(told.names, each, strict=True)):
         without = np.mean([given for number, given in enumerate(each) if number != place], axis=0)
-        gained, lost = (
-            int(one.sum()) for one in (right(everyone) & ~right(without), right(without) & ~right(everyone))
-        )
+        now, before = right(everyone), right(without)
+        gained, lost = int((now & ~before).sum()), int((before & ~now).sum())
         its_accuracy, its_loss = measured(alone)
         added.append(
             Added(
@@ -220,11 +227,6 @@ def _measured(
         )
     together, loss = measured(everyone)
     return told.model_copy(update={"part": part, "accuracy": together, "log_loss": loss, "members": tuple(added)})
-
-
-def _decides(card: Card) -> Card:
-    """By which threshold an ensemble calls a class, where it has two."""
-    return card.model_copy(update={"threshold": 0.5 if len(card.classes) == 2 else None})
 
 
 def _card(net: Any, first: Card, members: Sequence[Member], told: Ensembled) -> Card:
@@ -242,7 +244,7 @@ def _card(net: Any, first: Card, members: Sequence[Member], told: Ensembled) -> 
         one_logit=False,
         preprocessing=first.preprocessing,
         temperature=1.0,
-        threshold=_decides(first).threshold,
+        threshold=first.threshold,
         sure_from=None,
         provenance=gather(device="cpu", precision="float32")
         | {"adds": [added.model_dump() for added in told.members], "measured": told.why or told.part},
