@@ -1,6 +1,5 @@
 """The verbs that make runs and look at them: demo, train, resume, runs, report."""
 
-from collections.abc import Iterator
 from inspect import Parameter as Argument
 from inspect import signature
 from pathlib import Path
@@ -164,14 +163,14 @@ def _train_several(config: Config, number: int) -> int:
 
     from pellucid.cli.ensembles import ensemble
     from pellucid.cli.show import aside, follow
-    from pellucid.training.samplings import later, several
+    from pellucid.training.samplings import check_samplings, sampling
     from pellucid.training.train import train_events
 
-    plans, made = several(config, number), list[RunFolder]()
-    wanted = next(plans)
-    rest: Iterator[Config] = iter(())
-    for place in range(1, number + 1):
-        aside().print(Text(f"sampling {place} of {number}, seed {wanted.seed}"))
+    check_samplings(config, number)
+    made: list[RunFolder] = []
+    for place in range(number):
+        wanted = sampling(config, place, made[0] if made else None)
+        aside().print(Text(f"sampling {place + 1} of {number}, seed {wanted.seed}"))
         run, end = follow(train_events(wanted))
         if code := _finish(run, end):
             if made:
@@ -179,9 +178,7 @@ def _train_several(config: Config, number: int) -> int:
                 aside().print(Text(f"finished before it: {so_far}; `pellucid ensemble` joins runs that are done"))
             return code
         assert run is not None
-        rest = rest if made else later(plans, run)
         made.append(run)
-        wanted = next(rest, wanted)
     ensemble([str(run.path) for run in made], out=made[0].path.with_name(f"{made[0].path.name}-ensemble.safetensors"))
     return DONE
 
