@@ -1,6 +1,7 @@
 """Several models as one file: what it says, what each member adds, and what cannot be joined."""
 
 import json
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,13 @@ def test_samplings_differ_in_all_but_the_split(members: list[RunFolder]) -> None
     assert splits[0] == splits[1] == splits[2]
     assert [member.config()["seed"] for member in members] == [0, 1, 2]
     assert len({member.model.read_bytes() for member in members}) == 3
+
+
+def test_help_says_what_samplings_are_and_what_comes_of_them() -> None:
+    shown = signature(pl.train_samplings)
+    assert shown.parameters["samplings"].default == 7
+    assert shown.parameters.keys() - {"samplings"} == signature(pl.train).parameters.keys()
+    assert shown.return_annotation == list[RunFolder]
 
 
 def test_it_says_the_mean_of_their_calibrated_probabilities(

@@ -1,6 +1,7 @@
 """One training several times, each time from another sampling: what an ensemble is made of."""
 
 from functools import wraps
+from inspect import Parameter, signature
 from typing import Any
 
 from pellucid.errors import UserError
@@ -53,4 +54,13 @@ def train_samplings(*arguments: Any, samplings: int = 7, **settings: Any) -> lis
     return runs
 
 
+# What `help` shows: configure's settings, and what is added and comes of them here.
 train_samplings.__name__ = train_samplings.__qualname__ = "train_samplings"
+train_samplings.__annotations__ = configure.__annotations__ | {"samplings": int, "return": list[RunFolder]}
+train_samplings.__signature__ = signature(configure).replace(  # type: ignore[attr-defined]
+    parameters=[
+        *signature(configure).parameters.values(),
+        Parameter("samplings", Parameter.KEYWORD_ONLY, default=7, annotation=int),
+    ],
+    return_annotation=list[RunFolder],
+)
