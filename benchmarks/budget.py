@@ -14,12 +14,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from math import comb
 from pathlib import Path
 
 import torch
 
 import pellucid as pl
+from pellucid.intervals import mcnemar
 from pellucid.runs.run_folder import RunFolder
 from pellucid.training.config import seconds_of
 
@@ -56,8 +56,7 @@ def _compared(before, after):
         return ""
     gained = sum(after[path] and not before[path] for path in before)
     lost = sum(before[path] and not after[path] for path in before)
-    tail = sum(comb(gained + lost, heads) for heads in range(min(gained, lost) + 1))
-    return f"; {gained} gained, {lost} lost, p = {min(1.0, 2 * tail / 2 ** (gained + lost)):.2g}"
+    return f"; {gained} gained, {lost} lost, p = {mcnemar(gained, lost):.2g}"
 
 
 if __name__ == "__main__":

@@ -78,24 +78,26 @@ def balanced_accuracy(table: Counts) -> Measured:
 
 def log_loss(of_truth: Shares) -> Measured:
     """The mean of -ln of the probability (N,) that each image's true class was given; 0 counts as 2e-16."""
-    n = len(of_truth)
-    if n == 0:
-        return undefined(0)
-    given = np.clip(np.asarray(of_truth, dtype=np.float64), np.finfo(np.float64).eps, 1.0)
-    losses = np.sort(-np.log(given))  # draws must not depend on the order of the images
-    random = np.random.default_rng(SEED)
-    return _bounded(float(losses.mean()), [losses[random.integers(n, size=n)].mean() for _ in range(DRAWS)], n=n)
+    return _mean(_losses(of_truth))
 
 
 def difference(of_truth: Shares, others: Shares) -> Measured:
     """How much lower the log loss of the probabilities `of_truth` (N,) is than that of `others` for the same images."""
-    n = len(of_truth)
+    return _mean(_losses(others) - _losses(of_truth))
+
+
+def _losses(of_truth: Shares) -> Shares:
+    return -np.log(np.clip(np.asarray(of_truth, dtype=np.float64), np.finfo(np.float64).eps, 1.0))
+
+
+def _mean(values: Shares) -> Measured:
+    """The mean of what each image has (N,), between the percentiles of its draws."""
+    n = len(values)
     if n == 0:
         return undefined(0)
-    least = np.finfo(np.float64).eps
-    saved = np.sort(np.log(np.clip(of_truth, least, 1.0)) - np.log(np.clip(others, least, 1.0)))
+    values = np.sort(values)  # draws must not depend on the order of the images
     random = np.random.default_rng(SEED)
-    return _bounded(float(saved.mean()), [saved[random.integers(n, size=n)].mean() for _ in range(DRAWS)], n=n)
+    return _bounded(float(values.mean()), [values[random.integers(n, size=n)].mean() for _ in range(DRAWS)], n=n)
 
 
 def roc_auc(truth: Counts, scores: Shares) -> Measured:
