@@ -16,7 +16,6 @@ import shutil
 import statistics
 import tempfile
 import time
-from math import comb
 from pathlib import Path
 
 import torch
@@ -144,14 +143,13 @@ def main():
         truths = [judged[sample.path.relative_to(arguments.data).as_posix()] for sample in parts["validation"]]
         gained = sum(ours and not tutorials for ours, tutorials in zip(truths, right, strict=True))
         lost = sum(tutorials and not ours for ours, tutorials in zip(truths, right, strict=True))
-        tail = sum(comb(gained + lost, heads) for heads in range(min(gained, lost) + 1))
         print(
             f"{repeat + 1}: tutorial {theirs:.0f} s for {arguments.epochs} epochs, ours {mine:.1f} s: "
             f"{ratios[-1]:.1f} times; extraction {pace:.0f} images/s with decoding, {extraction.precision}, "
             f"{100 * speed / peak(dtype):.0f} % of that peak; "
             f"accuracy {100 * sum(right) / len(right):.1f} % after {arguments.measured} epochs, "
             f"{100 * sum(truths) / len(truths):.1f} % solved (n = {len(truths)}; {gained} gained, {lost} lost, "
-            f"p = {min(1.0, tail / 2 ** (gained + lost - 1)):.2g})"
+            f"p = {mcnemar(gained, lost):.2g})"
         )
     print(f"median {statistics.median(ratios):.1f} times, least {min(ratios):.1f}, greatest {max(ratios):.1f}")
 
