@@ -69,18 +69,12 @@ def main() -> None:
     parser.add_argument("name", nargs="?", choices=sorted(experiments()))
     parser.add_argument("--data", type=Path, help="the folder that holds the images and weights that the commands name")
     parser.add_argument("--of", type=Path, help="a run that these commands made: measure that, run nothing")
-    parser.add_argument("--first-word", action="store_true", help="measure the seconds to the first word alone, again")
     parser.add_argument("--table", action="store_true", help="write the table of docs/experiments.md anew")
     asked = parser.parse_args()
     if asked.name:
         experiment = experiments()[asked.name]
-        file = HERE / "measured" / f"{asked.name}.json"
-        if asked.first_word:
-            before = Found.from_json(file.read_text(), str(file))
-            found = with_first_word(experiment, before, asked.data)
-        else:
-            found = measured_of(experiment, asked.of) if asked.of else repeated(experiment, asked.data)
-        write(file, found.to_json())
+        found = measured_of(experiment, asked.of) if asked.of else repeated(experiment, asked.data)
+        write(HERE / "measured" / f"{asked.name}.json", found.to_json())
         print(f"{experiment.job}: {found.found}; {_minutes(found.seconds)}")
     elif not asked.table:
         parser.error("name an experiment, or --table")
@@ -147,25 +141,6 @@ def _run(words: list[str], folder: Path, environment: dict[str, str]) -> tuple[s
     for listener in listeners:
         listener.join()
     return "".join(printed), first[0] if first else math.nan, process.wait()
-
-
-def with_first_word(experiment: Experiment, found: Found, data: Path | None) -> Found:
-    """The same with the first word measured again: its first command is ended as soon as it says something."""
-    words = [word.format(data=data and data.resolve()) for word in shlex.split(experiment.commands[0])]
-    with tempfile.TemporaryDirectory() as folder:
-        began = time.perf_counter()
-        process = subprocess.Popen(
-            [sys.executable, "-m", *words],
-            cwd=folder,
-            env={**os.environ, "PELLUCID_CACHE": f"{folder}/cache"},
-            stdout=subprocess.DEVNULL if "--format" not in words else subprocess.PIPE,
-            stderr=subprocess.PIPE if "--format" not in words else subprocess.DEVNULL,
-        )
-        (process.stderr or process.stdout).read(1)
-        spoke = time.perf_counter() - began
-        process.terminate()
-        process.communicate()
-    return found.model_copy(update={"first_word": spoke})
 
 
 def measured_of(experiment: Experiment, run: Path) -> Found:
