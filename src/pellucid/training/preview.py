@@ -21,7 +21,7 @@ from pellucid.training.frozen import views_at_first
 from pellucid.training.machine import hardware_for
 from pellucid.training.reading import check_counts, checked, read_data
 from pellucid.training.seen import first_batch_of
-from pellucid.training.train import Prepared, in_our_words, job_for, pixel_cache, start_network
+from pellucid.training.start import Prepared, in_our_words, job_for, pixel_cache, start_network
 
 
 def first_batch(data: Any, /, **settings: Any) -> FirstBatch:

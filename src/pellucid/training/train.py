@@ -2,29 +2,21 @@
 
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import wraps
 from inspect import signature
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-import numpy as np
 import torch
 
 from pellucid.errors import UserError
-from pellucid.images.augmentation import Augmentation
-from pellucid.images.loading import Images
-from pellucid.images.pixels import PixelCache
-from pellucid.images.preprocessing import Preprocessing, at_size, changed
 from pellucid.images.sources import check_classes
 from pellucid.images.split import Split, split
-from pellucid.images.store import cache_folder, check_folder
-from pellucid.networks.build import Network, network
-from pellucid.networks.called import end_point_called
-from pellucid.networks.own import is_own, keep_code, notes_on, remember, short
-from pellucid.networks.published import default_preprocessing, nobodys, published_weights
-from pellucid.networks.weights import load_weights
+from pellucid.networks.build import Network
+from pellucid.networks.own import keep_code, notes_on, remember, short
+from pellucid.networks.published import nobodys
 from pellucid.runs.events import (
     Epoch,
     Event,
@@ -42,15 +34,14 @@ from pellucid.runs.first_batch import write_first_batch
 from pellucid.runs.lock import held
 from pellucid.runs.provenance import gather
 from pellucid.runs.run_folder import DAMAGED, ENDED, RunFolder, check_place, create_run, open_run
-from pellucid.runs.start import start_from
-from pellucid.training.config import Config, bytes_of
+from pellucid.training.config import Config
 from pellucid.training.configure import configure
 from pellucid.training.features import Features
 from pellucid.training.frozen import begins_solved, check_solvable, solved_start, with_features
 from pellucid.training.interruption import Interrupted
 from pellucid.training.job import Job, Start, started
 from pellucid.training.loop import fit
-from pellucid.training.machine import Hardware, check_machine, hardware_for, workers_for
+from pellucid.training.machine import check_machine, hardware_for, workers_for
 from pellucid.training.planning import Budget, first_plan, limited, plan_again
 from pellucid.training.probe_at import probed_at
 from pellucid.training.reading import check_counts, check_division, check_one_logit, checked, read_data, unchanged
@@ -65,9 +56,10 @@ from pellucid.training.resuming import (
 )
 from pellucid.training.room import check_room
 from pellucid.training.seen import first_batch_of
+from pellucid.training.start import Prepared, bare_network, in_our_words, job_for, pixel_cache, start_network
 from pellucid.training.state import Position, load_network, read_position
 from pellucid.training.statistics import fresh_norms
-from pellucid.training.transfer import check_frozen, freeze
+from pellucid.training.transfer import check_frozen
 from pellucid.training.trial import check_measured, check_network
 
 
@@ -236,7 +228,7 @@ def _resumed(folder: RunFolder) -> Iterator[Event]:
     words += other_machine(provenance, gather(device=str(hardware.device), precision=hardware.precision))
     words += other_data(config, parts, provenance["data"])
     made = provenance["chosen"].get("network")
-    net = _network(config, parts.classes, made)
+    net = bare_network(config, parts.classes, made)
     if position is None:
         prepared = start_network(config, parts.classes, made)
     else:
@@ -252,14 +244,6 @@ def _resumed(folder: RunFolder) -> Iterator[Event]:
     budget = Budget(wanted, perf_counter(), look=plans[-1].look) if plans and position is None else None
     notes = [Noted(time=now(), words=word) for word in words]
     yield from _kept(folder, _trained(job, parts, position, [*notes, told], budget))
-
-
-def pixel_cache(config: Config) -> PixelCache:
-    """Raises UserError where the cache's folder holds other things, or lies in the data, and is to be used."""
-    folder = cache_folder(config.features.folder)
-    if "auto" in (config.features.pixels, config.features.cache):
-        check_folder(folder, data=Path(config.data.folder))
-    return PixelCache(folder, limit=bytes_of(config.features.size))
 
 
 def _trained(
@@ -337,119 +321,6 @@ def _kept(run: RunFolder, events: Iterator[Event]) -> Iterator[Event]:
 def _own_network(config: Config, net: Network) -> dict[str, Any]:
     """What rebuilds a network that nobody else knows: its table, or what tells its code from other code."""
     return {"network": {"name": net.name, "options": net.options}} if nobodys(config.model) else {}
-
-
-@dataclass(frozen=True)
-class Prepared:
-    network: Network
-    preprocessing: Preprocessing
-    weights: dict[str, Any]  # where they came from, for provenance
-    notes: tuple[str, ...] = ()  # what was decided of them
-
-
-def in_our_words(config: Config) -> tuple[Config, list[str]]:
-    """Where weights end, and what is trained, by our names; and what was said by another library's."""
-    said = {field: name for field in ("until", "train_from") if (name := getattr(config, field))}
-    ours = {field: end_point_called(config.model, name) for field, name in said.items()}
-    words = {f"{said[field]} is {name} here" for field, name in ours.items() if name != said[field]}
-    return config.model_copy(update=ours), sorted(words)
-
-
-def _network(config: Config, names: Sequence[str], made: dict[str, Any] | None = None) -> Network:
-    """The network with random weights; `made` as it was made before, by name and options."""
-    torch.manual_seed(config.seed)
-    classes = 1 if config.learning.one_logit else len(names)
-    if made:
-        return network(made["name"], classes, **made["options"])
-    options: dict[str, Any] = dict(config.options)
-    if config.mode == "probe" and config.until and not (is_own(config.model) or config.model.startswith("timm/")):
-        options.setdefault("last", config.until)  # what comes after the weights' end would be frozen at random
-    return network(config.model, classes, size=config.input.size, **options)
-
-
-def start_network(config: Config, names: Sequence[str], made: dict[str, Any] | None = None) -> Prepared:
-    """The network with its first weights, and the preprocessing they want, changed where the config says so."""
-    net = _network(config, names, made)
-    wanted = default_preprocessing(config.model, size=net.size)
-    origin: dict[str, Any] = {"from": config.weights}
-    said = {name for name, value in config.input.model_dump().items() if value is not None}
-    notes: tuple[str, ...] = ()
-    if config.weights == "imagenet":
-        tensors, published = published_weights(net)
-        report = load_weights(net, tensors, layout=config.layout, head=False)
-        wanted = at_size(published.preprocessing, net.size)
-        origin |= {"loaded": len(report.loaded), "left_random": list(report.left_random)}
-    elif config.weights == "own":
-        if not net.as_it_comes:
-            raise UserError(f"{net.name} has no weights of its own", hint="--weights FILE, imagenet or none")
-    elif config.weights != "none":
-        start = start_from(
-            net,
-            Path(config.weights),
-            layout=config.layout,
-            until=config.until,
-            head=False,
-            conventions="conventions" not in config.options,
-            said=said,
-        )
-        report, wanted, notes = start.report, start.preprocessing, start.notes
-        origin |= {"loaded": len(report.loaded), "left_random": list(report.left_random)}
-        origin |= {"layout": report.layout, "notes": list(notes)}
-    return Prepared(net, changed(wanted, config.input.model_dump()), origin, notes)
-
-
-def job_for(
-    config: Config,
-    run: RunFolder,
-    parts: Split,
-    prepared: Prepared,
-    hardware: Hardware,
-    provenance: dict[str, Any],
-    pixels: PixelCache,
-) -> Job:
-    def images(part: str, augmentation: Augmentation | None) -> Images:
-        return Images(
-            parts.part(part),
-            Path(parts.root),
-            parts.classes,
-            prepared.preprocessing,
-            augmentation,
-            config.seed,
-            cache=pixels,
-        )
-
-    number = {name: index for index, name in enumerate(parts.classes)}
-    return Job(
-        config=config,
-        run=run,
-        network=prepared.network,
-        frozen=freeze(prepared.network, config),
-        halves=None,
-        preprocessing=prepared.preprocessing,
-        classes=parts.classes,
-        train=images("train", config.augmentation),
-        validation=images("validation", None),
-        train_labels=np.array([number[file.label] for file in parts.part("train")]),
-        hardware=hardware,
-        workers=workers_for(config, decoded=pixels.holds_all, device=hardware.device),
-        fresh_norms=_known(provenance.get("chosen", {}).get("fresh_norms", ()), prepared.network, run),
-        provenance={
-            "run": run.path.name,
-            "versions": provenance["versions"],
-            "commit": provenance["commit"],
-            "data": provenance["data"]["fingerprint"],
-            "weights": prepared.weights,
-            "mode": config.mode,
-            "seed": config.seed,
-        },
-    )
-
-
-def _known(names: Sequence[str], network: Network, run: RunFolder) -> tuple[str, ...]:
-    """The norms that were fresh when the run began; of runs from before they were noted, none."""
-    if strange := set(names) - {name for name, _ in network.named_modules()}:
-        raise UserError(f"{run.path}/provenance.json names what the network has not: {min(strange)}", hint=DAMAGED)
-    return tuple(names)
 
 
 def _name(folder: str) -> str:
