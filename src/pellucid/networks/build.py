@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any, TypeVar
@@ -45,6 +45,7 @@ from pellucid.architectures.options import OF_TIMM, OPTIONS, check_names
 from pellucid.architectures.written import TABLE, from_text
 from pellucid.errors import UserError
 from pellucid.networks.called import end_point_called
+from pellucid.networks.initialisation import HEADS_OWN, INITIALISATIONS, check_initialisation
 from pellucid.networks.own import is_own
 
 TIMM = "timm/"
@@ -141,15 +142,7 @@ class TableNetwork(Network):
         spatial_squeeze: bool = True,
     ) -> None:
         super().__init__()
-        if initialisation not in INITIALISATIONS:
-            known = ", ".join(INITIALISATIONS)
-            raise UserError(f"there is no initialisation {initialisation!r}", hint=f"there are {known}")
-        if head_initialisation not in (None, *HEADS_OWN):
-            known = ", ".join(HEADS_OWN)
-            raise UserError(
-                f"there is no head_initialisation {head_initialisation!r}",
-                hint=f"there are {known}; without it the last layer begins as initialisation has it",
-            )
+        check_initialisation(initialisation, head_initialisation)
         if not 0 <= norm_decay < 1:
             raise UserError(f"norm_decay is at least 0 and below 1, not {norm_decay:g}", hint="0.9 is common")
         self.name, self.classes, self.size, self.family = table.name, classes, size, table.family
@@ -399,59 +392,3 @@ def _pool(layer: Pool) -> nn.Module:
     if layer.same and layer.stride > 1:
         return SameMaxPool(layer.kernel, layer.stride)
     return nn.MaxPool2d(layer.kernel, layer.stride, layer.pad, ceil_mode=layer.ceil)
-
-
-def _he(net: nn.Module) -> None:
-    """He's normal, fan-out, for convolutions (arXiv:1502.01852); norms one and zero; linear layers N(0, 0.01)."""
-    for module in net.modules():
-        match module:
-            case nn.Conv2d():
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
-            case nn.BatchNorm2d():
-                if module.weight is not None:
-                    nn.init.ones_(module.weight)
-                nn.init.zeros_(module.bias)
-            case nn.Linear():
-                nn.init.normal_(module.weight, 0, 0.01)
-                nn.init.zeros_(module.bias)
-
-
-def _tf_slim(net: nn.Module) -> None:
-    """TF-Slim's argument scope: normal cut at two deviations of 0.1, in auxiliary heads 0.01 and at last 0.001."""
-    for name, module in net.named_modules():
-        if isinstance(module, nn.Conv2d | nn.Linear):
-            head = name.startswith("AuxLogits")
-            spread = 0.001 if head and isinstance(module, nn.Linear) else 0.01 if head and "2a" in name else 0.1
-            _cut_normal(module.weight, spread)
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
-        elif isinstance(module, nn.BatchNorm2d):
-            module.reset_running_stats()
-
-
-@torch.no_grad()
-def _cut_normal(weight: Tensor, spread: float) -> None:
-    """Normal values of that deviation, those beyond two of it drawn again: torch's own draws all of them again."""
-    values = weight.normal_(0, spread).view(-1)
-    far = (values.abs() > 2 * spread).nonzero().squeeze(1)
-    while len(far):
-        values[far] = drawn = torch.randn(len(far), device=values.device) * spread
-        far = far[drawn.abs() > 2 * spread]
-
-
-def _as_made(net: nn.Module) -> None:
-    """As torch makes each layer: uniform within 1 / sqrt(inputs), biases too; norms one and zero."""
-
-
-def _uniform(layer: nn.Linear) -> None:
-    """Weights uniform within 1 / sqrt(inputs), biases zero, as the Paddle tutorial's last layer begins."""
-    bound = layer.in_features**-0.5
-    nn.init.uniform_(layer.weight, -bound, bound)
-    nn.init.zeros_(layer.bias)
-
-
-INITIALISATIONS = {"he": _he, "tf-slim": _tf_slim, "torch": _as_made}
-# Beginnings of the last layer alone.
-HEADS_OWN: dict[str, Callable[[nn.Linear], None]] = {"uniform": _uniform, "torch": nn.Linear.reset_parameters}
