@@ -8,22 +8,21 @@ Torch-free, so that flags can be read before it is there.
 import ast
 import hashlib
 import inspect
-import json
 import re
 import sys
-import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from types import CodeType, FunctionType, ModuleType
+from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, get_args
 
 from pellucid.architectures.layers import Architecture
 from pellucid.architectures.options import text_as
 from pellucid.errors import UserError, listed, nearest
+from pellucid.networks.own_code import bare_name, unreadable
 
 if TYPE_CHECKING:
     from torch import nn
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
 KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}  # tried in this order
 MOST = 8  # networks that are remembered: each may hold its weights
 SPELLED = "write FILE.py:NAME or package.module:NAME"
-NOT_OURS = ("torch", "builtins", "abc", "typing")  # modules whose sources are no part of anybody's own network
 
 
 @dataclass
@@ -159,96 +157,6 @@ def short(name: str) -> str:
     return name.rpartition(":")[2].partition(" ")[0] if is_own(name) else name.replace("/", "-")
 
 
-# The content of a network's code.
-
-
-def contents(module: "nn.Module") -> dict[str, str]:
-    """Hashes of what `module` consists of: its layers and the shapes of its tensors, and each class's definition.
-
-    A definition is the source of a class and of whatever of its own folder it names; torch's own classes have none. It
-    is the same however a module was made, wherever its file lies, and whatever else that file holds.
-    """
-    lines = [f"{name}: {_bare(type(part))}" for name, part in module.named_modules()]
-    lines += [f"{name}: {tuple(tensor.shape)}" for name, tensor in module.state_dict().items()]
-    found = {"layers": _hash("\n".join(lines))}
-    for part in module.modules():
-        for kind in type(part).__mro__:
-            _define(kind, found)
-    return found
-
-
-def whole(parts: dict[str, str]) -> str:
-    """One hash of all."""
-    return _hash(json.dumps(parts, sort_keys=True))
-
-
-def unreadable(parts: dict[str, str]) -> list[str]:
-    """The classes whose source cannot be found: they were defined at a prompt."""
-    return [name for name, value in parts.items() if not value]
-
-
-def changes(then: dict[str, str], now: dict[str, str]) -> list[str]:
-    """In words, what differs between the parts of two networks."""
-    both = [name for name in then if name != "layers" and name in now and then[name] != now[name]]
-    words = [f"{name} is not defined as it was" for name in both]
-    words += [f"{name} is not in it" for name in then if name not in now]
-    words += [f"{name} was not in it" for name in now if name not in then]
-    return words or ["its layers, or their shapes, differ"]
-
-
-def _define(thing: Any, found: dict[str, str]) -> None:
-    """Add the hash of a class's or function's source, and of everything of its own folder that its code names."""
-    name = _bare(thing)
-    if thing.__module__.split(".")[0] in NOT_OURS or name in found:
-        return
-    found[name] = ""
-    with suppress(OSError, TypeError):  # defined at a prompt; what it computes is proved all the same
-        found[name] = _hash(_plain(inspect.getsource(thing)))
-    for function in _functions(thing):
-        for word in sorted(_words(function.__code__)):
-            used = function.__globals__.get(word)
-            if isinstance(used, type | FunctionType):
-                if _folder(used) == _folder(thing):
-                    _define(used, found)
-            elif word in function.__globals__ and not word.startswith("__"):
-                with suppress(TypeError, ValueError):  # of constants alone
-                    found[word] = _hash(json.dumps(used, sort_keys=True))
-
-
-def _folder(thing: Any) -> Path | None:
-    """Where the file lies that something is defined in."""
-    file = getattr(sys.modules.get(thing.__module__), "__file__", None)
-    return Path(file).resolve().parent if file else None
-
-
-def _functions(thing: Any) -> Iterator[FunctionType]:
-    if isinstance(thing, FunctionType):
-        yield thing
-        return
-    for value in vars(thing).values():
-        bare = getattr(value, "__func__", getattr(value, "fget", value))
-        if isinstance(bare, FunctionType):
-            yield bare
-
-
-def _words(code: CodeType) -> set[str]:
-    """Every name that the code looks up, also in what is defined inside it."""
-    return set(code.co_names).union(*(_words(inner) for inner in code.co_consts if isinstance(inner, CodeType)))
-
-
-def _plain(source: str) -> str:
-    """Without what nobody sees: how far it is indented, how lines end."""
-    return "\n".join(line.rstrip() for line in textwrap.dedent(source).splitlines())
-
-
-def _bare(thing: Any) -> str:
-    return str(thing.__qualname__).rpartition("<locals>.")[2]
-
-
-def _hash(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
 # Finding it.
 
 
@@ -258,7 +166,7 @@ def _where(model: Any) -> str:
         return f"table:{model.name}"
     model = model.func if isinstance(model, partial) else model
     thing = model if isinstance(model, type | FunctionType) else type(model)
-    module, name = thing.__module__, _bare(thing).replace("<lambda>", "lambda")
+    module, name = thing.__module__, bare_name(thing).replace("<lambda>", "lambda")
     if module.startswith("torch.nn."):
         return f"torch.nn:{name}"
     file = _file(model) if "." not in module else None  # of its own, or a script

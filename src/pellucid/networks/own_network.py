@@ -20,7 +20,8 @@ from pellucid.architectures.layers import Architecture
 from pellucid.architectures.written import TABLE, to_text
 from pellucid.errors import UserError, listed
 from pellucid.networks.build import Divided, Network, is_unit, network
-from pellucid.networks.own import Own, all_named, changes, contents, made, named, theirs, unnamed, unreadable, whole
+from pellucid.networks.own import Own, all_named, made, named, theirs, unnamed
+from pellucid.networks.own_code import changes, contents, unreadable, whole
 from pellucid.networks.wrapped import ENDS, Reached, WrappedNetwork, opened
 
 USUAL_SIZE = 224  # where neither the user nor the module says one
