@@ -3,7 +3,8 @@
 import re
 
 from pellucid.architectures.catalog import ARCHITECTURES
-from pellucid.architectures.geometry import Structure, structure
+from pellucid.architectures.geometry import structure
+from pellucid.architectures.rows import Structure
 from pellucid.networks.sources.layers import SLIM, layer_names, tensor_names
 from pellucid.networks.sources.table import NAMES, has_network
 

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from pellucid.architectures.geometry import ADDED, EndPoint, LayerRow, Structure, Totals, check_end_point
+from pellucid.architectures.geometry import check_end_point
 from pellucid.architectures.main_path import MainPath
+from pellucid.architectures.rows import ADDED, EndPoint, LayerRow, Structure, Totals
 from pellucid.errors import UserError, counted
 from pellucid.networks.build import Network, network
 from pellucid.networks.failing import is_of_memory, reason

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from markupsafe import Markup, escape
 
-from pellucid.architectures.geometry import LayerRow
+from pellucid.architectures.rows import LayerRow
 
 WIDTH, HEIGHT, APART, BELOW, RAIL = 152, 44, 14, 18, 12  # of boxes and between them, in SVG units
 SIDE_BY_SIDE = ("Branch_", "Fan_", "mixed")  # what a joint of branches, or its branches, are called

@@ -8,7 +8,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 import pellucid.uses.structure as counting
-from pellucid.architectures.geometry import EndPoint, LayerRow, Structure, Totals
+from pellucid.architectures.rows import EndPoint, LayerRow, Structure, Totals
 
 if TYPE_CHECKING:
     import numpy as np

@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from pellucid.architectures.geometry import EndPoint, LayerRow, Structure, Totals
+from pellucid.architectures.rows import EndPoint, LayerRow, Structure, Totals
 from pellucid.errors import counted
 from pellucid.reports.words import short_number
 

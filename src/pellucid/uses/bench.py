@@ -11,8 +11,8 @@ import numpy as np
 from pydantic import Field
 
 from pellucid.architectures.catalog import ARCHITECTURES
-from pellucid.architectures.geometry import Structure
 from pellucid.architectures.numbers import check_numbers
+from pellucid.architectures.rows import Structure
 from pellucid.errors import UserError, counted, nearest
 from pellucid.images.workers import check_not_starting
 from pellucid.networks.own import is_own, remember

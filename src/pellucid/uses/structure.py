@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from pellucid.architectures import geometry
 from pellucid.architectures.catalog import ARCHITECTURES, architecture
-from pellucid.architectures.geometry import Structure
 from pellucid.architectures.layers import Architecture
 from pellucid.architectures.numbers import check_numbers
+from pellucid.architectures.rows import Structure
 from pellucid.architectures.written import TABLE, check_table, from_text
 from pellucid.errors import UserError
 from pellucid.networks.called import end_point_called

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from pellucid.architectures.catalog import ARCHITECTURES
-from pellucid.architectures.geometry import ADDED, LayerRow, Structure
+from pellucid.architectures.rows import ADDED, LayerRow, Structure
 from pellucid.errors import UserError, named
 from pellucid.networks.sources import slim
 from pellucid.networks.sources.keras import VGG_CELLS
