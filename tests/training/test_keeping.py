@@ -6,24 +6,12 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
-from torch import nn
 
 import pellucid as pl
 from pellucid.runs.events import Stopped, Validated
 from pellucid.runs.run_folder import RunFolder
 from tests.pictures import make_classes
-
-
-class Plain(nn.Module):
-    """No norms: at a rate that moves nothing, every epoch is like the one before."""
-
-    def __init__(self, classes: int) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(3, 4, 3, stride=4)
-        self.head = nn.Linear(4 * 8 * 8, classes)
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        return self.head(torch.relu(self.conv(images)).flatten(1))
+from tests.training.plain import Plain
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,7 @@ from pellucid.training.optimizers import SGD, AdamW
 from pellucid.training.stepping import make_optimizer
 from pellucid.training.transfer import parameter_groups
 from tests.pictures import make_classes
+from tests.training.plain import Plain
 
 
 def groups_of(network: Network, **settings: Any) -> dict[str, tuple[float, float]]:
@@ -65,18 +66,6 @@ def test_the_optimizer_is_the_one_asked_for() -> None:
     sgd = make_optimizer(network, Learning(optimizer="sgd", momentum=0.8, nesterov=True))
     assert isinstance(sgd, SGD) and (sgd.momentum, sgd.nesterov) == (0.8, True)
     assert isinstance(make_optimizer(network, Learning(optimizer="adamw")), AdamW)
-
-
-class Plain(nn.Module):
-    """No norms and no dropout: the mean gradient of small batches is that of the large one."""
-
-    def __init__(self, classes: int) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(3, 4, 3, stride=4)
-        self.head = nn.Linear(4 * 8 * 8, classes)
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        return self.head(torch.relu(self.conv(images)).flatten(1))
 
 
 @pytest.fixture(scope="module")
