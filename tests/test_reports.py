@@ -400,7 +400,9 @@ def test_norms_and_auxiliary_heads_are_told_of() -> None:
     begun = first.model_copy(update={"heads": 1, "head_weight": 0.3, "fresh_norms": 94, "norms_keep": 0.9997})
     learned = next(event for event in rest if event.event == "epoch").model_copy(update={"auxiliary_loss": 0.712})
     text = shown([begun, learned], terminal=False)
-    assert "94 batch norms, statistics corrected for their start (each keeps 0.9997 of what it had a batch)" in text
+    assert (
+        "running statistics of 94 batch norms are corrected for their start; each batch leaves 0.9997 of them" in text
+    )
     assert f"loss {learned.loss:.3f}, auxiliary loss 0.712, accuracy" in text
 
 

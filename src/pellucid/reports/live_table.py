@@ -145,8 +145,8 @@ class LiveTable:
             self._print(f"{counted(event.heads, 'auxiliary head')}, whose loss counts {event.head_weight:g}{each}")
         if event.fresh_norms:
             norms = counted(event.fresh_norms, "batch norm")
-            keeps = f"{event.norms_keep:g} of what it had a batch"
-            self._print(f"{norms}, statistics corrected for their start (each keeps {keeps})")
+            keeps = f"each batch leaves {event.norms_keep:g} of them in the end"
+            self._print(f"running statistics of {norms} are corrected for their start; {keeps}")
         self._print(f"in {event.run}")
         if self.live:
             self._print("")
