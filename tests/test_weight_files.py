@@ -181,11 +181,23 @@ def test_a_pickled_checkpoint_of_1_0_is_read() -> None:
     assert len(read_tensors(shared("data/weights/resnet20-12fca82f.th"))) > 50
 
 
-def test_what_a_checkpoint_holds_besides_is_not_run(theirs: dict[str, Tensor], tmp_path: Path) -> None:
+@pytest.mark.parametrize("zipped", [True, False])
+def test_what_a_checkpoint_holds_besides_is_not_run(zipped: bool, theirs: dict[str, Tensor], tmp_path: Path) -> None:
     file = tmp_path / "timm.pth.tar"
-    torch.save({"state_dict": theirs, "args": Namespace(lr=0.1), "metric": np.float64(71.5)}, file)
+    content = {"state_dict": theirs, "args": Namespace(lr=0.1), "metric": np.float64(71.5)}
+    torch.save(content, file, _use_new_zipfile_serialization=zipped)
     report = loaded(file, theirs)
     assert "argparse.Namespace" in report.notes[0] and "was not read" in report.notes[0]
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_arrays_of_numpy_that_torch_saved_are_weights(zipped: bool, theirs: dict[str, Tensor], tmp_path: Path) -> None:
+    arrays = {name: value.numpy() for name, value in theirs.items()}
+    arrays["conv1.weight"] = np.asfortranarray(arrays["conv1.weight"])
+    arrays["bn1.bias"] = arrays["bn1.bias"].astype(">f4")
+    content = {"state_dict": arrays, "classes": np.array(["cat", "dog"]), "mixed": np.array([None, "x"], dtype=object)}
+    torch.save(content, tmp_path / "a.pth", _use_new_zipfile_serialization=zipped)
+    assert loaded(tmp_path / "a.pth", theirs).notes == ("the weights are those under state_dict",)
 
 
 def test_a_whole_model_that_was_pickled_is_refused(tmp_path: Path) -> None:

@@ -6,22 +6,25 @@ What a file is, its content tells (kinds); where in it the tensors are, its stru
 import pickle
 import re
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from pickletools import genops
+from typing import Any, BinaryIO
 from zipfile import ZipFile
 
+import numpy as np
 import torch
 from numpy import ndarray
 from numpy.lib import format as npy
 from safetensors.torch import load_file
 from torch import Tensor
+from torch._weights_only_unpickler import _get_allowed_globals
 
 from pellucid.errors import UserError, first_line, listed, of_system
 from pellucid.names import kind_of, textual
 from pellucid.networks.kinds import AGAIN, FORMATS, SUFFIXES, check_growth, check_index, parts_of, recognise
-from pellucid.networks.pickled import NotPlain, arrays_of
+from pellucid.networks.pickled import PLAIN, NotPlain, arrays_of
 from pellucid.networks.states import State, same, states_in, without
 
 IN_FOLDERS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin.index.json")
@@ -168,11 +171,43 @@ class _Unread:
         pass
 
 
+class _Kind:
+    """Stands for numpy.dtype: a number's kind and order of bytes; `found` is None for any other kind."""
+
+    def __init__(self, code: object = "", *_: object) -> None:
+        self.found = np.dtype(code) if isinstance(code, str) and PLAIN.fullmatch(code) else None
+
+    def __setstate__(self, state: Sequence[Any]) -> None:
+        if self.found is not None and state[1] in ("<", ">"):
+            self.found = self.found.newbyteorder(state[1])
+
+
+class _Array(ndarray):
+    """Stands for the function of NumPy that makes a pickle's arrays; one of other things than numbers stays empty."""
+
+    def __new__(cls, *_: object) -> "_Array":
+        return super().__new__(cls, (0,), object)
+
+    def __setstate__(self, state: Sequence[Any]) -> None:
+        version, shape, kind, by_column, content = state
+        if isinstance(kind, _Kind) and kind.found is not None:
+            super().__setstate__((version, shape, kind.found, by_column, content))
+
+
+ARRAYS: dict[str, type] = {
+    "numpy._core.multiarray._reconstruct": _Array,
+    "numpy.core.multiarray._reconstruct": _Array,
+    "numpy.ndarray": _Unread,
+    "numpy.dtype": _Kind,
+}
+
+
 def _from_torch(path: Path, notes: list[str]) -> Mapping[str, Any]:
     """Tensors, and the plain values beside them, by torch's own restricted reader.
 
     A checkpoint often holds something else as well (its settings, a number of NumPy): of that nothing is imported or
-    called, a stand-in takes its place. A whole model that was pickled has no dictionary of tensors, and is refused.
+    called, a stand-in takes its place; for arrays of NumPy one that keeps their numbers. A whole model that was
+    pickled has no dictionary of tensors, and is refused.
     """
     # Opened by us: by a name that ends with .safetensors, torch would read that. Its warnings are advice to its makers.
     with path.open("rb") as file, warnings.catch_warnings(action="ignore"):
@@ -181,23 +216,31 @@ def _from_torch(path: Path, notes: list[str]) -> Mapping[str, Any]:
         except pickle.UnpicklingError as cause:
             try:
                 file.seek(0)
-                others = sorted(torch.serialization.get_unsafe_globals_in_checkpoint(file))
-                with torch.serialization.safe_globals([(_Unread, name) for name in others]):  # type: ignore[list-item]
+                others = _imported_by(file)
+                stand_ins = [(ARRAYS.get(name, _Unread), name) for name in others]
+                with torch.serialization.safe_globals(stand_ins):  # type: ignore[arg-type]
                     file.seek(0)
                     content = torch.load(file, map_location="cpu", weights_only=True)
-            except (
-                pickle.UnpicklingError,
-                ValueError,
-                RuntimeError,
-            ):  # or an old file, whose names torch does not list
+            except (pickle.UnpicklingError, ValueError, RuntimeError):
                 raise _more_than_weights(path, _refused(cause)) from cause
     if isinstance(content, list | tuple):  # [model.state_dict(), optimizer.state_dict()]
         content = {str(place): each for place, each in enumerate(content)}
     if others and not (isinstance(content, Mapping) and states_in(content)):
         raise _more_than_weights(path, f"it is made of {', '.join(listed(others, 3))}")
-    if others:
+    if others := [name for name in others if name not in ARRAYS]:
         notes.append(f"{path.name} also holds {', '.join(listed(others, 3))}, which was not read")
     return content if isinstance(content, Mapping) else {}
+
+
+def _imported_by(file: BinaryIO) -> list[str]:
+    """What the pickle in `file` would import, besides what torch's reader takes for safe."""
+    try:
+        return sorted(torch.serialization.get_unsafe_globals_in_checkpoint(file))
+    except ValueError:  # as torch.save wrote until 1.6: four pickles, then the numbers
+        file.seek(0)
+        steps = [step for _ in range(4) for step in genops(file)]
+        names = {str(name).replace(" ", ".") for opcode, name, _ in steps if opcode.name == "GLOBAL"}
+        return sorted(names - _get_allowed_globals().keys())
 
 
 def _refused(cause: pickle.UnpicklingError) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-PLAIN = re.compile(r"[biuf][1248]")  # the dtypes that a weight can have: bool, integers, floats
+PLAIN = re.compile(r"[biuf][1248]|c8|c16")  # the dtypes of numbers: what cannot be a weight is told by name, later
 CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
 VALUES = re.compile(r"(SHORT_)?BIN(UNICODE|BYTES)8?|BININT[12]?|BINFLOAT|LONG[14]")
 KEPT = re.compile(r"(LONG_)?BINPUT|MEMOIZE")
