@@ -275,6 +275,8 @@ def test_epochs_and_a_budget_are_one_or_the_other(tmp_path: Path) -> None:
         ("recipe = 'resnet-papper'", "did you mean resnet-paper"),
         ("seed = -1", r"recipe .*: |seed: input should be greater than or equal to 0, not -1"),
         ("machine = {devices = 2}", r"machine.devices: one device trains"),
+        ("machine = {devices = 'gpu'}", r"machine.devices: one device trains.* not 'gpu'"),
+        ("machine = {threads = 'all'}", r"machine.threads: a whole number is wanted, not 'all'"),
         ("learning = {patience = 2, optimizer = 'adamw', momentum = 0.5}", "learning.momentum: .*--optimizer sgd"),
     ],
 )

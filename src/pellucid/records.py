@@ -21,6 +21,10 @@ PIPES = ("/dev/fd/", "/dev/stdin", "/proc/self/fd/")  # what a shell opened for 
 SCRATCH = re.compile(r"\.(.+)\.[0-9a-f]{8}")  # names of what is being written, see `scratch_name`
 
 
+# By how pydantic calls its errors: int_parsing, int_type, int_from_float, ...
+WANTED = {"int": "a whole number is wanted", "float": "a number is wanted", "bool": "true or false is wanted"}
+
+
 class Record(BaseModel):
     """Frozen data with named fields; a field that is not known is refused by name, never dropped.
 
@@ -96,7 +100,7 @@ def refusal(record: type[BaseModel], cause: ValidationError, where: str, hint: s
             case "json_invalid":
                 problems.append("it is not valid JSON (cut short, or edited by hand?)")
             case _:
-                said = error["msg"].removeprefix("Value error, ")
+                said = WANTED.get(error["type"].split("_")[0], error["msg"].removeprefix("Value error, "))
                 given = "" if isinstance(error["input"], dict) else f", not {error['input']!r}"
                 problems.append(f"{place}: {said[:1].lower()}{said[1:]}{given}" if place else said)
     return UserError(f"{where} cannot be used", listed(problems), "; ".join(dict.fromkeys(hints)) or hint)

@@ -217,12 +217,12 @@ class Machine(Described):
     threads: int | None = Field(default=None, ge=1)
     """Threads that torch computes with; default: its own choice."""
 
-    @field_validator("devices")
+    @field_validator("devices", mode="before")
     @classmethod
-    def _one(cls, devices: int) -> int:
+    def _one(cls, devices: Any) -> Any:
         # Each process made a run folder, counted its own steps and validated on a share of the images.
-        if devices != 1:
-            raise ValueError("one device trains, and several are not supported: leave it out")
+        if str(devices) != "1":
+            raise ValueError("one device trains, and --device says which: this is 1, or left out")
         return devices
 
 
