@@ -3,10 +3,14 @@
 What each format's reader computes is in test_elsewhere; here is what reaches it.
 """
 
+import gzip
 import io
 import json
+import lzma
 import pickle
+import shlex
 import struct
+import subprocess
 import tarfile
 import zipfile
 from argparse import Namespace
@@ -219,9 +223,9 @@ def zipped(**members: bytes) -> bytes:
     return file.getvalue()
 
 
-def tarred() -> bytes:
+def tarred(mode: str = "w") -> bytes:
     file = io.BytesIO()
-    with tarfile.open(fileobj=file, mode="w") as archive:
+    with tarfile.open(fileobj=file, mode=mode) as archive:  # type: ignore[call-overload]
         archive.addfile(tarfile.TarInfo("a.pth"))
     return file.getvalue()
 
@@ -237,7 +241,11 @@ OTHERS = {
     "was cut short": zipped(a=b"x" * 90)[:60],
     "a program that torch has exported": zipped(**{"net/archive_format": b"pt2", "net/data/weights/weight_0": b""}),
     "a tar archive": tarred(),
-    "compressed by gzip": b"\x1f\x8b\x08\x00",
+    "it is compressed by gzip": b"\x1f\x8b\x08\x00",
+    "it is compressed by xz": lzma.compress(b"x" * 999),
+    "a tar archive, compressed by gzip": tarred("w:gz"),
+    "a tar archive, compressed by bzip2": tarred("w:bz2"),
+    "a tar archive, compressed by xz": tarred("w:xz"),
     "an ONNX model": b"\x08\x08\x12\x07pytorch\x1a\x052.3.0",
     "a TensorFlow Lite model": b"\x1c\0\0\0TFL3\x14\0",
     "a photograph": b"\xff\xd8\xff\xe0",
@@ -254,6 +262,36 @@ def test_what_is_no_file_of_weights_is_told_by_what_it_is(words: str, tmp_path: 
         with pytest.raises(UserError) as caught:
             read_tensors(file)
         assert words in str(caught.value) and str(file) in str(caught.value) and caught.value.hint
+
+
+def test_what_unpacks_a_compressed_file_can_be_typed(theirs: dict[str, Tensor], tmp_path: Path) -> None:
+    file = tmp_path / "my weights.pth"
+    file.write_bytes(gzip.compress(written("torch", theirs)))
+    with pytest.raises(UserError) as caught:
+        read_tensors(file)
+    command, out = caught.value.hint.removesuffix(" unpacks it"), tmp_path / "my weights.unpacked.pth"
+    subprocess.run(["sh", "-c", command], cwd=tmp_path, check=True)
+    assert shlex.split(command)[-1] == out.name and loaded(out, theirs)
+
+
+def test_a_file_of_an_optimizers_state_is_told(theirs: dict[str, Tensor], tmp_path: Path) -> None:
+    named = {"state": {name: {"exp_avg": value} for name, value in theirs.items()}, "param_groups": []}
+    for content in (ADAM, {"optimizer": ADAM, "epoch": 3}, named):
+        torch.save(content, tmp_path / "optimizer.pth")
+        with pytest.raises(UserError, match="holds an optimizer's state, and no weights"):
+            pl.load_weights(tiny(), tmp_path / "optimizer.pth")
+
+
+def test_complex_numbers_are_told_apart_from_a_quantised_networks(theirs: dict[str, Tensor]) -> None:
+    with pytest.raises(UserError, match=r"holds conv1\.weight as complex64") as caught:
+        pl.load_weights(tiny(), theirs | {"conv1.weight": theirs["conv1.weight"].to(torch.complex64)})
+    assert "complex numbers cannot be built here" in caught.value.hint
+
+
+def test_another_networks_names_are_told_as_the_file_has_them(theirs: dict[str, Tensor]) -> None:
+    with pytest.raises(UserError, match="none of the tensors of resnet18") as caught:
+        pl.load_weights(tiny(), {str(place): tensor for place, tensor in enumerate(theirs.values())})
+    assert "it has 0, 1, 2, 3, ... and" in str(caught.value) and "begin with 0: is it another" in caught.value.hint
 
 
 def test_a_folder_stands_for_the_model_in_it_or_says_what_is_in_it(theirs: dict[str, Tensor], tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from pellucid.errors import UserError, first_line, listed, of_system
 from pellucid.names import kind_of, textual
 from pellucid.networks.kinds import AGAIN, FORMATS, SUFFIXES, check_growth, check_index, parts_of, recognise
 from pellucid.networks.pickled import PLAIN, NotPlain, arrays_of
-from pellucid.networks.states import State, same, states_in, without
+from pellucid.networks.states import State, is_of_optimizer, same, states_in, without
 
 IN_FOLDERS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin.index.json")
 
@@ -93,6 +93,11 @@ def _found(path: Path, content: object, notes: Iterable[str] = ()) -> Found:
         states = states_in(content) if isinstance(content, Mapping) else ()
     except UserError as error:
         raise UserError(f"{path} cannot be used: {error.problem}", error.details, error.hint) from error
+    if not states and is_of_optimizer(content):
+        raise UserError(
+            f"{path} holds an optimizer's state, and no weights",
+            hint="look for the model's own file beside it, or save it: torch.save(model.state_dict(), 'weights.pth')",
+        )
     if not states:
         raise UserError(f"{path} holds no tensors by name", hint="save a model's weights, not something else of it")
     if path.is_file():

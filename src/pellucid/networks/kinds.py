@@ -3,10 +3,18 @@
 Whatever is no file of weights is refused by what it looks like, with what to do about it. No torch here.
 """
 
+import bz2
+import gzip
 import json
+import lzma
 import re
+import zlib
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
+from typing import Any
 from zipfile import BadZipFile, ZipFile
 
 from pellucid.errors import UserError, listed, of_system
@@ -24,17 +32,23 @@ TABLE = bytes.fromhex("57fb808b247547db")  # how each checkpoint of TensorFlow e
 TORCH = bytes.fromhex("6cfc9c46f9206aa85019")  # the number with which torch.save began until 1.6
 TEXT_PICKLE = re.compile(rb"\(d|\(l|\(i|[}\]]q|c[\w.]+\r?\n[\w.]+\r?\n")
 
+TAR_AT, TAR = 257, b"ustar"
+UNTAR = "tar -xf unpacks it; then name the file of weights in it"
+
+# What compresses a file: how it begins, who unpacks it in a shell, and here.
+COMPRESSED: tuple[tuple[bytes, str, Callable[[Path], Any] | None], ...] = (
+    (b"\x1f\x8b", "gzip", gzip.open),
+    (b"BZh", "bzip2", bz2.open),
+    (b"\xfd7zXZ", "xz", lzma.open),
+    (b"\x28\xb5\x2f\xfd", "zstd", None),
+)
 # How files of others begin, after `skip` bytes: what each is, and what to do.
 OTHERS = (
     (0, b"GGUF", "a model of a language", "an image network's weights are wanted"),
     (4, b"TFL3", "a TensorFlow Lite model", "its weights have lost their names: take the file that it was made from"),
-    (0, b"\x1f\x8b", "compressed by gzip", "gunzip it"),
-    (0, b"BZh", "compressed by bzip2", "bunzip2 it"),
-    (0, b"\xfd7zXZ", "compressed by xz", "unxz it"),
-    (0, b"\x28\xb5\x2f\xfd", "compressed by zstd", "unzstd it"),
     (0, b"7z\xbc\xaf", "a 7z archive", "unpack it, and name the file of weights in it"),
     (0, b"Rar!", "a rar archive", "unpack it, and name the file of weights in it"),
-    (257, b"ustar", "a tar archive", "tar -xf unpacks it; then name the file of weights in it"),
+    (TAR_AT, TAR, "a tar archive", UNTAR),
     (0, b"\xff\xd8\xff", "a photograph", "--weights takes a network's weights"),
     (0, b"\x89PNG", "a picture", "--weights takes a network's weights"),
     (0, b"%PDF", "a PDF document", "--weights takes a network's weights"),
@@ -79,6 +93,9 @@ def recognise(path: Path) -> Named:
         return _zipped(path)
     if found := _tensors(head, tail):
         return found
+    for sign, program, unpacked in COMPRESSED:
+        if head.startswith(sign):
+            raise _compressed(path, program, unpacked)
     for skip, sign, words, hint in OTHERS:
         if head[skip:].startswith(sign):
             raise _no_weights(path, words, hint)
@@ -109,6 +126,21 @@ def _tensors(head: bytes, tail: bytes) -> Named | None:
     if head[8:9] == b"{" and int.from_bytes(head[:8], "little") < 10**8:
         return Named("safetensors", "a .safetensors file")
     return Named("tensorflow", "a TensorFlow checkpoint") if tail == TABLE else None
+
+
+def _compressed(path: Path, program: str, unpacked: Callable[[Path], Any] | None) -> UserError:
+    """What to do with a compressed file: one, or an archive of several, as its beginning tells."""
+    begins = b""
+    if unpacked:
+        with suppress(OSError, EOFError, ValueError, zlib.error, lzma.LZMAError), unpacked(path) as file:
+            begins = file.read(TAR_AT + len(TAR))
+    if begins.endswith(TAR) or re.search(r"\.(tar\.\w+|t[gbxz]\w+)$", path.name.lower()):
+        return _no_weights(path, f"a tar archive, compressed by {program}", UNTAR)
+    out = re.sub(r"\.(gz|bz2|xz|zst|zip)$", "", path.name)
+    out = out if out != path.name else f"{path.stem}.unpacked{path.suffix}"
+    return _no_weights(
+        path, f"compressed by {program}", f"{program} -dc < {quote(str(path))} > {quote(out)} unpacks it"
+    )
 
 
 def _zipped(path: Path) -> Named:

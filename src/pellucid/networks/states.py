@@ -48,7 +48,18 @@ def states_in(content: Mapping[Any, Any]) -> tuple[State, ...]:
     return tuple(sorted(held, key=lambda state: (state.averaged, -len(state.tensors))))
 
 
+def is_of_optimizer(content: Any, depth: int = DEEPEST) -> bool:
+    """Whether `content` is an optimizer's state, or a dictionary that has one somewhere inside."""
+    if not isinstance(content, Mapping):
+        return False
+    return {"state", "param_groups"} <= content.keys() or (
+        depth > 0 and any(is_of_optimizer(value, depth - 1) for value in content.values())
+    )
+
+
 def _dictionaries(content: Mapping[Any, Any], where: str, depth: int) -> Iterator[tuple[str, Mapping[Any, Any]]]:
+    if is_of_optimizer(content, 0):  # moments by the weights' own names, perhaps
+        return
     yield where, content
     for name, value in content.items():
         if depth and isinstance(value, Mapping) and isinstance(name, str) and not NO_WEIGHTS.search(name.lower()):

@@ -178,7 +178,10 @@ def _as_weight(where: str, name: str, theirs: Tensor, ours: Tensor) -> Tensor:
         kind = str(theirs.dtype).removeprefix("torch.")
         raise UserError(
             f"{where} holds {name} as {kind}, and a weight is a floating point number",
-            hint="a quantised network's? Take the weights that it was made from",
+            hint="a network that computes with complex numbers cannot be built here; if all imaginary parts are zero, "
+            "save each tensor's .real"
+            if theirs.is_complex()
+            else "a quantised network's? Take the weights that it was made from",
         )
     made = theirs.reshape(ours.shape).to(ours.dtype)
     if not torch.isfinite(made).all():
@@ -324,6 +327,12 @@ def _alike(ours: Tensor, theirs: Tensor) -> bool:
 def _no_partner(where: str, fit: _Fit) -> UserError:
     """Name the first tensor that has no partner, with the nearest names, in the layout that fits most."""
     misfits = fit.misfits
+    if not (fit.present or fit.problem):
+        return UserError(
+            f"{where} has none of the tensors of {fit.net.name}, by whoever's names",
+            [f"it has {', '.join(listed(list(fit.source.tensors), 4))}"],
+            hint=_another(fit),
+        )
     first = misfits[0]
     theirs = fit.partners[first]
     what = f"{where} does not fit {fit.net.name} by the names of {fit.layout}"
@@ -357,7 +366,7 @@ def _no_partner(where: str, fit: _Fit) -> UserError:
 
 def _another(fit: _Fit) -> str:
     """What to do with weights of which the first is not there or does not fit."""
-    first = next(iter(fit.tensors), None)
+    first = next(iter(fit.source.tensors), None)
     if first is None or any(theirs in fit.tensors for theirs in fit.partners.values()):
         return "is it another network's? `pellucid models` lists those that are here"
     return (
