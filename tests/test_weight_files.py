@@ -14,6 +14,7 @@ import subprocess
 import tarfile
 import zipfile
 from argparse import Namespace
+from collections import UserDict, defaultdict
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -185,10 +186,16 @@ def test_a_pickled_checkpoint_of_1_0_is_read() -> None:
     assert len(read_tensors(shared("data/weights/resnet20-12fca82f.th"))) > 50
 
 
+class Settings(dict[str, float]):
+    """As people derive them, to write settings.rate."""
+
+
 @pytest.mark.parametrize("zipped", [True, False])
 def test_what_a_checkpoint_holds_besides_is_not_run(zipped: bool, theirs: dict[str, Tensor], tmp_path: Path) -> None:
     file = tmp_path / "timm.pth.tar"
-    content = {"state_dict": theirs, "args": Namespace(lr=0.1), "metric": np.float64(71.5)}
+    history: dict[str, list[float]] = defaultdict(list, loss=[0.1])
+    content = {"state_dict": theirs, "args": Namespace(lr=0.1), "metric": np.float64(71.5), "history": history}
+    content |= {"environment": UserDict(a=1), "own": Settings(rate=0.1)}
     torch.save(content, file, _use_new_zipfile_serialization=zipped)
     report = loaded(file, theirs)
     assert "argparse.Namespace" in report.notes[0] and "was not read" in report.notes[0]
@@ -289,9 +296,23 @@ def test_complex_numbers_are_told_apart_from_a_quantised_networks(theirs: dict[s
 
 
 def test_another_networks_names_are_told_as_the_file_has_them(theirs: dict[str, Tensor]) -> None:
-    with pytest.raises(UserError, match="none of the tensors of resnet18") as caught:
+    with pytest.raises(UserError, match="does not hold the tensors of resnet18, by whoever's") as caught:
         pl.load_weights(tiny(), {str(place): tensor for place, tensor in enumerate(theirs.values())})
     assert "it has 0, 1, 2, 3, ... and" in str(caught.value) and "begin with 0: is it another" in caught.value.hint
+    with pytest.raises(UserError, match="does not hold the tensors of resnet18") as caught:  # but `layer1.0.` has some
+        pl.load_weights(tiny(), named("net_", theirs))
+    assert "begin with net_conv1.weight: is it another" in caught.value.hint
+
+
+def test_a_head_that_is_replaced_may_have_had_other_layers(theirs: dict[str, Tensor]) -> None:
+    body = {name: value for name, value in theirs.items() if not name.startswith("fc.")}
+    for name in ("fc.1", "fc.0", "classifier", "head.mlp", "last_linear", "projection_head.2"):
+        report = pl.load_weights(tiny(), body | {f"{name}.weight": torch.ones(2, 5)}, head=False)
+        assert report.notes == (f"1 tensor of the file is not used: {name}.weight",)
+        with pytest.raises(UserError, match="does not fit"):
+            pl.load_weights(tiny(), body | {f"{name}.weight": torch.ones(2, 5)})
+    with pytest.raises(UserError, match="holds more than resnet18 has: layer5"):
+        pl.load_weights(tiny(), body | {"layer5.fc.weight": torch.ones(2, 5)}, head=False)
 
 
 def test_a_folder_stands_for_the_model_in_it_or_says_what_is_in_it(theirs: dict[str, Tensor], tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from pickletools import genops
 from typing import Any, BinaryIO
 from zipfile import ZipFile
 
@@ -19,7 +18,7 @@ from numpy import ndarray
 from numpy.lib import format as npy
 from safetensors.torch import load_file
 from torch import Tensor
-from torch._weights_only_unpickler import _get_allowed_globals
+from torch._weights_only_unpickler import _get_allowed_globals, get_globals_in_pkl
 
 from pellucid.errors import UserError, first_line, listed, of_system
 from pellucid.names import kind_of, textual
@@ -163,7 +162,16 @@ def _from_safetensors(path: Path, notes: list[str]) -> Mapping[str, Any]:  # noq
         return load_file(place)
 
 
-class _Unread:
+class _Filled(type):
+    """torch's reader fills dictionaries of three types, compared by ==; those of any other may be filled in vain."""
+
+    def __eq__(cls, other: object) -> bool:
+        return other is dict or other is cls
+
+    __hash__ = type.__hash__
+
+
+class _Unread(metaclass=_Filled):
     """Stands for whatever a pickle would have imported and called besides tensors: nothing is done, or kept."""
 
     def __new__(cls, *_: object, **__: object) -> "_Unread":
@@ -173,6 +181,9 @@ class _Unread:
         pass
 
     def __setstate__(self, state: object) -> None:
+        pass
+
+    def __setitem__(self, name: object, value: object) -> None:
         pass
 
 
@@ -199,7 +210,13 @@ class _Array(ndarray):
             super().__setstate__((version, shape, kind.found, by_column, content))
 
 
-ARRAYS: dict[str, type] = {
+def _dictionary(*_: object) -> dict[Any, Any]:
+    """Stands for a dictionary with a default for what is not there."""
+    return {}
+
+
+READ: dict[str, Callable[..., Any]] = {
+    "collections.defaultdict": _dictionary,
     "numpy._core.multiarray._reconstruct": _Array,
     "numpy.core.multiarray._reconstruct": _Array,
     "numpy.ndarray": _Unread,
@@ -222,7 +239,7 @@ def _from_torch(path: Path, notes: list[str]) -> Mapping[str, Any]:
             try:
                 file.seek(0)
                 others = _imported_by(file)
-                stand_ins = [(ARRAYS.get(name, _Unread), name) for name in others]
+                stand_ins = [(READ.get(name, _Unread), name) for name in others]
                 with torch.serialization.safe_globals(stand_ins):  # type: ignore[arg-type]
                     file.seek(0)
                     content = torch.load(file, map_location="cpu", weights_only=True)
@@ -232,7 +249,7 @@ def _from_torch(path: Path, notes: list[str]) -> Mapping[str, Any]:
         content = {str(place): each for place, each in enumerate(content)}
     if others and not (isinstance(content, Mapping) and states_in(content)):
         raise _more_than_weights(path, f"it is made of {', '.join(listed(others, 3))}")
-    if others := [name for name in others if name not in ARRAYS]:
+    if others := [name for name in others if name not in READ and not name.startswith("builtins.")]:
         notes.append(f"{path.name} also holds {', '.join(listed(others, 3))}, which was not read")
     return content if isinstance(content, Mapping) else {}
 
@@ -243,8 +260,7 @@ def _imported_by(file: BinaryIO) -> list[str]:
         return sorted(torch.serialization.get_unsafe_globals_in_checkpoint(file))
     except ValueError:  # as torch.save wrote until 1.6: four pickles, then the numbers
         file.seek(0)
-        steps = [step for _ in range(4) for step in genops(file)]
-        names = {str(name).replace(" ", ".") for opcode, name, _ in steps if opcode.name == "GLOBAL"}
+        names = {name for _ in range(4) for name in get_globals_in_pkl(file)}
         return sorted(names - _get_allowed_globals().keys())
 
 

@@ -1,5 +1,6 @@
 """Weights from files, under whoever's names: every tensor finds its partner, or the call says which does not."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
@@ -21,6 +22,8 @@ SCALE = ".norm.weight"
 TENSORFLOW = ("tf-slim", "keras")  # layouts of TensorFlow; its batch norms may lack a scale, which then is one
 TORCH = ("torchvision", "timm", "paddle")  # layouts of libraries that pad as torch does
 PROFILED = ("total_ops", "total_params")  # what thop, which counts multiply-adds, leaves in a module
+# What heads are called: one that is replaced may have had other layers than ours.
+HEAD = re.compile(r"(fc|(\w+_)?head|heads|classifier|last_linear|linear|logits|proj|projection|projector|predictor)\.")
 COUNTER = "num_batches_tracked"  # of batch norms: nothing is computed with it, and older files lack it
 
 
@@ -76,6 +79,7 @@ def load_weights(
         for name, tensor in fit.tensors.items()
         if name not in whole and tensor.ndim and tensor.is_floating_point()
         if not _of_head(net, name) and not AVERAGE.search(name) and not _beside(name)
+        if head or not HEAD.match(name)
     ]
     if surplus and until is None:
         raise UserError(
@@ -300,6 +304,11 @@ class _Fit:
         """How many tensors are there by the right name, whatever their shape."""
         return sum(theirs in self.tensors for theirs in self.partners.values())
 
+    @property
+    def foreign(self) -> bool:
+        """Whether no names are right, or a few that some prefix has made so by chance."""
+        return not self.present or (self.prefix != "" and 4 * self.present < len(self.partners))
+
     @cached_property
     def partners(self) -> dict[str, str]:
         return _partners(self.net, self.wanted, self.layout)
@@ -327,9 +336,10 @@ def _alike(ours: Tensor, theirs: Tensor) -> bool:
 def _no_partner(where: str, fit: _Fit) -> UserError:
     """Name the first tensor that has no partner, with the nearest names, in the layout that fits most."""
     misfits = fit.misfits
-    if not (fit.present or fit.problem):
+    reached = _reached(fit.net, fit.partners, misfits)
+    if fit.foreign and not (fit.problem or reached):
         return UserError(
-            f"{where} has none of the tensors of {fit.net.name}, by whoever's names",
+            f"{where} does not hold the tensors of {fit.net.name}, by whoever's names",
             [f"it has {', '.join(listed(list(fit.source.tensors), 4))}"],
             hint=_another(fit),
         )
@@ -354,7 +364,6 @@ def _no_partner(where: str, fit: _Fit) -> UserError:
                 [problem],
                 hint="name as many classes as it has; `pellucid train` takes all but its last layer",
             )
-    reached = _reached(fit.net, fit.partners, misfits)
     return UserError(
         what,
         listed([problem, *([f"and {len(misfits) - 1} more like it"] if len(misfits) > 1 else [])]),
@@ -367,7 +376,7 @@ def _no_partner(where: str, fit: _Fit) -> UserError:
 def _another(fit: _Fit) -> str:
     """What to do with weights of which the first is not there or does not fit."""
     first = next(iter(fit.source.tensors), None)
-    if first is None or any(theirs in fit.tensors for theirs in fit.partners.values()):
+    if first is None or not fit.foreign:
         return "is it another network's? `pellucid models` lists those that are here"
     return (
         f"its names begin with {first}: is it another network's, or another library's? --model FILE.py:NAME trains a "
