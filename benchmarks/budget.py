@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 
 import pellucid as pl
-from pellucid.intervals import mcnemar
+from pellucid.measures.comparison import mcnemar
 from pellucid.runs.run_folder import RunFolder
 from pellucid.training.config import seconds_of
 

@@ -27,7 +27,7 @@ from torchvision import transforms
 
 import pellucid as pl
 from pellucid.images.sources import read_samples
-from pellucid.intervals import mcnemar
+from pellucid.measures.comparison import mcnemar
 
 SIZE, BATCH = 224, 32
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

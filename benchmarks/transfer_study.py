@@ -23,7 +23,7 @@ import numpy as np
 import pellucid as pl
 from pellucid.images.sources import Source, read_samples
 from pellucid.images.split import split
-from pellucid.intervals import wilson
+from pellucid.measures.intervals import wilson
 
 MOBILE = {"model": "timm/mobilenetv2_100", "weights": "mobilenetv2_100_imagenet.timm.safetensors"}
 INCEPTION = {

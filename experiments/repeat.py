@@ -29,7 +29,7 @@ from typing import Literal
 from pydantic import Field
 
 from pellucid.errors import UserError
-from pellucid.intervals import Measured
+from pellucid.measures.intervals import Measured
 from pellucid.records import Record, write
 from pellucid.runs.card import read_card
 from pellucid.runs.events import Epoch, HeadSolved, Started, Stopped

@@ -11,12 +11,12 @@ from safetensors.torch import load_file, save_file
 import pellucid as pl
 from pellucid.cli.main import run
 from pellucid.errors import UserError
+from pellucid.networks.loading import names_elsewhere
 from pellucid.networks.published import published_record
-from pellucid.networks.sources.inputs import OTHERWISE, WANTED
-from pellucid.networks.weights import names_elsewhere
 from pellucid.runs.bundle import load_bundle, save_bundle
 from pellucid.runs.card import CARD, read_card, sealed
 from pellucid.uses.adopt import adopt
+from pellucid.weights.sources.inputs import OTHERWISE, WANTED
 from tests.references.seeded import HERE
 from tests.shared import shared
 

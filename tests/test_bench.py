@@ -8,7 +8,7 @@ from torch import nn
 
 import pellucid as pl
 from pellucid.errors import UserError
-from pellucid.networks.originals.torch_original import stepping
+from pellucid.inspection.torch_original import stepping
 from pellucid.networks.quick import quick
 from pellucid.reports.timing import ahead_line, closing_line
 from pellucid.uses.bench import Bench, Timing, _batch, _failed

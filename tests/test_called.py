@@ -9,13 +9,13 @@ from torch import nn
 
 import pellucid as pl
 from pellucid.errors import UserError
-from pellucid.networks.called import end_point_called
 from pellucid.runs.bundle import save_bundle
 from pellucid.runs.events import Noted, Started
 from pellucid.runs.run_folder import RunFolder
 from pellucid.training.configure import configure
 from pellucid.training.probe_at import probed_names
 from pellucid.training.train import train_events
+from pellucid.weights.called import end_point_called
 from tests.pictures import make_classes
 
 

@@ -16,8 +16,8 @@ from pellucid.architectures.catalog import ARCHITECTURES
 from pellucid.architectures.geometry import Map, measured, walk
 from pellucid.architectures.layers import Branches, Chain, Conv, Conventions, Layer, Pool, Residual
 from pellucid.errors import UserError
-from pellucid.networks.build import _build
 from pellucid.networks.published import default_preprocessing
+from pellucid.networks.table_network import _build
 from tests.golden import check
 from tests.shared import shared
 

@@ -16,15 +16,15 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 import pellucid as pl
+from pellucid.features.extract import Features
 from pellucid.images.loading import Images, Loader
 from pellucid.images.sources import read_samples
 from pellucid.images.split import Split, split
-from pellucid.networks.halves import halves
+from pellucid.networks.cut import halves
 from pellucid.networks.published import default_preprocessing
 from pellucid.runs.run_folder import RunFolder
 from pellucid.training.config import Config
 from pellucid.training.configure import configure
-from pellucid.training.features import Features
 from pellucid.training.job import Job
 from pellucid.training.machine import Hardware
 from pellucid.training.stepping import Stepping

@@ -1,4 +1,4 @@
-"""The table in docs/ARCHITECTURE.md is true: every import goes through a door that it names."""
+"""The table in docs/ARCHITECTURE.md is true: every import goes through a door that it names, and none leads back."""
 
 import ast
 import re
@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "pellucid"
-FOUNDATION = {"errors", "spelling", "names", "records", "intervals"}
+FOUNDATION = {"errors", "spelling", "names", "records", "interruption"}
 
 
 def doors() -> dict[str, tuple[set[str], str]]:
@@ -65,3 +65,36 @@ def test_every_import_goes_through_a_door(path: Path) -> None:
 def test_the_table_names_every_room() -> None:
     rooms = {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").exists()}
     assert rooms | {"foundation"} == set(doors())
+
+
+def modules() -> dict[str, Path]:
+    """Every file by its dotted name."""
+    names = {path: path.relative_to(PACKAGE.parent).with_suffix("").parts for path in FILES}
+    return {".".join(parts[:-1] if parts[-1] == "__init__" else parts): path for path, parts in names.items()}
+
+
+def imported(path: Path, known: dict[str, Path]) -> set[str]:
+    """The files that a file imports anywhere, also where one is named as an attribute of its room."""
+    found = set(imports(path))
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found & known.keys()
+
+
+def circle(above: dict[str, set[str]]) -> list[str]:
+    """Files that import each other in a ring; empty where there are none."""
+    left = dict(above)
+    while free := [name for name, others in left.items() if not others & left.keys()]:
+        for name in free:
+            del left[name]
+    return sorted(left)
+
+
+def test_no_two_files_import_each_other() -> None:
+    known = modules()
+    assert circle({name: imported(path, known) - {name} for name, path in known.items()}) == []
+
+
+def test_a_circle_would_be_found() -> None:
+    assert circle({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}, "e": set()}) == ["a", "b", "c", "d"]

@@ -19,9 +19,9 @@ import torch
 
 import pellucid as pl
 from pellucid.errors import UserError
-from pellucid.networks.files import read_tensors
-from pellucid.networks.kinds import TABLE
 from pellucid.uses.parity import compare
+from pellucid.weights.files import read_tensors
+from pellucid.weights.kinds import TABLE
 from tests.references.seeded import HERE, SEED, sampled, seeded_image, seeded_weights
 
 slow = pytest.mark.slow

@@ -12,7 +12,7 @@ from PIL import Image
 import pellucid as pl
 from pellucid.cli.main import run as command
 from pellucid.errors import UserError
-from pellucid.intervals import mcnemar
+from pellucid.measures.comparison import mcnemar
 from pellucid.runs.card import read_card
 from pellucid.runs.run_folder import RunFolder
 from tests.pictures import make_classes

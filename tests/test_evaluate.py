@@ -10,7 +10,7 @@ from PIL import Image
 from pellucid.errors import UserError
 from pellucid.images.sources import read_samples
 from pellucid.images.split import split
-from pellucid.intervals import wilson
+from pellucid.measures.intervals import wilson
 from pellucid.reports.cautions import of_evaluation
 from pellucid.runs.run_folder import RunFolder, create_run
 from pellucid.uses.evaluate import Evaluation, LeftOut, evaluate, read_evaluation, write_evaluation

@@ -18,17 +18,17 @@ from sklearn.linear_model import LogisticRegression
 import pellucid as pl
 from pellucid.cli.main import run as command
 from pellucid.errors import UserError
+from pellucid.features.head import solve_head
 from pellucid.images.store import Store
-from pellucid.intervals import mcnemar
-from pellucid.networks.halves import halves
+from pellucid.interruption import Interruption
+from pellucid.measures.comparison import mcnemar
+from pellucid.networks.cut import halves
 from pellucid.reports.transfer import transfer_words
 from pellucid.runs.events import FeaturesReady, HeadSolved
+from pellucid.runs.paired import CHANCE, Paired, compared, note_tuned, write_paired
 from pellucid.runs.run_folder import RunFolder
 from pellucid.training.config import Config, bytes_of
 from pellucid.training.configure import configure
-from pellucid.training.interruption import Interruption
-from pellucid.training.paired import CHANCE, Paired, compared, note_tuned, write_paired
-from pellucid.training.solve import solve_head
 from pellucid.training.train import resume_events, train_events
 from tests.pictures import make_classes
 

@@ -16,8 +16,8 @@ from pellucid.cli.flags import FIELD, Text, unwrapped
 from pellucid.cli.main import VERBS
 from pellucid.cli.runs import RECORDS
 from pellucid.networks import own
-from pellucid.networks.build import TableNetwork
 from pellucid.networks.initialisation import HEADS_OWN, INITIALISATIONS
+from pellucid.networks.table_network import TableNetwork
 from pellucid.training.config import Config
 from pellucid.training.recipes import recipes
 

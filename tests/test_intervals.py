@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pellucid.intervals import Measured, wilson
+from pellucid.measures.intervals import Measured, wilson
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ import pellucid as pl
 from pellucid.architectures.catalog import ARCHITECTURES
 from pellucid.architectures.geometry import walk
 from pellucid.errors import UserError
-from pellucid.networks.files import read_tensors
 from pellucid.networks.published import default_preprocessing
+from pellucid.weights.files import read_tensors
 from tests.shared import shared
 
 

@@ -13,13 +13,13 @@ from torch import Tensor, nn
 import pellucid as pl
 from pellucid.cli.main import run as command
 from pellucid.errors import UserError
+from pellucid.interruption import Interruption
 from pellucid.networks import own
 from pellucid.networks.build import network as known
-from pellucid.networks.halves import halves
+from pellucid.networks.cut import halves
 from pellucid.runs.card import read_card
 from pellucid.runs.run_folder import RunFolder, find_runs
 from pellucid.training.configure import configure
-from pellucid.training.interruption import Interruption
 from pellucid.training.train import train_events
 from tests.pictures import make_classes
 

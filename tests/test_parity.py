@@ -13,9 +13,9 @@ from torch import Tensor, nn
 import pellucid as pl
 from pellucid.cli.main import run
 from pellucid.errors import UserError
-from pellucid.networks.build import TableNetwork
-from pellucid.networks.originals.torch_original import with_statistics
-from pellucid.networks.parity import parity
+from pellucid.inspection.parity import parity
+from pellucid.inspection.torch_original import with_statistics
+from pellucid.networks.table_network import TableNetwork
 from pellucid.uses.parity import compare
 from tests.shared import shared
 

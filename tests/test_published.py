@@ -18,7 +18,7 @@ from safetensors.torch import save
 
 import pellucid as pl
 from pellucid.errors import UserError
-from pellucid.networks.fetching import fetch
+from pellucid.weights.fetching import fetch
 from tests.shared import shared
 
 

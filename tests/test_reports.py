@@ -25,7 +25,7 @@ from pellucid.architectures.geometry import structure
 from pellucid.errors import UserError
 from pellucid.images.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from pellucid.images.split import Split, SplitFile
-from pellucid.intervals import Measured, wilson
+from pellucid.measures.intervals import Measured, wilson
 from pellucid.reports import palette
 from pellucid.reports.cautions import of_division, of_evaluation, of_split, of_training
 from pellucid.reports.charts import BOTTOM, LEFT, RIGHT, TOP, accuracy_chart, loss_chart, nice_ticks

@@ -386,8 +386,8 @@ def test_no_scratch_file_is_left(trained: RunFolder) -> None:
 
 
 def test_a_stop_while_a_run_goes_on_says_where_it_stands(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    from pellucid.interruption import Interrupted
     from pellucid.training import train
-    from pellucid.training.interruption import Interrupted
 
     def stopped(*_: object, **__: object) -> Iterator[Any]:
         raise Interrupted

@@ -12,7 +12,7 @@ import pellucid as pl
 from pellucid import spelling
 from pellucid.cli.main import VERBS, app, run
 from pellucid.errors import UserError
-from pellucid.networks.weights import load_weights
+from pellucid.networks.loading import load_weights
 from pellucid.spelling import SOME, _arguments, as_python, in_a_shell
 from pellucid.training.configure import configure
 from pellucid.uses.adopt import adopt

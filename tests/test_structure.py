@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 import pellucid as pl
 from pellucid.cli.main import run
 from pellucid.errors import UserError
-from pellucid.networks.flow import flows
+from pellucid.inspection.flow import flows
 from pellucid.uses.structure import flowing, timed
 from tests.golden import check
 

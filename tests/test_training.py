@@ -17,11 +17,11 @@ from safetensors.torch import load_file, save_file
 import pellucid as pl
 from pellucid.cli.main import run as command
 from pellucid.errors import UserError
+from pellucid.interruption import Interruption
 from pellucid.runs.bundle import load_bundle
 from pellucid.runs.card import CARD
 from pellucid.runs.run_folder import RunFolder, open_run
 from pellucid.training.configure import configure
-from pellucid.training.interruption import Interruption
 from pellucid.training.recipes import recipes
 from pellucid.training.train import resume_events, train_events
 from pellucid.training.trial import check_network

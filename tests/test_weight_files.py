@@ -31,8 +31,8 @@ from torch import Tensor, nn
 
 import pellucid as pl
 from pellucid.errors import UserError
-from pellucid.networks.files import read_tensors
-from pellucid.networks.weights import names_elsewhere
+from pellucid.networks.loading import names_elsewhere
+from pellucid.weights.files import read_tensors
 from tests.references.seeded import HERE
 from tests.shared import shared
 

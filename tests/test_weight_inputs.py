@@ -17,10 +17,8 @@ from pellucid.errors import UserError
 from pellucid.images.loading import Images, Loader
 from pellucid.images.preprocessing import Preprocessing, at_size, normalise, prepare
 from pellucid.images.split import SplitFile
+from pellucid.networks.loading import names_elsewhere
 from pellucid.networks.published import preprocessing_for
-from pellucid.networks.sources.inputs import WANTED
-from pellucid.networks.sources.table import NAMES
-from pellucid.networks.weights import names_elsewhere
 from pellucid.reports.sentences import preprocessing
 from pellucid.runs.bundle import load_bundle
 from pellucid.runs.card import read_card
@@ -28,6 +26,8 @@ from pellucid.runs.run_folder import open_run
 from pellucid.training.configure import configure
 from pellucid.training.train import train_events
 from pellucid.uses.adopt import adopt
+from pellucid.weights.sources.inputs import WANTED
+from pellucid.weights.sources.table import NAMES
 from tests.pictures import make_classes
 
 KERAS: dict[str, Any] = {"conventions": "tensorflow", "width": 0.0625}

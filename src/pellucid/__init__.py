@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pellucid.images.sources import read_samples
     from pellucid.images.split import split
     from pellucid.networks.asked import network
-    from pellucid.networks.weights import load_weights
+    from pellucid.networks.loading import load_weights
     from pellucid.reports.drawn import structure
     from pellucid.reports.html import write_report
     from pellucid.reports.pictures import show
@@ -34,7 +34,7 @@ _HOMES = {
     "evaluate": "uses.evaluate",
     "first_batch": "training.preview",
     "load": "uses.predict",
-    "load_weights": "networks.weights",
+    "load_weights": "networks.loading",
     "network": "networks.asked",
     "read_samples": "images.sources",
     "resume": "training.train",

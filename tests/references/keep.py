@@ -8,8 +8,8 @@ from tests.references.seeded import SEED, seeded_image, seeded_weights, write
 
 import pellucid as pl
 from pellucid.architectures.catalog import architecture
-from pellucid.networks.build import TableNetwork
-from pellucid.networks.originals.original import Original
+from pellucid.inspection.originals import Original
+from pellucid.networks.table_network import TableNetwork
 
 
 def keep(

@@ -13,7 +13,7 @@ import numpy as np
 from keras.src.legacy.saving.legacy_h5_format import save_weights_to_hdf5_group
 from tests.references.keep import keep
 
-from pellucid.networks.originals.keras_original import KerasOriginal
+from pellucid_originals.keras import KerasOriginal
 
 HERE = Path(__file__).parent
 SIZES = {"resnet50": 64, "vgg16": 224, "inception_v3": 139, "inception_resnet_v2": 139}

@@ -8,7 +8,7 @@ from pathlib import Path
 import paddle
 from tests.references.keep import keep
 
-from pellucid.networks.originals.paddle_original import PaddleOriginal
+from pellucid_originals.paddle import PaddleOriginal
 
 SIZES = {"resnet18": 64, "resnet50": 64, "vgg11_bn": 224, "inception_v3": 139, "inception_v1_plain": 224}
 

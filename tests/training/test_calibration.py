@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pellucid.training.calibration import fit_temperature, sure_from
+from pellucid.measures.calibration import fit_temperature, sure_from
 
 
 def drawn(n: int, *, scale: float, classes: int = 3, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 import pellucid as pl
+from pellucid.interruption import Interruption
 from pellucid.runs.events import BatchLosses, Epoch
 from pellucid.runs.run_folder import open_run
-from pellucid.training.interruption import Interruption
 from tests.pictures import make_classes
 
 QUICK: dict[str, Any] = {"model": "small", "size": 32, "epochs": 2, "batch": 4, "train": "20", "workers": 0}

@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 import pellucid as pl
-from pellucid.networks.build import Network
+from pellucid.networks.network import Network
 from pellucid.training.config import Learning
 from pellucid.training.optimizers import SGD, AdamW
 from pellucid.training.stepping import make_optimizer

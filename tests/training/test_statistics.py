@@ -13,8 +13,8 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
 import pellucid as pl
+from pellucid.interruption import Interruption
 from pellucid.training.configure import configure
-from pellucid.training.interruption import Interruption
 from pellucid.training.statistics import Statistics, fresh_norms, momentum_at
 from pellucid.training.stepping import averaging
 from pellucid.training.train import train_events

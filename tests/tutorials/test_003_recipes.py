@@ -15,7 +15,7 @@ import pellucid as pl
 from pellucid.cli.main import run as command
 from pellucid.images.augmentation import augment, random_part
 from pellucid.images.preprocessing import Preprocessing, prepare
-from pellucid.networks.weights import names_elsewhere
+from pellucid.networks.loading import names_elsewhere
 from pellucid.runs.events import FeaturesReady, HeadSolved, Noted, Saved, Validated
 from pellucid.runs.run_folder import RunFolder
 from pellucid.training.configure import configure

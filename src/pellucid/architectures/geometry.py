@@ -224,12 +224,6 @@ def check_settings(table: Architecture, *, classes: int, width: float, size: int
         raise UserError(f"width is above 0 and at most {WIDEST}, not {width:g}", hint="1.0 is the network as published")
 
 
-def check_dropout(dropout: float | None) -> None:
-    """Refuse a share of activations to drop that is none."""
-    if dropout is not None and not 0 <= dropout < 1:
-        raise UserError(f"dropout is at least 0 and below 1, not {dropout:g}", hint="0.5 drops every second activation")
-
-
 def check_end_point(network: str, known: tuple[str, ...], name: str) -> str:
     """The end point `name`, or the only one that begins so; UserError with the nearest for what is none."""
     if name not in known:

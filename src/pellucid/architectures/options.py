@@ -41,6 +41,7 @@ OPTIONS: Mapping[str, Option] = {
         bool, "No: logits stay maps (N, classes, 1, 1), to look at; they are not trained on. Default: yes."
     ),
 }
+TIMM = "timm/"  # before the name of one of timm's, where networks are called by their names
 OF_TIMM = ("dropout",)  # what can be set of a network of timm
 TRUTHS = {"true": True, "yes": True, "false": False, "no": False}
 
@@ -55,6 +56,14 @@ def check_names(network: str, options: Iterable[str], known: Sequence[str] = tup
                 [f"it has {', '.join(known)}"],
                 hint=f"did you mean {right}?" if right else "",
             )
+
+
+def check_options(network: str, options: Mapping[str, Any], known: Sequence[str] = tuple(OPTIONS)) -> None:
+    """Refuse options that are none of those `known`, and a share of activations to drop that is none."""
+    check_names(network, options, known)
+    dropout = options.get("dropout")
+    if dropout is not None and not 0 <= dropout < 1:
+        raise UserError(f"dropout is at least 0 and below 1, not {dropout:g}", hint="0.5 drops every second activation")
 
 
 def typed(network: str, options: Mapping[str, Any]) -> dict[str, Any]:

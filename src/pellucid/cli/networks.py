@@ -250,7 +250,7 @@ def bench(
     backward
         Forward and backward, in training mode.
     against
-        Whose network of that name takes turns with ours: torchvision,timm, and keras,paddle where installed.
+        Whose network of that name takes turns with ours: torchvision,timm, and from a checkout keras,paddle.
     classes
         Outputs of the last layer; default: 1000, or those that one's own network has.
     width

@@ -1,1 +1,1 @@
-"""Tables become torch modules, and find their weights."""
+"""Networks that compute: from tables, from timm, from somebody's own code."""

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from pellucid.networks.build import Network
 from pellucid.networks.build import network as known
+from pellucid.networks.network import Network
 from pellucid.networks.own import remember
 
 

@@ -17,11 +17,13 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from pellucid.architectures.layers import Architecture
-from pellucid.architectures.written import TABLE, to_text
+from pellucid.architectures.options import check_options
+from pellucid.architectures.written import to_text
 from pellucid.errors import UserError, listed
-from pellucid.networks.build import Divided, Network, is_unit, network
+from pellucid.networks.network import Divided, Network, is_unit
 from pellucid.networks.own import Own, all_named, made, named, theirs, unnamed
 from pellucid.networks.own_code import changes, contents, unreadable, whole
+from pellucid.networks.table_network import written_network
 from pellucid.networks.wrapped import ENDS, Reached, WrappedNetwork, opened
 
 USUAL_SIZE = 224  # where neither the user nor the module says one
@@ -63,7 +65,8 @@ def _of(own: Own, classes: int, *, size: int | None, options: dict[str, Any]) ->
         given = bare(own, classes, size=size, options=options)
     if isinstance(given, Architecture):
         rest = options if given is own.given else {}
-        return network(f"{TABLE}{given.name}", classes, size=size, table=to_text(given), **rest)
+        check_options(given.name, rest)
+        return written_network(to_text(given), classes, size=size, **rest)
     module = _copied(given, own.where) if given is own.given else given
     if isinstance(module, Network):
         return _as_it_is(module, classes, size=size)

@@ -6,14 +6,16 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from pellucid.architectures.catalog import architecture
+from pellucid.architectures.options import TIMM
 from pellucid.architectures.written import TABLE
 from pellucid.errors import UserError
 from pellucid.images.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
-from pellucid.networks.build import TIMM, Network, TableNetwork
-from pellucid.networks.fetching import fetch
+from pellucid.networks.network import Network
 from pellucid.networks.own import is_own
-from pellucid.networks.sources.inputs import HALF, WANTED
-from pellucid.networks.sources.table import ELSEWHERE
+from pellucid.networks.table_network import TableNetwork
+from pellucid.weights.fetching import fetch
+from pellucid.weights.sources.inputs import HALF, WANTED
+from pellucid.weights.sources.table import ELSEWHERE
 
 WHITE = (255, 255, 255)
 RESIZE_OVER_CROP = 256 / 224
@@ -25,7 +27,7 @@ PORTED = ("inception_v1", "inception_v3")
 def default_preprocessing(name: str, *, size: int) -> Preprocessing:
     """What `name` wants when nothing else is said: timm's record, or the field's usual for the networks here."""
     if name.startswith(TIMM):
-        from pellucid.networks.backbone import preprocessing_of  # brings timm
+        from pellucid.networks.timm_network import preprocessing_of  # brings timm
 
         return preprocessing_of(name, size=size)
     return Preprocessing(
@@ -85,7 +87,7 @@ def published_record(name: str) -> Published:
     """
     source = _at_timm(name)
     if source:
-        from pellucid.networks.backbone import classes_of, preprocessing_of  # brings timm
+        from pellucid.networks.timm_network import classes_of, preprocessing_of  # brings timm
 
         return Published(preprocessing_of(source), classes_of(source))
     return _torchvision(name)[1]
@@ -98,7 +100,7 @@ def published_weights(net: Network) -> tuple[dict[str, Tensor], Published]:
     """
     source = _at_timm(net.name)
     if source:
-        from pellucid.networks.backbone import published_tensors  # brings timm
+        from pellucid.networks.timm_network import published_tensors  # brings timm
 
         return published_tensors(source, size=net.options.get("size")), published_record(net.name)
     url, record = _torchvision(net.name)

@@ -11,10 +11,11 @@ from torch import fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from pellucid.errors import UserError
-from pellucid.networks.build import Network, SameConv, TableNetwork
+from pellucid.networks.cut import followed
 from pellucid.networks.ensemble import Ensemble
-from pellucid.networks.halves import followed
+from pellucid.networks.network import Network
 from pellucid.networks.own import is_own
+from pellucid.networks.table_network import SameConv, TableNetwork
 from pellucid.networks.winograd import Winograd, winograd
 
 # glibc's mallopt: memory above 128 kB is otherwise given back to the system after each layer, and cleared anew for

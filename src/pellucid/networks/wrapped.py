@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from torch import Tensor, nn
 
-from pellucid.networks.build import Divided, Network, is_unit, units
+from pellucid.networks.network import Divided, Network, is_unit, units
 
 ENDS = ("PreLogits", "Logits", "Predictions")
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from math import ceil, floor, log10
 
-from pellucid.intervals import Measured
+from pellucid.measures.intervals import Measured
 from pellucid.reports.history import History, means, usual_mean
 from pellucid.reports.words import percent
 

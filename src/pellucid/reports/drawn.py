@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from PIL import Image
 
-    from pellucid.networks.flow import Flow
-    from pellucid.networks.timing import Times
+    from pellucid.inspection.flow import Flow
+    from pellucid.inspection.timing import Times
 
 
 @dataclass(frozen=True)

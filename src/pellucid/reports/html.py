@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from pellucid.errors import counted
 from pellucid.images.split import Split
-from pellucid.intervals import Measured
+from pellucid.measures.intervals import Measured
 from pellucid.names import kind_of
 from pellucid.records import write
 from pellucid.reports import cautions, palette, sentences, words

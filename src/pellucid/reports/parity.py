@@ -7,7 +7,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from pellucid.networks.parity import TOLERANCE, Parity
+from pellucid.inspection.parity import TOLERANCE, Parity
 from pellucid.reports.palette import CROSS, TICK
 
 

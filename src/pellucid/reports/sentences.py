@@ -1,7 +1,7 @@
 """What records say, in sentences for somebody new to classifiers; the terminal and the report share them."""
 
 from pellucid.errors import counted
-from pellucid.intervals import Measured
+from pellucid.measures.intervals import Measured
 from pellucid.reports.words import percent
 from pellucid.runs.card import Card
 

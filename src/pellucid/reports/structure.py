@@ -14,8 +14,8 @@ from pellucid.errors import counted
 from pellucid.reports.words import short_number
 
 if TYPE_CHECKING:
-    from pellucid.networks.flow import Flow
-    from pellucid.networks.timing import LayerTime, Times
+    from pellucid.inspection.flow import Flow
+    from pellucid.inspection.timing import LayerTime, Times
 
 LAYERS = ("layer", "output", " weight", "parameters", "mult-\nadds", "field/\nstride")
 NOTHING = Totals(0, 0, 0)
@@ -149,7 +149,7 @@ def _cost(counted: LayerRow | Totals) -> str:
 
 def times_text(structure: Structure, times: "Times", *, every_layer: bool = False) -> RenderableType:
     """A row an end point, or a layer: its milliseconds, their share of the whole, and how near the peak it comes."""
-    from pellucid.networks.timing import percentile  # brings torch
+    from pellucid.inspection.timing import percentile  # brings torch
 
     backward = any(layer.backward is not None for layer in times.layers)
     columns = ["end point", "forward\nms", "5 % to 95 %", "share", "GFLOP/s", "of peak", *(["backward\nms"] * backward)]

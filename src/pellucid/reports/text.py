@@ -17,7 +17,7 @@ from rich.text import Text
 from pellucid.errors import counted
 from pellucid.images.remarks import divided_groups
 from pellucid.images.split import Split
-from pellucid.intervals import Measured
+from pellucid.measures.intervals import Measured
 from pellucid.names import in_a_line
 from pellucid.reports.cautions import of_division, of_evaluation
 from pellucid.reports.confusions import Confused, most_confused

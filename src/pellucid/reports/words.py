@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # words are for quick answers too, and measured figures are records, which take time to import
-    from pellucid.intervals import Measured
+    from pellucid.measures.intervals import Measured
 
 
 def percent(share: float | None, digits: int = 1) -> str:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import ConfigDict, Field
 from safetensors import SafetensorError, safe_open
 
@@ -183,15 +182,3 @@ def _says_nothing(text: str) -> bool:
         return None in [*said["logits"].values(), *said["probabilities"].values()]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return False
-
-
-def probabilities(
-    logits: npt.NDArray[np.floating[Any]], *, temperature: float, one_logit: bool
-) -> npt.NDArray[np.float64]:
-    """Logits (N, classes), or (N, 1) for one logit, to probabilities (N, classes) in float64; rows add up to 1."""
-    scaled = np.asarray(logits, dtype=np.float64) / temperature
-    if one_logit:
-        scaled = np.concatenate([np.zeros_like(scaled), scaled], axis=1)
-    grown = np.exp(scaled - scaled.max(axis=1, keepdims=True))
-    shares: npt.NDArray[np.float64] = grown / grown.sum(axis=1, keepdims=True)
-    return shares

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter
 
-from pellucid.intervals import Measured
+from pellucid.measures.intervals import Measured
 from pellucid.records import Record
 
 

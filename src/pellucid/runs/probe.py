@@ -13,7 +13,8 @@ from PIL import Image
 from pellucid.errors import UserError
 from pellucid.images.decode import open_image
 from pellucid.images.preprocessing import Input, Preprocessing, prepare
-from pellucid.runs.card import Card, Probe, probabilities, refusal
+from pellucid.measures.calibration import probabilities
+from pellucid.runs.card import Card, Probe, refusal
 
 IMAGE = "chirp-389x331-rgba-1"
 PIXEL_TOLERANCE = 1e-4  # in units of the normalised input: a change of one grey level is about 0.017

@@ -7,11 +7,11 @@ from pathlib import Path
 from pellucid.errors import UserError
 from pellucid.images.preprocessing import Preprocessing
 from pellucid.images.split import content_hash
-from pellucid.networks.build import Network
-from pellucid.networks.files import weights_file
+from pellucid.networks.loading import LoadReport, check_conventions, load_weights
+from pellucid.networks.network import Network
 from pellucid.networks.published import default_preprocessing, preprocessing_for
-from pellucid.networks.weights import LoadReport, check_conventions, load_weights
 from pellucid.runs.card import Card, card_in
+from pellucid.weights.files import weights_file
 
 TAKEN = ("channels", "mean", "std", "background")  # of a card: its size and crops were a choice of that training
 

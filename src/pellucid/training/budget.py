@@ -9,14 +9,14 @@ import torch
 from torch import nn
 
 from pellucid.errors import UserError
+from pellucid.features.extract import fastest
 from pellucid.images.loading import Images
 from pellucid.images.preprocessing import Preprocessing, averaged
-from pellucid.networks.build import Network
-from pellucid.networks.halves import Halves, before_head, halves
+from pellucid.inspection.stopwatch import seconds_of as seconds_of_one
+from pellucid.networks.cut import Halves, before_head, halves
+from pellucid.networks.network import Network
 from pellucid.networks.quick import quick_to_train
-from pellucid.networks.stopwatch import seconds_of as seconds_of_one
 from pellucid.training.config import Config, seconds_of
-from pellucid.training.features import fastest
 from pellucid.training.transfer import last_stage
 
 FINISH = 8.0  # seconds for the last weights and the report

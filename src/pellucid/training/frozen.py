@@ -8,20 +8,20 @@ from time import perf_counter
 import torch
 
 from pellucid.errors import UserError
+from pellucid.features.extract import Extraction, Features, fastest
+from pellucid.features.head import put_head
 from pellucid.images.augmentation import Augmentation
 from pellucid.images.loading import Images
 from pellucid.images.split import Split
 from pellucid.images.store import cache_folder
-from pellucid.networks.build import Network
-from pellucid.networks.halves import Halves, before_head, halves
+from pellucid.interruption import watch
+from pellucid.networks.cut import Halves, before_head, halves
+from pellucid.networks.network import Network
 from pellucid.runs.events import Event, FeaturesReady, FrozenRecomputed, HeadSolved, Preparing, now
+from pellucid.runs.paired import Paired, write_paired
 from pellucid.training.config import Config, bytes_of
-from pellucid.training.features import Extraction, Features, fastest
-from pellucid.training.interruption import watch
 from pellucid.training.job import Job, Start
 from pellucid.training.objective import choose
-from pellucid.training.paired import Paired, write_paired
-from pellucid.training.solve import put_head
 
 BATCH = 32
 TRIED = 16  # images by which the quickest way is compared with the plain one

@@ -8,16 +8,16 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
+from pellucid.features.extract import Features
+from pellucid.features.head import Solved, solve_head
 from pellucid.images.loading import Images, epoch_order
 from pellucid.images.preprocessing import Preprocessing
-from pellucid.networks.build import Network
-from pellucid.networks.halves import Halves
+from pellucid.networks.cut import Halves
+from pellucid.networks.network import Network
 from pellucid.runs.events import Event, Started, now
 from pellucid.runs.run_folder import RunFolder
 from pellucid.training.config import Config
-from pellucid.training.features import Features
 from pellucid.training.machine import Hardware
-from pellucid.training.solve import Solved, solve_head
 from pellucid.training.transfer import Frozen
 
 

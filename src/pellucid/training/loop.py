@@ -10,25 +10,25 @@ import torch
 from torch import Tensor, nn
 
 from pellucid.errors import UserError
+from pellucid.features.extract import Features
+from pellucid.features.head import put_head
 from pellucid.images.loading import Loader
 from pellucid.images.preprocessing import Input
-from pellucid.intervals import Measured, wilson
+from pellucid.interruption import Interrupted, Interruption, watch
+from pellucid.measures.calibration import fit_temperature, probabilities, sure_from
+from pellucid.measures.intervals import Measured, wilson
 from pellucid.runs import probe
 from pellucid.runs.bundle import logits_of, save_bundle
-from pellucid.runs.card import FORMAT, Card, Result, probabilities
+from pellucid.runs.card import FORMAT, Card, Result
 from pellucid.runs.events import Epoch, Event, Failed, HeadSolved, Progress, Saved, Stopped, Validated, now
+from pellucid.runs.paired import compared, note_tuned
 from pellucid.runs.probe import Logits
-from pellucid.training.calibration import fit_temperature, sure_from
 from pellucid.training.config import Learning
-from pellucid.training.features import Features
-from pellucid.training.interruption import Interrupted, Interruption, watch
 from pellucid.training.job import Job, Start
 from pellucid.training.journal import BatchJournal
 from pellucid.training.objective import choose, objective
 from pellucid.training.pace import Pace
-from pellucid.training.paired import compared, note_tuned
 from pellucid.training.schedule import rate_at
-from pellucid.training.solve import put_head
 from pellucid.training.state import Best, Position, Sums, load_checkpoint, save_checkpoint
 from pellucid.training.stepping import Learned, Stepping
 

@@ -16,7 +16,7 @@ from pellucid.images.loading import Images
 from pellucid.images.pixels import PixelCache
 from pellucid.images.preprocessing import Preprocessing
 from pellucid.images.split import Split
-from pellucid.networks.build import Network
+from pellucid.networks.network import Network
 from pellucid.networks.own import is_own
 from pellucid.records import flat
 from pellucid.runs.events import Event, Planned, Preparing, now

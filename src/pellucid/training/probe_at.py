@@ -10,13 +10,13 @@ from torch import Tensor, nn
 from pellucid.architectures.geometry import check_end_point
 from pellucid.errors import UserError
 from pellucid.images.split import Split
-from pellucid.intervals import wilson
-from pellucid.networks.build import Network
-from pellucid.networks.called import end_point_called
-from pellucid.networks.halves import JOINED, Halves, Rest
+from pellucid.measures.intervals import wilson
+from pellucid.networks.cut import JOINED, Halves, Rest
+from pellucid.networks.network import Network
 from pellucid.runs.events import Event, ProbedAt, now
 from pellucid.training.frozen import features_of
 from pellucid.training.job import Job
+from pellucid.weights.called import end_point_called
 
 BEYOND = ("Logits", "Predictions")
 

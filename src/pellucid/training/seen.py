@@ -7,13 +7,13 @@ import numpy as np
 import torch
 
 from pellucid.errors import counted
+from pellucid.features.extract import chosen_views
 from pellucid.images.augmentation import mix
 from pellucid.images.loading import Images
 from pellucid.images.preprocessing import normalise, unnormalised
 from pellucid.images.split import Split
 from pellucid.names import shown
 from pellucid.runs.first_batch import FirstBatch, Shown
-from pellucid.training.features import chosen_views
 from pellucid.training.frozen import views_of
 from pellucid.training.job import Job
 

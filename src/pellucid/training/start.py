@@ -15,17 +15,18 @@ from pellucid.images.pixels import PixelCache
 from pellucid.images.preprocessing import Preprocessing, at_size, changed
 from pellucid.images.split import Split
 from pellucid.images.store import cache_folder, check_folder
-from pellucid.networks.build import Network, network
-from pellucid.networks.called import end_point_called
+from pellucid.networks.build import network
+from pellucid.networks.loading import load_weights
+from pellucid.networks.network import Network
 from pellucid.networks.own import is_own
 from pellucid.networks.published import default_preprocessing, published_weights
-from pellucid.networks.weights import load_weights
 from pellucid.runs.run_folder import DAMAGED, RunFolder
 from pellucid.runs.start import start_from
 from pellucid.training.config import Config, bytes_of
 from pellucid.training.job import Job
 from pellucid.training.machine import Hardware, workers_for
 from pellucid.training.transfer import freeze
+from pellucid.weights.called import end_point_called
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from pellucid.images.augmentation import mix
 from pellucid.images.preprocessing import averaged
-from pellucid.networks.build import Network
-from pellucid.networks.halves import halves
+from pellucid.networks.cut import halves
+from pellucid.networks.network import Network
 from pellucid.networks.quick import quick_to_train
 from pellucid.training.config import Learning
 from pellucid.training.job import Job

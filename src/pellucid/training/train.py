@@ -12,9 +12,11 @@ from typing import Any
 import torch
 
 from pellucid.errors import UserError
+from pellucid.features.extract import Features
 from pellucid.images.sources import check_classes
 from pellucid.images.split import Split, split
-from pellucid.networks.build import Network
+from pellucid.interruption import Interrupted
+from pellucid.networks.network import Network
 from pellucid.networks.own import keep_code, notes_on, remember, short
 from pellucid.networks.published import nobodys
 from pellucid.runs.events import (
@@ -36,9 +38,7 @@ from pellucid.runs.provenance import gather
 from pellucid.runs.run_folder import DAMAGED, ENDED, RunFolder, check_place, create_run, open_run
 from pellucid.training.config import Config
 from pellucid.training.configure import configure
-from pellucid.training.features import Features
 from pellucid.training.frozen import begins_solved, check_solvable, solved_start, with_features
-from pellucid.training.interruption import Interrupted
 from pellucid.training.job import Job, Start, started
 from pellucid.training.loop import fit
 from pellucid.training.machine import check_machine, hardware_for, workers_for

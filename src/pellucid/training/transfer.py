@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from pellucid.errors import UserError, listed
-from pellucid.networks.build import Network, held, units
+from pellucid.networks.network import Network, held, units
 from pellucid.training.config import Config
 
 

@@ -7,7 +7,8 @@ from torch import Tensor, nn
 
 from pellucid.errors import UserError, listed
 from pellucid.images.split import Split
-from pellucid.networks.build import Network, TableNetwork, check_vectors
+from pellucid.networks.network import Network, check_vectors
+from pellucid.networks.table_network import TableNetwork
 from pellucid.training.config import Config
 from pellucid.training.probe_at import probed_names
 from pellucid.training.transfer import freeze

@@ -9,15 +9,15 @@ from unicodedata import category, normalize
 from pellucid.errors import UserError, listed
 from pellucid.images.preprocessing import Preprocessing, at_size, changed
 from pellucid.networks.build import network
-from pellucid.networks.files import weights_file
+from pellucid.networks.loading import check_conventions, load_weights
 from pellucid.networks.published import is_published, published_record, published_weights
-from pellucid.networks.weights import check_conventions, load_weights
 from pellucid.records import read_text
 from pellucid.runs import probe
 from pellucid.runs.bundle import logits_of, save_bundle
 from pellucid.runs.card import FORMAT, Card, card_in
 from pellucid.runs.provenance import gather
 from pellucid.runs.start import hash_of, start_from
+from pellucid.weights.files import weights_file
 
 UNSEEN = "\ufeff\u200b\u2060"  # a byte-order mark, and spaces of no width
 

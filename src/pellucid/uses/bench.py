@@ -15,8 +15,8 @@ from pellucid.architectures.numbers import check_numbers
 from pellucid.architectures.rows import Structure
 from pellucid.errors import UserError, counted, nearest
 from pellucid.images.workers import check_not_starting
+from pellucid.inspection.stopwatch import PRODUCT_OPERATIONS, ROWS, seconds_of
 from pellucid.networks.own import is_own, remember
-from pellucid.networks.stopwatch import PRODUCT_OPERATIONS, ROWS, seconds_of
 from pellucid.records import Record
 from pellucid.uses.structure import CLASSES, is_there, structure
 
@@ -270,7 +270,7 @@ def _serve(pipe: Connection, library: str, settings: dict[str, Any]) -> None:
 
 def _failed(cause: Exception, library: str, settings: dict[str, Any]) -> UserError:
     """What a person is told, whatever went wrong in a contender."""
-    from pellucid.networks.failing import is_of_memory, reason
+    from pellucid.inspection.failing import is_of_memory, reason
 
     if isinstance(cause, UserError):
         return cause
@@ -285,9 +285,9 @@ def _batch(library: str, settings: dict[str, Any]) -> Callable[[], object]:
     """A function that computes a batch as `library` does it by default, on random images."""
     import torch
 
+    from pellucid.inspection.originals import original
+    from pellucid.inspection.torch_original import TorchOriginal, stepping
     from pellucid.networks.build import network
-    from pellucid.networks.originals.original import original
-    from pellucid.networks.originals.torch_original import TorchOriginal, stepping
     from pellucid.networks.quick import keep_memory, quick, quick_to_train
 
     name, size, backward = settings["net"], settings["size"], settings["direction"] == "backward"

@@ -16,14 +16,16 @@ from pellucid.errors import UserError, counted, listed, named
 from pellucid.images.decode import open_image
 from pellucid.images.preprocessing import Input, Preprocessing, prepare
 from pellucid.images.split import content_hash
-from pellucid.intervals import Measured, mcnemar
+from pellucid.measures.comparison import difference, mcnemar
+from pellucid.measures.confusion import accuracy, confusion
+from pellucid.measures.intervals import Measured
+from pellucid.measures.likelihood import log_loss
 from pellucid.networks.own import remember
 from pellucid.records import Record
 from pellucid.runs import probe
 from pellucid.runs.card import FORMAT, Card, Member, Result
 from pellucid.runs.provenance import gather
 from pellucid.runs.run_folder import RunFolder, locate
-from pellucid.uses.metrics import accuracy, confusion, difference, log_loss
 from pellucid.uses.predict import Shares, decide, shares
 
 if TYPE_CHECKING:

@@ -20,11 +20,11 @@ from pellucid.images.labels import MOST_MAPPED, look
 from pellucid.images.preprocessing import Input, Preprocessing, prepare
 from pellucid.images.sources import PARTS, Sample, Source, read_samples
 from pellucid.images.split import Split, SplitFile, content_hash
-from pellucid.intervals import Measured
+from pellucid.measures import confusion, likelihood, ranking
+from pellucid.measures.intervals import Measured
 from pellucid.names import path_of, shown
 from pellucid.records import Record, read_text, write
 from pellucid.runs.run_folder import RunFolder, locate
-from pellucid.uses import metrics
 from pellucid.uses.ahead import ahead, windows
 from pellucid.uses.predict import Classifier, checked, decide, load, shares
 
@@ -376,7 +376,7 @@ def _evaluation(
     truth = np.array([index[each.truth] for each in judged])
     best = np.array([index[each.best] for each in judged])
     scores, two = np.array(tally.scores), len(classes) == 2
-    table = metrics.confusion(truth, best, classes=len(classes))
+    table = confusion.confusion(truth, best, classes=len(classes))
     return Evaluation(
         model=shown(str(classifier.model)),
         data=shown(chosen.data),
@@ -387,17 +387,17 @@ def _evaluation(
         seen_in_training=None if trained_on is None else _seen(judged, trained_on),
         classes=classes,
         threshold=classifier.card.threshold,
-        accuracy=metrics.accuracy(table),
-        balanced_accuracy=metrics.balanced_accuracy(table),
-        log_loss=metrics.log_loss(np.array([each.of_truth for each in judged])),
-        roc_auc=metrics.roc_auc(truth, scores) if two else None,
-        average_precision=metrics.average_precision(truth, scores) if two else None,
+        accuracy=confusion.accuracy(table),
+        balanced_accuracy=confusion.balanced_accuracy(table),
+        log_loss=likelihood.log_loss(np.array([each.of_truth for each in judged])),
+        roc_auc=ranking.roc_auc(truth, scores) if two else None,
+        average_precision=ranking.average_precision(truth, scores) if two else None,
         per_class=tuple(
             ClassResult(
                 name=name,
-                precision=metrics.precision(table, position),
-                recall=metrics.recall(table, position),
-                f1=metrics.f1(table, position),
+                precision=confusion.precision(table, position),
+                recall=confusion.recall(table, position),
+                f1=confusion.f1(table, position),
                 support=int(table[position].sum()),
             )
             for name, position in index.items()

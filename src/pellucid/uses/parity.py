@@ -11,15 +11,17 @@ from pellucid.architectures.numbers import check_numbers
 from pellucid.errors import UserError, counted
 from pellucid.images.decode import open_image
 from pellucid.images.preprocessing import prepare
-from pellucid.networks.build import Network, TableNetwork, network
-from pellucid.networks.files import read_tensors
-from pellucid.networks.originals.original import check_library, original
+from pellucid.inspection.originals import check_library, original
+from pellucid.inspection.parity import Parity, parity
+from pellucid.networks.build import network
+from pellucid.networks.loading import load_weights, names_elsewhere
+from pellucid.networks.network import Network
 from pellucid.networks.own import is_own, remember
-from pellucid.networks.parity import Parity, parity
 from pellucid.networks.published import default_preprocessing
+from pellucid.networks.table_network import TableNetwork
 from pellucid.networks.undisturbed import kept_randomness
-from pellucid.networks.weights import load_weights, names_elsewhere
 from pellucid.uses.structure import structure
+from pellucid.weights.files import read_tensors
 
 ENDS, WEIGHTS = "end_points/", "weights/"
 CLASSES = 1000

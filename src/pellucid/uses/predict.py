@@ -17,10 +17,11 @@ from pellucid.engines.choose import Engine, open_engine
 from pellucid.errors import UserError, named
 from pellucid.images.decode import Unreadable, open_image
 from pellucid.images.preprocessing import Input, Preprocessing, prepare
+from pellucid.measures.calibration import probabilities
 from pellucid.names import path_of
 from pellucid.networks.own import remember
 from pellucid.records import Record
-from pellucid.runs.card import Card, probabilities
+from pellucid.runs.card import Card
 from pellucid.uses.ahead import Pause, ahead, windows
 
 ImageLike = str | Path | bytes | Image.Image | npt.NDArray[np.uint8]

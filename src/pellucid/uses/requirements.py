@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from pellucid.errors import UserError, nearest
-from pellucid.intervals import Measured
+from pellucid.measures.intervals import Measured
 from pellucid.uses.evaluate import Evaluation
 
 OVERALL = ("accuracy", "balanced_accuracy", "log_loss")

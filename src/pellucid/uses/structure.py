@@ -11,16 +11,16 @@ from pellucid.architectures.numbers import check_numbers
 from pellucid.architectures.rows import Structure
 from pellucid.architectures.written import TABLE, check_table, from_text
 from pellucid.errors import UserError
-from pellucid.networks.called import end_point_called
 from pellucid.networks.own import is_own, named, remember
+from pellucid.weights.called import end_point_called
 
 CLASSES = 1000  # ImageNet's, where nothing else is said
 
 if TYPE_CHECKING:
     from pellucid.images.preprocessing import Preprocessing
-    from pellucid.networks.build import Network
-    from pellucid.networks.flow import Flow
-    from pellucid.networks.timing import Times
+    from pellucid.inspection.flow import Flow
+    from pellucid.inspection.timing import Times
+    from pellucid.networks.network import Network
     from pellucid.runs.card import Card
 
 
@@ -55,7 +55,7 @@ def structure(
     options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     if names is None:
         return _counted(net, size=size, batch=batch, classes=classes, until=until, options=options)
-    from pellucid.networks.sources.layers import CHANNELS_LAST, called, called_by_torch, source_called
+    from pellucid.weights.sources.layers import CHANNELS_LAST, called, called_by_torch, source_called
 
     if source_called(names) in CHANNELS_LAST and isinstance(net, str) and net in ARCHITECTURES:
         options.setdefault("conventions", "tensorflow")
@@ -84,7 +84,7 @@ def _counted(
         architecture(str(net))  # refuses, with the nearest name
     from torch import nn
 
-    from pellucid.networks.trace import traced  # brings torch
+    from pellucid.inspection.trace import traced  # brings torch
 
     if isinstance(net, nn.Module):
         options |= {} if classes is None else {"classes": classes}
@@ -116,8 +116,8 @@ def _of_own(
     if not isinstance(given, Architecture):
         from torch import nn
 
+        from pellucid.inspection.trace import traced
         from pellucid.networks.own_network import bare
-        from pellucid.networks.trace import traced
         from pellucid.networks.undisturbed import kept_randomness
 
         if isinstance(given, nn.Module):
@@ -152,9 +152,9 @@ def is_there(net: "str | Path") -> bool:
 def timed(
     net: str, *, size: int | None = None, batch: int = 1, backward: bool = False, repeats: int = 20, **options: Any
 ) -> "tuple[Structure, Times]":
-    """The structure of a named network and how long each of its layers takes here; see networks.timing.layer_times."""
+    """The structure of a named network and how long each layer takes here; see inspection.timing.layer_times."""
     check_numbers(repeats=repeats)
-    from pellucid.networks.timing import layer_times
+    from pellucid.inspection.timing import layer_times
     from pellucid.networks.undisturbed import kept_randomness
     from pellucid.networks.wrapped import WrappedNetwork
 
@@ -186,10 +186,10 @@ def flowing(
 
     from pellucid.images.decode import open_image
     from pellucid.images.preprocessing import at_size, prepare
-    from pellucid.networks.flow import flows
+    from pellucid.inspection.flow import flows
+    from pellucid.networks.loading import load_weights
     from pellucid.networks.published import published_weights
     from pellucid.networks.undisturbed import kept_randomness
-    from pellucid.networks.weights import load_weights
     from pellucid.runs.start import start_from
 
     if net not in ARCHITECTURES and is_there(net):
@@ -266,8 +266,8 @@ def _of_bundle(path: Path, *, size: int | None, batch: int, until: str | None) -
     }
     size = size or card.options.get("size") or card.preprocessing.size
     if is_own(card.architecture):
+        from pellucid.inspection.trace import traced
         from pellucid.networks.build import network
-        from pellucid.networks.trace import traced
 
         net = network(card.architecture, classes, **card.options)  # refuses what nobody named
         return traced(net, size=size, batch=batch, until=until)
