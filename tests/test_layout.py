@@ -134,6 +134,11 @@ def test_parts_without_classes_are_no_classes(train, test):
         ("dev", "prod"),
         ("1", "2", "10"),
         ("2023", "2024"),
+        ("Class 1-samples", "Class 2-samples"),
+        ("Sample001", "Sample002"),
+        ("A1", "A2"),
+        ("img", "photo"),
+        ("set1", "set_b"),
     ],
 )
 def test_classes_that_people_have_stay_classes(classes):
@@ -145,6 +150,29 @@ def test_folders_by_year_in_each_class_are_taken_together_and_told():
     lay(*(f"d/{name}/{year}/" for name in ("cat", "dog") for year in ("2023", "2024")))
     samples = read_samples("d")
     assert samples.counts() == {"cat": 2, "dog": 2} and "taken together" in told(samples)
+
+
+@pytest.mark.parametrize(
+    "places",
+    [
+        ("benign/SOB/adenosis/", "benign/SOB/fibroma/", "malignant/SOB/ductal/", "malignant/SOB/lobular/"),
+        ("cat/black/", "cat/white/", "dog/black/", "dog/brown/"),
+        (
+            "cat/1.png",
+            "cat/old/",
+            "cat/indoor/",
+            "dog/1.png",
+            "dog/outdoor/",
+            "cow/1.png",
+            "cow/indoor/",
+            "cow/outdoor/",
+        ),
+        ("cat/1/", "cat/2/", "dog/1/", "dog/2/"),
+    ],
+)
+def test_folders_that_order_the_images_of_a_class_are_no_classes(places):
+    lay(*(f"d/{place}" for place in places))
+    assert set(read_samples("d").classes) == {place.split("/")[0] for place in places}
 
 
 def test_a_lone_name_of_a_part_is_a_class_and_told():
@@ -198,6 +226,16 @@ def test_a_class_that_is_called_as_a_part_may_have_folders_like_the_others():
             ("learn/cat/", "learn/dog/", "test/cat/", "test/dog/", "test/cow/"),
             "cat and dog: those look like the classes",
         ),
+        (("P1/benign/", "P2/benign/", "P2/malignant/", "P3/malignant/"), "benign and malignant: those look like"),
+        (
+            ("train/P1/sick/", "train/P2/well/", "train/P3/sick/", "train/P4/well/", "test/P5/sick/"),
+            "look like the class",
+        ),
+        (("8863/0/", "8863/1/", "8864/0/", "8864/1/"), "0 and 1: those look like the classes"),
+        (("amazon/images/bike/", "amazon/images/mug/", "dslr/images/bike/", "dslr/images/mug/"), "bike and mug: those"),
+        (("images_001/images/", "images_002/images/"), "parts of one collection"),
+        (("HAM_images_part_1/", "HAM_images_part_2/", "metadata.csv"), "--labels d/metadata.csv"),
+        (("fold1/", "fold2/", "fold3/"), "parts of one collection"),
         (("rgb/", "depth/"), "detection or segmentation"),
         (("images/", "ground_truth/"), "detection or segmentation"),
         (("1.png", "2.png", "3.png", "rejected/"), "in no folder"),

@@ -6,6 +6,7 @@ What is empty among others that are filled is left out, and told.
 """
 
 import shlex
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +14,10 @@ from pathlib import Path
 from pellucid.errors import UserError, counted, listed, named
 from pellucid.images.folders import Folder, how_to_convert, left_out_words
 from pellucid.images.labels import look
-from pellucid.images.part_words import FILLING, IMAGES, MARKS, recognised, words_in, words_of
+from pellucid.images.part_words import FILLING, IMAGES, MARKS, SERIES, recognised, words_in, words_of
+from pellucid.images.tables import TABLES
 
+CODES = {"0", "1"}  # labels, more often than lots
 FLAG = "--source class-folders takes every folder for a class"
 
 
@@ -54,6 +57,7 @@ def understand(top: Folder) -> Layout:
     if inside := _parts_inside(top):
         return inside
     _check_shared(top)
+    _check_series(top)
     _check_copies(top)
     _check_stray(top)
     return Layout("class-folders", {None: _filled(top, top.folders)}, _pooled(top))
@@ -127,6 +131,7 @@ def _parts(top: Folder, parts: Mapping[str, str]) -> Layout:
     for part, folder in by_part.items():
         by_part[part] = _one_level_down(folder, part or "")
         _check_marks(by_part[part], by_part[part].folders)
+        _check_shared(by_part[part])
         if len(set(recognised(inner.name for inner in by_part[part].inner).values())) > 1:
             raise UserError(
                 f"{by_part[part].path} is called as a part, and holds parts again",
@@ -262,14 +267,50 @@ def _check_level(top: Folder) -> None:
 
 
 def _check_shared(top: Folder) -> None:
-    """The same folders in every folder: who are the classes?"""
-    inner = [frozenset(each.name for each in folder.inner) for folder in top.folders]
-    shared = frozenset.intersection(*inner) if len(inner) > 1 else frozenset[str]()
-    if len(shared) > 1 and not all(_says_no_class(name) for name in shared):
+    """The same folders in folder after folder, as the diagnoses of each patient: who are the classes?"""
+    inner = [{each.name for each in _past_filling(folder).inner} for folder in top.folders]
+    held = Counter(name for names in inner for name in names)
+    shared = {name for name, number in held.items() if number > 1}
+    if len(shared) < 2 or not (held.keys() == CODES or any(not _says_no_class(name) for name in shared)):
+        return
+    everywhere = [name for name in shared if held[name] == len(inner)]
+    mostly = all(names & shared for names in inner) and 2 * len(shared) > len(held)
+    bare = not any(folder.images for folder in top.folders)
+    if len(everywhere) > 1 or (mostly and bare):
+        of = "every folder of" if len(everywhere) == len(shared) else "folder after folder of"
         raise UserError(
-            f"every folder of {top.path} holds the folders {named(sorted(shared))}: those look like the classes",
+            f"{of} {top.path} holds the folders {named(sorted(shared))}: those look like the classes",
             listed([f"{folder.name}/" for folder in top.folders]),
-            hint="put the images of each class into one folder, or call the outer ones train, val and test; " + FLAG,
+            hint="put the images of each class into one folder, write a table of paths and labels, or call the outer "
+            "ones train, val and test; " + FLAG,
+        )
+
+
+def _past_filling(folder: Folder) -> Folder:
+    """amazon/images: where the folders lie that tell something."""
+    while (
+        not folder.images and len(folder.inner) == 1 and folder.inner[0].inner and _says_no_class(folder.inner[0].name)
+    ):
+        (folder,) = folder.inner
+    return folder
+
+
+def _check_series(top: Folder) -> None:
+    """images_001, images_002: one lot of images, filed in several folders."""
+    tables = sorted(path for path, _ in top.left_out if path.suffix.lower() in TABLES)
+    words = [words_of(folder.name) for folder in top.inner]
+    numbers = {tuple(word for word in name if word.isdigit()) for name in words}
+    rest = {tuple(word for word in name if not word.isdigit()) for name in words}
+    if len(words) < 2 or len(rest) > 1 or len(numbers) < len(words) or () in numbers:
+        return
+    series = [word in SERIES for word in rest.pop()]
+    if series and (all(series) or (any(series) and tables)):
+        raise UserError(
+            f"the folders of {top.path} look like parts of one collection, not like classes",
+            listed([f"{folder.name}/" for folder in top.inner]),
+            hint="put the images of each class into one folder, or say the labels: --labels "
+            + (quoted(tables[0]) if tables else "TABLE, or --label-from '^(?P<label>[a-z]+)' for the file names")
+            + f"; {FLAG}",
         )
 
 

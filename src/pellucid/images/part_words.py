@@ -35,8 +35,10 @@ OTHER_WORDS = """
     set sets data dataset datasets daten datos samples sample split splits part parts dir folder folders file files sub
     subset all new old final raw full copy only resized cropped processed original originals x version v a b
 """
+LOTS = "part parts batch batches chunk chunks fold folds folder dir data dataset set file files"
 IMAGES, MARKS = frozenset(PICTURES.split()), frozenset(ANNOTATIONS.split())
 FILLING = IMAGES | frozenset(OTHER_WORDS.split())
+SERIES = IMAGES | frozenset(LOTS.split())  # with a number: what is filed in lots, whatever it shows
 LONGEST = 40  # letters of a word that is taken to pieces
 
 
