@@ -380,3 +380,15 @@ def test_what_has_no_meaning_for_the_data_is_refused_and_not_passed_over(data, s
 def test_words_for_parts_are_understood_in_a_column(word):
     samples = read(f"path,label,split\ni/0.png,cat,{word}\ni/1.png,dog,dev\ni/2.png,cat,eval\ni/3.png,dog,{word}\n")
     assert [sample.part for sample in samples] == ["train", "validation", "test", "train"]
+
+
+@pytest.mark.parametrize("row", ["i/2.png,#N/A,p", "i/2.png,#NV,p", "i/2.png,#REF!,p", "i/2.png,a,#NAME?", "#N/A,a,p"])
+def test_a_formula_that_failed_is_no_class_no_group_and_no_comment(row):
+    said = refused(f"path,label,group\ni/0.png,a,p\ni/1.png,b,q\n{row}\n")
+    assert "formula failed" in said and "line 4" in said
+
+
+def test_images_without_a_group_among_others_are_told():
+    """Cells that were merged in a spreadsheet say their group in the first of them alone."""
+    samples = read("path,label,group\ni/0.png,a,p\ni/1.png,b,\ni/2.png,a,\ni/3.png,b,q\n")
+    assert "2 images of 4 have no group" in "\n".join(samples.notes)

@@ -1,5 +1,6 @@
 """The rows of a table as samples: every image once, with what is said of it, and every fault told at once by kind."""
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,6 +12,8 @@ from pellucid.images.part_words import recognised
 from pellucid.images.samples import Sample, Source
 from pellucid.images.tables import Column, Identity, located, read_rows, why_missing
 
+# What a spreadsheet writes where a formula found nothing: #N/A (#NV, #N/D), #REF! (#BEZUG!), #NAME?, Err:502.
+FAILED = re.compile(r"#(N/A|N/D|NV|[¡¿]?[A-ZÄÖÜ0-9/]+[!?])|Err:\d{3}")
 COLUMNS = {"path": "path_column", "label": "label_column", "split": "split_column", "group": "group_column"}
 
 
@@ -21,6 +24,7 @@ class _Problems:
     missing: list[tuple[str, Path]] = field(default_factory=list)  # as it is written, and where that would be
     hollow: list[str] = field(default_factory=list)
     unlabelled: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
     words: Counter[str] = field(default_factory=Counter)
 
 
@@ -35,6 +39,8 @@ def table_samples(table: Path, source: Source, place: Path) -> tuple[list[Sample
         path, there = located(place, said)
         if not clean(said):
             problems.hollow.append(f"line {row.line}")
+        elif bad := [cell for column in columns.values() if FAILED.fullmatch(cell := clean(row[column.name]))]:
+            problems.failed.append(f"line {row.line}: {bad[0]}")
         elif there is None and said.lstrip().startswith("#"):  # a remark, or a row that somebody took out
             comments += 1
         elif there is None:
@@ -84,6 +90,12 @@ def _check_problems(table: Path, problems: _Problems, place: Path) -> None:
         )
     if problems.hollow:
         raise UserError(f"{table} has {counted(len(problems.hollow), 'row')} without a path", listed(problems.hollow))
+    if problems.failed:
+        raise UserError(
+            f"{table} has {counted(len(problems.failed), 'row')} in which a formula failed",
+            listed(problems.failed),
+            hint="mend them in the spreadsheet, or take those rows out",
+        )
     if problems.unlabelled:
         raise UserError(
             f"{table} has {counted(len(problems.unlabelled), 'row')} without a label",

@@ -93,6 +93,8 @@ def _finished(
             notes.append("the groups that the data came with are not used, since --group-from says others")
         samples = _grouped(samples, place, pattern)
     notes += _groups_alike(samples)
+    if any(sample.group for sample in samples) and (alone := sum(not sample.group for sample in samples)):
+        notes.append(f"{counted(alone, 'image')} of {len(samples):,} have no group: each is taken for one of its own")
     if words := left_out_words(read.left_out):
         notes.append(words)
     return Samples(
