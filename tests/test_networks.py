@@ -142,7 +142,7 @@ def test_nonsense_options_are_refused(option: dict[str, float]) -> None:
         pl.network("small", 2, **option)
 
 
-def test_nothing_is_unpickled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_that_a_pickle_names_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("bad.pth").write_bytes(pickle.dumps({"weight": Malice()}))
     torch.save({"weight": Malice()}, "worse.pth")

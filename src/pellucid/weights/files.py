@@ -1,18 +1,18 @@
 """Files of weights, whatever framework wrote them, as tensors by the names that they have there.
 
-What a file is, its content tells (kinds); where in it the tensors are, its structure (states). Nothing is unpickled.
+What a file is, its content tells (kinds); where in it the tensors are, its structure (states). Nothing that a
+pickle names is imported or called.
 """
 
 import pickle
 import re
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 from zipfile import ZipFile
 
-import numpy as np
 import torch
 from numpy import ndarray
 from numpy.lib import format as npy
@@ -23,7 +23,7 @@ from torch._weights_only_unpickler import _get_allowed_globals, get_globals_in_p
 from pellucid.errors import UserError, first_line, listed, of_system
 from pellucid.names import kind_of, textual
 from pellucid.weights.kinds import AGAIN, FORMATS, SUFFIXES, check_growth, check_index, parts_of, recognise
-from pellucid.weights.pickled import PLAIN, NotPlain, arrays_of
+from pellucid.weights.pickled import Array, Kind, NotPlain, arrays_of
 from pellucid.weights.states import State, is_of_optimizer, same, states_in, without
 
 IN_FOLDERS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin.index.json")
@@ -41,7 +41,7 @@ class Found:
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """The tensors in a file, by its own names and with its own order of axes; nothing is ever unpickled.
+    """The tensors in a file, by its own names and with its own order of axes; nothing that a pickle names is run.
 
     Formats: .safetensors; .pth, .pt, .ckpt and .th, read weights-only; .npz; Keras' .h5 and .keras; Paddle's
     .pdparams; and, where tensorflow is installed, its checkpoints; known by content, whatever the suffix. Raises
@@ -187,29 +187,6 @@ class _Unread(metaclass=_Filled):
         pass
 
 
-class _Kind:
-    """Stands for numpy.dtype: a number's kind and order of bytes; `found` is None for any other kind."""
-
-    def __init__(self, code: object = "", *_: object) -> None:
-        self.found = np.dtype(code) if isinstance(code, str) and PLAIN.fullmatch(code) else None
-
-    def __setstate__(self, state: Sequence[Any]) -> None:
-        if self.found is not None and state[1] in ("<", ">"):
-            self.found = self.found.newbyteorder(state[1])
-
-
-class _Array(ndarray):
-    """Stands for the function of NumPy that makes a pickle's arrays; one of other things than numbers stays empty."""
-
-    def __new__(cls, *_: object) -> "_Array":
-        return super().__new__(cls, (0,), object)
-
-    def __setstate__(self, state: Sequence[Any]) -> None:
-        version, shape, kind, by_column, content = state
-        if isinstance(kind, _Kind) and kind.found is not None:
-            super().__setstate__((version, shape, kind.found, by_column, content))
-
-
 def _dictionary(*_: object) -> dict[Any, Any]:
     """Stands for a dictionary with a default for what is not there."""
     return {}
@@ -217,10 +194,10 @@ def _dictionary(*_: object) -> dict[Any, Any]:
 
 READ: dict[str, Callable[..., Any]] = {
     "collections.defaultdict": _dictionary,
-    "numpy._core.multiarray._reconstruct": _Array,
-    "numpy.core.multiarray._reconstruct": _Array,
+    "numpy._core.multiarray._reconstruct": Array,
+    "numpy.core.multiarray._reconstruct": Array,
     "numpy.ndarray": _Unread,
-    "numpy.dtype": _Kind,
+    "numpy.dtype": Kind,
 }
 
 

@@ -80,7 +80,7 @@ def arranged(tensors: "Mapping[str, Tensor]") -> "dict[str, Tensor]":
     found = Renamed()
     for name, tensor in tensors.items():
         *_, layer, kind = ["", *name.removesuffix(":0").split("/")]
-        if f"{layer}/{kind}" == "fc1/kernel" and tensor.ndim == 2 and len(tensor) % VGG_CELLS**2 == 0:
+        if f"{layer}/{kind}" == "fc1/kernel" and tensor.ndim == 2 and tensor.numel() and not len(tensor) % VGG_CELLS**2:
             maps = tensor.reshape(VGG_CELLS, VGG_CELLS, -1, tensor.shape[1])  # channels last, before flattening
             tensor = maps.permute(2, 0, 1, 3).flatten(0, 2)
         found.put(f"{renamed.get(layer, layer)}/{kind}", with_torch_axes(tensor), was=name)
