@@ -474,3 +474,56 @@ def test_a_class_of_no_source_is_told_by_its_layers(photos: Path, tmp_path: Path
     (run,) = find_runs(tmp_path)
     assert any(event.event == "noted" and "source of Net cannot be read" in event.words for event in events)
     assert pl.load(run.path, model=scope["Net"]).classes == ("grainy", "smooth")
+
+
+HELPED = """
+from torch import nn
+{line}
+
+class Net(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.conv, self.fc = layer(), nn.Linear({width}, classes)
+
+    def forward(self, x):
+        return self.fc(self.conv(x).mean((2, 3)))
+"""
+
+
+@pytest.mark.parametrize("line", ["from .blocks import layer", "from ..models.blocks import layer"])
+@pytest.mark.parametrize("package", [True, False], ids=["package", "folder"])
+def test_a_file_imports_relatively_to_the_package_that_it_is_in(tmp_path: Path, line: str, package: bool) -> None:
+    folder = tmp_path / "project" / "models"
+    folder.mkdir(parents=True)
+    if package:
+        (folder / "__init__.py").write_text("from .net import Net\n")
+        (folder.parent / "__init__.py").touch()
+    (folder / "net.py").write_text(HELPED.format(line=line, width=4))
+    (folder / "blocks.py").write_text("from torch import nn\n\ndef layer():\n    return nn.Conv2d(3, 4, 3)\n")
+    assert known(own.remember(f"{folder}/net.py:Net"), 2, size=32)(torch.zeros(1, 3, 32, 32)).shape == (1, 2)
+
+
+def test_a_file_finds_what_lies_in_the_folder_one_is_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "zoo").mkdir()
+    (tmp_path / "zoo" / "net.py").write_text(HELPED.format(line="from zoo.blocks import layer", width=4))
+    (tmp_path / "zoo" / "blocks.py").write_text("from torch import nn\n\ndef layer():\n    return nn.Conv2d(3, 4, 3)\n")
+    name = own.remember(f"{tmp_path}/zoo/net.py:Net")
+    with pytest.raises(UserError, match="No module named 'zoo'") as refused:
+        known(name, 2, size=32)
+    assert refused.value.hint == "install zoo where pellucid is, or go to the folder that zoo lies in"
+    monkeypatch.chdir(tmp_path)
+    assert known(name, 2, size=32)(torch.zeros(1, 3, 32, 32)).shape == (1, 2)
+
+
+def test_two_files_each_have_what_lies_beside_them(tmp_path: Path) -> None:
+    names = {}
+    for width in (4, 6):
+        folder = tmp_path / str(width)
+        folder.mkdir()
+        (folder / "net.py").write_text(HELPED.format(line="from pieces import layer", width=width))
+        (folder / "pieces.py").write_text(
+            f"from torch import nn\n\ndef layer():\n    return nn.Conv2d(3, {width}, 3)\n"
+        )
+        names[width] = own.remember(f"{folder}/net.py:Net")
+    for width in (4, 6, 4):
+        assert known(names[width], 2, size=32).state_dict()["model.conv.weight"].shape[0] == width

@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from importlib import import_module
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, get_args
@@ -218,14 +219,43 @@ def _from_file(path: Path) -> ModuleType:
         return sys.modules[name]
     module = ModuleType(name)
     module.__file__ = str(path.resolve())
+    module.__package__ = ".".join(_package(path.resolve(), text))  # what `from .blocks import Block` counts from
     sys.modules[name] = module  # where inspect and pickle look for what is defined in it
     try:
-        with beside(path.resolve().parent):
+        with beside(*_places(path)):
             exec(compile(text, str(path.resolve()), "exec"), vars(module))
     except (Exception, SystemExit) as cause:
         del sys.modules[name]
-        raise theirs(f"{path} cannot be imported", cause, within=path.resolve()) from cause
+        raise theirs(f"{path} cannot be imported", cause, hint=_lacking(cause), within=path.resolve()) from cause
     return module
+
+
+def _places(path: Path) -> list[Path]:
+    """Where a file finds what it imports: beside it, above the package that it is in, in the folder one is in."""
+    file = path.expanduser().resolve()
+    with suppress(OSError):
+        return [file.parent, file.parents[len(_package(file, file.read_bytes()))], Path.cwd()]
+    return [file.parent, Path.cwd()]
+
+
+def _package(file: Path, text: bytes) -> list[str]:
+    """The packages that a file is in, the outermost first; at least as many folders as its relative imports go up."""
+    levels = [0]
+    with suppress(SyntaxError, ValueError):
+        levels += [node.level for node in ast.walk(ast.parse(text)) if isinstance(node, ast.ImportFrom)]
+    inside = list(file.parents[:-1])
+    count = max(levels)
+    while count < len(inside) and (inside[count] / "__init__.py").is_file():
+        count += 1
+    return [folder.name for folder in reversed(inside[:count])]
+
+
+def _lacking(cause: BaseException) -> str:
+    """What to do where code imports what is not there."""
+    if not isinstance(cause, ModuleNotFoundError) or not cause.name:
+        return ""
+    name = cause.name.partition(".")[0]
+    return f"install {name} where pellucid is, or go to the folder that {name} lies in"
 
 
 def _from_package(name: str, spelled: str) -> ModuleType:
@@ -236,20 +266,59 @@ def _from_package(name: str, spelled: str) -> ModuleType:
         if cause.name and (name == cause.name or name.startswith(f"{cause.name}.")):
             hint = f"is it a file? {name.replace('.', '/')}.py:{spelled.rpartition(':')[2]}"
             raise UserError(f"there is no module {cause.name} to import for {spelled}", hint=hint) from cause
-        raise theirs(f"{name} cannot be imported", cause) from cause
+        raise theirs(f"{name} cannot be imported", cause, hint=_lacking(cause)) from cause
     except (Exception, SystemExit) as cause:
         raise theirs(f"{name} cannot be imported", cause) from cause
 
 
+_BESIDE: set[str] = set()  # the outermost modules that were imported from beside somebody's own code
+
+
 @contextmanager
-def beside(folder: Path) -> Iterator[None]:
-    """With `folder` first among the places that are imported from, as when a script in it is run."""
-    sys.path.insert(0, str(folder))
+def beside(*folders: Path) -> Iterator[None]:
+    """With `folders` first among the places that are imported from, as when a script in the first is run.
+
+    What other code had beside it by the same name (`utils`) is another module, and is not taken for this one's.
+    """
+    places = list(dict.fromkeys(map(str, folders)))
+    for name in [name for name in _BESIDE if _is_another(name, places)]:
+        _set_aside(name)
+    before = set(sys.modules)
+    sys.path[:0] = places
     try:
         yield
     finally:
-        if str(folder) in sys.path:
-            sys.path.remove(str(folder))
+        for place in places:
+            if place in sys.path:
+                sys.path.remove(place)
+        new = {name.partition(".")[0] for name in set(sys.modules) - before}
+        _BESIDE.update(name for name in new if name in sys.modules and _is_in(sys.modules[name], places))
+
+
+def _is_in(module: ModuleType, places: list[str]) -> bool:
+    spec = PathFinder.find_spec(module.__name__, places)
+    return spec is not None and _origin(spec) == _origin(getattr(module, "__spec__", None))
+
+
+def _is_another(name: str, places: list[str]) -> bool:
+    """Whether `name` would be found in `places`, and not where it has been imported from."""
+    return PathFinder.find_spec(name, places) is not None and not _is_in(sys.modules[name], places)
+
+
+def _origin(spec: ModuleSpec | None) -> Any:
+    return spec and (spec.origin or list(spec.submodule_search_locations or ()))
+
+
+def _set_aside(outermost: str) -> None:
+    """Know a module, and those inside it, by other names, so that its own are free; it works as before."""
+    _BESIDE.discard(outermost)
+    for name in [name for name in sys.modules if name == outermost or name.startswith(f"{outermost}.")]:
+        module = sys.modules.pop(name)
+        other = f"{name}_{id(module):x}"
+        sys.modules[other] = module  # where inspect looks for the source of what is defined in it
+        for thing in vars(module).values():
+            if isinstance(thing, type | FunctionType) and thing.__module__ == name:
+                thing.__module__ = other
 
 
 def theirs(problem: str, cause: BaseException, *, hint: str = "", within: Path | None = None) -> UserError:
@@ -320,10 +389,10 @@ def made(own: Own, classes: int, *, size: int, options: dict[str, Any]) -> Any:
             hint="name a function of the number of classes that gives the rest",
         )
     try:
-        with beside(Path(own.spelled.rpartition(":")[0]).expanduser().resolve().parent if own.spelled else Path.cwd()):
+        with beside(*(_places(Path(own.spelled.rpartition(":")[0])) if own.spelled else [Path.cwd()])):
             module = maker(*position, **given)
     except Exception as cause:
-        raise theirs(f"{own.where} cannot be made for {classes} classes", cause) from cause
+        raise theirs(f"{own.where} cannot be made for {classes} classes", cause, hint=_lacking(cause)) from cause
     return module
 
 
