@@ -12,8 +12,9 @@ from pellucid.images.sources import read_samples
 from pellucid.images.split import split
 from pellucid.measures.intervals import wilson
 from pellucid.reports.cautions import of_evaluation
+from pellucid.runs.evaluation import Evaluation, LeftOut, read_evaluation, write_evaluation
 from pellucid.runs.run_folder import RunFolder, create_run
-from pellucid.uses.evaluate import Evaluation, LeftOut, evaluate, read_evaluation, write_evaluation
+from pellucid.uses.evaluate import evaluate
 from pellucid.uses.predict import Classifier
 from pellucid.uses.requirements import check_requirements, measure_names, unmet
 from tests import golden

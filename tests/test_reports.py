@@ -50,6 +50,7 @@ from pellucid.reports.text import (
 from pellucid.reports.thumbnails import thumbnail
 from pellucid.reports.tiles import CLASS_BYTES, IMAGE_BYTES
 from pellucid.runs.card import FORMAT, Card, Probe, Result
+from pellucid.runs.evaluation import ClassResult, Evaluation, Judged, LeftOut
 from pellucid.runs.events import (
     BatchLosses,
     Epoch,
@@ -65,7 +66,6 @@ from pellucid.runs.events import (
     Validated,
 )
 from pellucid.runs.run_folder import create_run
-from pellucid.uses.evaluate import ClassResult, Evaluation, Judged, LeftOut
 from pellucid.uses.predict import Failure, Prediction
 from tests import golden
 

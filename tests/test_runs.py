@@ -414,7 +414,7 @@ def test_room_that_is_surely_too_little_is_told_before_training(
 
 
 def headline(run: RunFolder) -> tuple[str | None, int]:
-    from pellucid.uses.evaluate import read_evaluation
+    from pellucid.runs.evaluation import read_evaluation
 
     kept = read_evaluation(run)
     return kept.part, kept.n
@@ -423,7 +423,8 @@ def headline(run: RunFolder) -> tuple[str | None, int]:
 def test_only_a_runs_own_images_in_full_become_its_evaluation(
     run: RunFolder, trained: RunFolder, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from pellucid.uses.evaluate import evaluate, keep_evaluation
+    from pellucid.runs.evaluation import keep_evaluation
+    from pellucid.uses.evaluate import evaluate
 
     own, photos = headline(run), str(trained.path.parents[1] / "photos")
     assert own[0] == "test"

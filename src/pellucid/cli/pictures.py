@@ -77,7 +77,7 @@ def _of_run(data: str, of: Of, said: dict[str, Any]) -> Any:
         raise UserError(f"{flag_of(next(iter(said)))}: {data} is a run, and has its settings", hint="leave it out")
     run = open_run(data)
     if of == "results":
-        from pellucid.uses.evaluate import read_evaluation
+        from pellucid.runs.evaluation import read_evaluation
 
         return read_evaluation(run)
     if of == "first-batch":

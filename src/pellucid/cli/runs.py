@@ -237,8 +237,8 @@ def _row(run: RunFolder, told: list[str]) -> Any:
 
 def _known(run: RunFolder) -> tuple[str, Any]:
     """The accuracy that is known of a run, and the part it was measured on."""
+    from pellucid.runs.evaluation import read_evaluation
     from pellucid.runs.events import Validated
-    from pellucid.uses.evaluate import read_evaluation
 
     if kind_of(run.evaluation_path) != "nothing":
         evaluation = read_evaluation(run)

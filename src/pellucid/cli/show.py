@@ -9,9 +9,9 @@ from rich.console import Console, RenderableType
 from rich.text import Text
 
 if TYPE_CHECKING:
+    from pellucid.runs.evaluation import Evaluation
     from pellucid.runs.events import Event, Stopped
     from pellucid.runs.run_folder import RunFolder
-    from pellucid.uses.evaluate import Evaluation
 
 
 def out() -> Console:
@@ -78,8 +78,8 @@ def kept_in_run(evaluation: "Evaluation") -> bool:
     """
     from pellucid.errors import UserError
     from pellucid.reports.html import write_report
+    from pellucid.runs.evaluation import keep_evaluation
     from pellucid.runs.run_folder import RunFolder, locate
-    from pellucid.uses.evaluate import keep_evaluation
 
     what = "what was measured could not be kept"
     try:

@@ -3,7 +3,7 @@
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from pellucid.errors import UserError, counted, listed
@@ -59,11 +59,16 @@ class Split(Record):
 
     def fingerprint(self) -> str:
         """sha256 over contents and labels alone: order, names and place of the files do not matter."""
-        lines = sorted(f"{file.sha256} {file.label}" for file in self.files)
-        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+        return fingerprint((file.sha256, file.label) for file in self.files)
 
     def location(self, file: SplitFile) -> Path:
         return path_of(Path(self.root) / file.path)
+
+
+def fingerprint(images: Iterable[tuple[str, str]]) -> str:
+    """sha256 over the contents' hashes and labels of images, in whatever order."""
+    lines = sorted(f"{content} {label}" for content, label in images)
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def write_manifest(parts: Split, path: Path) -> None:
@@ -91,6 +96,11 @@ def hash_files(paths: Sequence[Path]) -> list[str]:
     """sha256 of every file's content, in order."""
     with decoding_threads(THREADS) as pool:
         return list(pool.map(content_hash, paths))
+
+
+def hash_of(content: bytes) -> str:
+    """sha256 of a file's bytes, where they have been read."""
+    return hashlib.sha256(content).hexdigest()
 
 
 def content_hash(path: Path) -> str:

@@ -8,8 +8,8 @@ from pellucid.images.split import Split
 from pellucid.reports.history import History
 from pellucid.reports.spending import starving
 from pellucid.reports.words import bounds, listed_words, percent
+from pellucid.runs.evaluation import Evaluation
 from pellucid.runs.events import PixelsReady
-from pellucid.uses.evaluate import Evaluation
 
 FEW = 10  # images of a class below which its own figures say little
 FEW_TO_LEARN = 20  # training images of a class

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from pellucid.uses.evaluate import Evaluation
+from pellucid.runs.evaluation import Evaluation
 
 
 @dataclass(frozen=True)

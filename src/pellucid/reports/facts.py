@@ -8,7 +8,7 @@ from pellucid.records import flat
 from pellucid.reports.history import History
 from pellucid.reports.spending import spent_words
 from pellucid.reports.words import duration, moment
-from pellucid.uses.evaluate import Evaluation
+from pellucid.runs.evaluation import Evaluation
 
 Fact = tuple[str, str]
 

@@ -22,10 +22,10 @@ from pellucid.reports.history import History, check_every, history
 from pellucid.reports.tiles import draw, seen
 from pellucid.reports.transfer import transfer_words
 from pellucid.runs.card import Card
+from pellucid.runs.evaluation import Evaluation, read_evaluation
 from pellucid.runs.events import Event
 from pellucid.runs.first_batch import FirstBatch, read_first_batch
 from pellucid.runs.run_folder import RunFolder
-from pellucid.uses.evaluate import Evaluation, read_evaluation
 
 SPACIOUS = 10  # classes up to which the confusion matrix has room for percentages
 LARGEST_MATRIX = 60  # classes up to which it is drawn at all

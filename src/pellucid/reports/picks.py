@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from pellucid.uses.evaluate import Evaluation, Judged
+from pellucid.runs.evaluation import Evaluation, Judged
 
 Item = TypeVar("Item")
 

@@ -33,10 +33,10 @@ from pellucid.reports.history import History, check_every, history, means, usual
 from pellucid.reports.palette import CROSS, INK, LIGHT, TICK
 from pellucid.reports.picks import is_right, spread, spread_by_class
 from pellucid.reports.words import percent
+from pellucid.runs.evaluation import Evaluation
 from pellucid.runs.events import Epoch, Event, Validated
 from pellucid.runs.first_batch import FirstBatch
 from pellucid.runs.run_folder import RunFolder, open_run
-from pellucid.uses.evaluate import Evaluation
 from pellucid.uses.predict import Failure, Prediction
 
 Source = str | Path | bytes | Image.Image

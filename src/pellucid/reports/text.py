@@ -24,8 +24,8 @@ from pellucid.reports.confusions import Confused, most_confused
 from pellucid.reports.sentences import decision, preprocessing
 from pellucid.reports.words import bounds, percent, short_number
 from pellucid.runs.card import Card
+from pellucid.runs.evaluation import Evaluation
 from pellucid.uses.ensemble import Ensembled
-from pellucid.uses.evaluate import Evaluation
 from pellucid.uses.predict import COLUMNS, Failure, Prediction
 
 Format = Literal["text", "json", "csv"]

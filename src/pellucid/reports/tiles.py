@@ -8,8 +8,8 @@ from pellucid.images.split import Split
 from pellucid.reports.confusions import Confused, most_confused
 from pellucid.reports.picks import mistakes, right, spread, spread_by_class
 from pellucid.reports.thumbnails import Thumbnail, thumbnail
+from pellucid.runs.evaluation import Evaluation, Judged
 from pellucid.runs.first_batch import FirstBatch
-from pellucid.uses.evaluate import Evaluation, Judged
 
 BATCH = 8  # images of the first batch, each beside its file
 BATCH_BYTES = 25_000  # of each of these

@@ -13,85 +13,19 @@ from typing import Any
 
 import numpy as np
 
-from pellucid.errors import UserError, counted, listed, nearest
-from pellucid.images.decode import Unreadable, open_image
+from pellucid.errors import UserError, listed, nearest
+from pellucid.images.decode import Unreadable, content_of, open_image
 from pellucid.images.folders import left_out_words
 from pellucid.images.labels import MOST_MAPPED, look
+from pellucid.images.manifest import Split, fingerprint, hash_of
 from pellucid.images.preprocessing import Input, Preprocessing, prepare
 from pellucid.images.sources import PARTS, Sample, Source, read_samples
-from pellucid.images.split import Split, SplitFile, content_hash
 from pellucid.measures import confusion, likelihood, ranking
-from pellucid.measures.intervals import Measured
 from pellucid.names import path_of, shown
-from pellucid.records import Record, read_text, write
+from pellucid.runs.evaluation import ClassResult, Evaluation, Judged, LeftOut, own_part
 from pellucid.runs.run_folder import RunFolder, locate
 from pellucid.uses.ahead import ahead, windows
 from pellucid.uses.predict import Classifier, checked, decide, load, shares
-
-
-class ClassResult(Record):
-    """One class: `support` images are of it; precision and F1 are undefined where none was called so."""
-
-    name: str
-    precision: Measured
-    recall: Measured
-    f1: Measured
-    support: int
-
-
-class Judged(Record):
-    """One image: its truth, what it was called, and the probabilities of both. `path` is below the root."""
-
-    path: str
-    truth: str
-    best: str
-    probability: float
-    of_truth: float
-    sha256: str
-
-
-class LeftOut(Record):
-    """An image that counts nowhere, and why."""
-
-    path: str
-    reason: str
-
-
-class Evaluation(Record):
-    """What a model is worth on some images. `data` is as the user named it, `root` where its paths start.
-
-    `part` is None for data that is not divided. `seen_in_training` counts images whose content the model was trained
-    on; None where its training is not known (no run folder). `roc_auc` and `average_precision` are of the second
-    class against the first, None with more than two. `confusion` has the truth in rows, both in the order of
-    `classes`. `fingerprint` is that of the contents and labels (images.split), `notes` what was
-    decided in reading them.
-    """
-
-    model: str
-    data: str
-    root: str | None = None
-    part: str | None
-    fingerprint: str
-    n: int
-    seen_in_training: int | None = None
-    classes: tuple[str, ...]
-    threshold: float | None
-    accuracy: Measured
-    balanced_accuracy: Measured
-    log_loss: Measured
-    roc_auc: Measured | None
-    average_precision: Measured | None
-    per_class: tuple[ClassResult, ...]
-    confusion: tuple[tuple[int, ...], ...]
-    predictions: tuple[Judged, ...]
-    left_out: tuple[LeftOut, ...]
-    notes: tuple[str, ...] = ()
-    seconds: float
-    images_per_second: float
-
-    def location(self, judged: Judged) -> Path:
-        """Where the image lies."""
-        return path_of(Path(self.root or self.data) / judged.path)
 
 
 def evaluate(
@@ -136,41 +70,6 @@ def evaluate(
     return _evaluation(classifier, chosen, tally, trained_on=trained_on, seconds=seconds)
 
 
-def keep_evaluation(evaluation: Evaluation) -> str:
-    """Keep it as the evaluation of the run whose best weights it measured, in place of an earlier one.
-
-    Only what the run kept for it may become that, as the report speaks of it and `pellucid runs` lists it: all of its
-    test part, or of validation where it kept no test. Returns "" where it is kept, else why not. Raises UserError
-    where it cannot be written.
-    """
-    model = locate(evaluation.model)
-    run = RunFolder(model.parent)
-    if model != run.model or not run.is_there():
-        return f"{model} is not the best model of a run"
-    split = run.split()
-    part = _own_part(split)
-    if evaluation.part != part:
-        of = f"the {evaluation.part} part of {evaluation.data}" if evaluation.part else evaluation.data
-        return f"it measured {of}, and a run is known by its own {part} images"
-    own = split.model_copy(update={"files": split.part(part)})
-    if evaluation.fingerprint != own.fingerprint():
-        return f"it measured {counted(evaluation.n, 'image')}, which are not the run's {len(own.files):,} {part} images"
-    write_evaluation(evaluation, run)
-    return ""
-
-
-def write_evaluation(evaluation: Evaluation, run: RunFolder) -> Path:
-    """Write it as the run's evaluation.json, in place of an earlier one; see keep_evaluation for what may become it."""
-    write(run.evaluation_path, evaluation.to_json())
-    return run.evaluation_path
-
-
-def read_evaluation(run: RunFolder) -> Evaluation:
-    """The run's evaluation; UserError where it has none."""
-    text = read_text(run.evaluation_path, hint=f"`pellucid evaluate {run.path}` makes it")
-    return Evaluation.from_json(text, str(run.evaluation_path), hint=f"`pellucid evaluate {run.path}` makes it anew")
-
-
 @dataclass(frozen=True)
 class _Chosen:
     """The images to measure, and those that were left out before any was opened."""
@@ -206,18 +105,13 @@ def _own(classifier: Classifier, trained_on: Split | None, part: str | None) -> 
             hint=f"name the data: pellucid evaluate {classifier.model} DATA",
         )
     kept = [name for name, counts in trained_on.counts().items() if sum(counts.values())]
-    part = PARTS.get(part, part) if part else _own_part(trained_on)
+    part = PARTS.get(part, part) if part else own_part(trained_on)
     if part not in kept:
         raise _no_part(str(classifier.model), part, kept)
     samples = tuple(
         Sample(trained_on.location(file), file.label, file.part, file.group) for file in trained_on.part(part)
     )
     return _Chosen(trained_on.root, path_of(trained_on.root), part, samples, ())
-
-
-def _own_part(split: Split) -> str:
-    """The part that a run is measured on where no other is named."""
-    return "test" if split.part("test") else "validation"
 
 
 def _given(data: Path | str, source: Source, part: str | None, classes: Sequence[str]) -> _Chosen:
@@ -340,8 +234,10 @@ class _Opened:
 
 def _opened(sample: Sample, preprocessing: Preprocessing) -> _Opened | Unreadable:
     try:
-        image = open_image(sample.path, background=preprocessing.background)
-        return _Opened(sample, content_hash(sample.path), prepare(image, preprocessing, name=str(sample.path)))
+        name = str(sample.path)
+        content = content_of(sample.path, name)
+        image = open_image(content, background=preprocessing.background, name=name)
+        return _Opened(sample, hash_of(content), prepare(image, preprocessing, name=name))
     except Unreadable as cause:
         return cause
 
@@ -382,7 +278,7 @@ def _evaluation(
         data=shown(chosen.data),
         root=shown(str(chosen.root.resolve())),
         part=chosen.part,
-        fingerprint=_fingerprint(judged),
+        fingerprint=fingerprint((each.sha256, each.truth) for each in judged),
         n=len(judged),
         seen_in_training=None if trained_on is None else _seen(judged, trained_on),
         classes=classes,
@@ -414,14 +310,6 @@ def _evaluation(
 def _seen(judged: Sequence[Judged], trained_on: Split) -> int:
     learned = {file.sha256 for file in trained_on.part("train")}
     return sum(each.sha256 in learned for each in judged)
-
-
-def _fingerprint(judged: Sequence[Judged]) -> str:
-    """As a split's: the same images give the same fingerprint, however they are divided or placed."""
-    files = tuple(
-        SplitFile(path=each.path, sha256=each.sha256, label=each.truth, group=None, part="test") for each in judged
-    )
-    return Split(root="", rule="", seed=0, classes=(), files=files).fingerprint()
 
 
 def _below(root: Path, path: Path) -> str:

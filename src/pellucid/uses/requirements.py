@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from pellucid.errors import UserError, nearest
 from pellucid.measures.intervals import Measured
-from pellucid.uses.evaluate import Evaluation
+from pellucid.runs.evaluation import Evaluation
 
 OVERALL = ("accuracy", "balanced_accuracy", "log_loss")
 OF_TWO_CLASSES = ("roc_auc", "average_precision")
