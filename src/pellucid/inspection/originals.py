@@ -9,7 +9,7 @@ from typing import Protocol
 from torch import Tensor
 
 from pellucid.errors import UserError, nearest
-from pellucid.networks.table_network import TableNetwork
+from pellucid.networks.network import Network
 
 # What each library is installed as, where it is not part of Pellucid.
 LIBRARIES = {
@@ -37,7 +37,7 @@ class Original(Protocol):
         """Give its batch norms random scales, shifts and statistics, so that a wrong one would show."""
         ...
 
-    def end_points(self, ours: TableNetwork, images: Tensor) -> dict[str, Tensor]:
+    def end_points(self, ours: Network, images: Tensor) -> dict[str, Tensor]:
         """What flows at the end points of `ours`, as far as both have them, for images (N, 3, H, W)."""
         ...
 

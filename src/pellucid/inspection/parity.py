@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from pellucid.errors import UserError
 from pellucid.networks.network import Network
-from pellucid.networks.table_network import SameConv, TableNetwork
+from pellucid.networks.table_network import SameConv
 from pellucid.networks.undisturbed import kept_attributes, undisturbed
 
 TOLERANCE = 1e-4  # of an end point's spread: what float32 leaves after a hundred layers
@@ -68,7 +68,7 @@ def _compared(net: Network, images: Tensor, theirs: Mapping[str, Tensor]) -> Par
         shapes = (tuple(ours[name].shape), tuple(others[name].shape))
         compared.append(Compared(name, _difference(ours[name], others[name]) if alike else float("inf"), shapes))
     found = Parity(tuple(compared), ())
-    if found.first is None or not isinstance(net, TableNetwork):  # of others it is not known what leads to what
+    if found.first is None or not net.sources:  # of others it is not known what leads to what
         return found
     return Parity(tuple(compared), tuple(_suspicions(net, found.first.name, images, ours, others)))
 
@@ -88,7 +88,7 @@ def _difference(ours: Tensor, theirs: Tensor) -> float:
 
 
 def _suspicions(
-    net: TableNetwork, name: str, images: Tensor, ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]
+    net: Network, name: str, images: Tensor, ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]
 ) -> Iterator[str]:
     """What would make `name` agree, as words; at most the three best, none where nothing tried does."""
     source = net.sources[name]

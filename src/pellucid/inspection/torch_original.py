@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from pellucid.errors import UserError
 from pellucid.networks.network import Network
-from pellucid.networks.table_network import TableNetwork
 from pellucid.weights.sources.layers import BETWEEN
 from pellucid.weights.sources.table import ELSEWHERE
 
@@ -80,7 +79,7 @@ class TorchOriginal:
         torch.manual_seed(seed)
         with_statistics(self.net)
 
-    def end_points(self, ours: TableNetwork, images: Tensor) -> dict[str, Tensor]:
+    def end_points(self, ours: Network, images: Tensor) -> dict[str, Tensor]:
         found: dict[str, Tensor] = {}
         handles = []
         modules = dict(self.net.named_modules())
@@ -135,7 +134,7 @@ def _keep(found: dict[str, Tensor], name: str) -> Any:
     return keep
 
 
-def _places(library: str, theirs: nn.Module, ours: TableNetwork) -> Iterator[tuple[str, str]]:
+def _places(library: str, theirs: nn.Module, ours: Network) -> Iterator[tuple[str, str]]:
     """Our end points, and the paths of their modules. Blocks of Inception V3 are called alike; others are numbered."""
     between = BETWEEN.get((library, ours.family), {})
     known = {end: place for end, place in between.items() if "/" not in end} | dict(

@@ -21,7 +21,7 @@ from pellucid.inspection.watch import Call, Unused, Watched, watched
 from pellucid.networks.build import network
 from pellucid.networks.network import Network
 from pellucid.networks.undisturbed import kept_randomness, undisturbed
-from pellucid.networks.wrapped import opened
+from pellucid.networks.wrapped import ENDS, opened
 
 USUAL_SIZE = 224
 IDLE = ("Identity", "Dropout", "DropPath")  # nothing is computed in evaluation
@@ -125,7 +125,7 @@ def _run(module: nn.Module, name: str, side: int, count: int) -> Watched:
     stance = torch.compiler.set_stance("force_eager") if compiled else nullcontext()
     try:
         with undisturbed(module), stance:
-            return watched(module.eval(), images)
+            return _inside(module, watched(module.eval(), images))
     except Exception as cause:
         said = (f"{counted(count, 'image')} of" if count > 1 else "images of") + f" {side} x {side} pixels"
         made_for = _made_for(module)
@@ -135,6 +135,16 @@ def _run(module: nn.Module, name: str, side: int, count: int) -> Watched:
         elif made_for not in (None, side):
             hint = f"--size {made_for} is what it was made for"
         raise UserError(f"{name} cannot be run on {said}: {reason(cause)}", hint=hint) from cause
+
+
+def _inside(module: nn.Module, run: Watched) -> Watched:
+    """As it was watched, with paths as they are inside of a network that another one wraps."""
+    above = module.inside if isinstance(module, Network) else ""
+    return replace(
+        run,
+        calls=[replace(call, path=call.path.removeprefix(above)) for call in run.calls],
+        unused=[replace(part, path=part.path.removeprefix(above)) for part in run.unused],
+    )
 
 
 def _shapes(several: dict[int, Watched], batch: int) -> list[tuple[tuple[int, ...], ...]]:
@@ -202,12 +212,9 @@ def _sight(reach: Reach | None) -> tuple[tuple[int, int] | None, int | None]:
 
 def _boundaries(root: nn.Module) -> Iterator[tuple[str, str]]:
     """The paths of the modules whose end is an end point, and its name."""
-    inner = getattr(root, "model", None)
-    if isinstance(root, Network) and isinstance(inner, nn.Module):
-        yield from ((f"model.{name}", name) for name in root.end_point_names[:-3])
-        return
     if isinstance(root, Network):
-        yield from ((name, name) for name in root.end_point_names)
+        ends = root.end_point_names if root.sources else root.end_point_names[: -len(ENDS)]
+        yield from ((name, name) for name in ends)
         return
     yield from ((place, place) for place, _ in opened(root))
 
@@ -268,7 +275,7 @@ def _unused_row(part: Unused) -> LayerRow:
 
 
 def _shown(path: str) -> str:
-    return path.removeprefix("model.").replace(".", "/")
+    return path.replace(".", "/")
 
 
 def _kind(module: nn.Module) -> str:

@@ -10,7 +10,6 @@ from torch import Tensor, fx, nn
 from pellucid.errors import UserError
 from pellucid.networks.network import Network, held, is_unit, units
 from pellucid.networks.own import is_own
-from pellucid.networks.table_network import TableNetwork
 from pellucid.networks.undisturbed import undisturbed
 
 JOINED = "+"  # between the names of several end points
@@ -46,14 +45,14 @@ def halves(network: Network, train_from: str) -> Halves | None:
     The networks defined here are cut anywhere, unless an auxiliary head that is trained starts from what is frozen;
     those of timm where a single tensor goes from one part to the other, and their code can be followed.
     """
-    if isinstance(network, TableNetwork):
-        return _of_table(network, train_from)
+    if network.sources:
+        return _of_stages(network, train_from)
     if train_from == "Logits":
         return _before_classifier(network)
     return None if network.options.get("dropout") else _of_graph(network, train_from)
 
 
-def _of_table(network: TableNetwork, train_from: str) -> Halves | None:
+def _of_stages(network: Network, train_from: str) -> Halves | None:
     at = network.end_point_names.index(train_from)
     before = [name for name in network.end_point_names[:at] if name not in network.head_names]
     after = network.end_point_names[at:]
@@ -63,11 +62,11 @@ def _of_table(network: TableNetwork, train_from: str) -> Halves | None:
     if any(name in network.head_names and network.sources[name] not in known for name in after):
         return None
     frozen = nn.Sequential(*(getattr(network, name) for name in before))
-    return Halves(before[-1], frozen, _RestOfTable(network, before[-1], after))
+    return Halves(before[-1], frozen, _RestOfStages(network, before[-1], after))
 
 
-class _RestOfTable(Rest):
-    def __init__(self, network: TableNetwork, source: str, names: Sequence[str]) -> None:
+class _RestOfStages(Rest):
+    def __init__(self, network: Network, source: str, names: Sequence[str]) -> None:
         super().__init__()
         self.source = source
         self.names = tuple(name for name in names if name != "Predictions")
@@ -197,7 +196,7 @@ def _across(late: Collection[fx.Node]) -> set[fx.Node]:
 
 def _of_graph(network: Network, train_from: str) -> Halves | None:
     """A network whose code is not ours, cut in the graph of its operations: where a single tensor goes across."""
-    model = network.get_submodule("model")
+    model = network.inner
     place = network.divided(train_from)
     trained = {id(part) for part in (*place.within, *place.after)}
     modules = dict(model.named_modules())

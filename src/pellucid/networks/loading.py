@@ -14,7 +14,6 @@ from torch import Tensor
 from pellucid.architectures.options import TIMM
 from pellucid.errors import UserError, counted, listed
 from pellucid.networks.network import Network, held, units
-from pellucid.networks.table_network import TableNetwork
 from pellucid.weights.files import read_weights, several
 from pellucid.weights.sources.common import Twice
 from pellucid.weights.sources.table import HEADS, NAMES, arranged, partners_of
@@ -155,7 +154,7 @@ def _notes(report: LoadReport, fit: "_Fit", states: Sequence[State], *, until: s
     if fit.prefix:
         yield f"the weights are those whose names begin with {fit.prefix}"
     if until is not None:
-        ends = list(dict.fromkeys(name.removeprefix("model.").split(".")[0] for name in report.left_random))
+        ends = list(dict.fromkeys(name.removeprefix(fit.net.inside).split(".")[0] for name in report.left_random))
         random = counted(len(report.left_random), "tensor")
         yield f"{random} after {until} start at random: {', '.join(listed(ends, 6))}"
     heads = _heads(fit)
@@ -210,7 +209,7 @@ def _wanted(net: Network, state: Mapping[str, Tensor], *, until: str | None, hea
 
 
 def _layouts(net: Network) -> tuple[str, ...]:
-    if isinstance(net, TableNetwork):
+    if net.table:
         return ("pellucid", *NAMES.get(net.family, ()))
     return ("timm" if net.name.startswith(TIMM) else "its code", "pellucid")
 
@@ -226,8 +225,8 @@ def _partners(net: Network, wanted: list[str], layout: str) -> dict[str, str]:
     """Our name to theirs, for every tensor that is wanted."""
     if layout == "pellucid":
         return {name: name for name in wanted}
-    if not isinstance(net, TableNetwork):
-        return {name: name.removeprefix("model.") for name in wanted}
+    if net.table is None:
+        return {name: name.removeprefix(net.inside) for name in wanted}
     shapes = {name: tuple(tensor.shape) for name, tensor in net.state_dict().items()}
     names = partners_of(shapes, net.family, layout)
     return {name: names[name] for name in wanted}
@@ -241,7 +240,7 @@ def check_conventions(net: Network, report: LoadReport) -> None:
     """
     built = net.options.get("conventions")
     theirs = "tensorflow" if report.layout in TENSORFLOW else "torch" if report.layout in TORCH else built
-    if not isinstance(net, TableNetwork) or theirs == built:
+    if net.table is None or theirs == built:
         return
     if net.table.torch != net.table.tensorflow:
         raise UserError(
@@ -251,14 +250,14 @@ def check_conventions(net: Network, report: LoadReport) -> None:
         )
 
 
-def names_elsewhere(net: TableNetwork, layout: str) -> dict[str, str]:
+def names_elsewhere(net: Network, layout: str) -> dict[str, str]:
     """What `layout` calls each of our tensors; UserError where it has no network of this family."""
     return _partners(net, list(net.state_dict()), _known_layout(net, layout))
 
 
 def _of_head(net: Network, name: str) -> bool:
     """Whether a tensor belongs to an auxiliary head that `net` was built without."""
-    return isinstance(net, TableNetwork) and not net.head_names and HEADS.match(name) is not None
+    return net.table is not None and not net.head_names and HEADS.match(name) is not None
 
 
 @dataclass(frozen=True)
@@ -285,7 +284,7 @@ class _Fit:
     def _arranged(self) -> tuple[Mapping[str, Tensor], str]:
         """By the layout's names, and what is wrong with that."""
         tensors = without(self.prefix, self.source.tensors)
-        if not isinstance(self.net, TableNetwork):
+        if self.net.table is None:
             return tensors, ""
         try:
             return arranged(tensors, self.net.family, self.layout), ""
@@ -392,7 +391,7 @@ def _reached(net: Network, partners: Mapping[str, str], misfits: list[str]) -> s
         name: end_point
         for end_point in net.end_point_names
         for name in partners
-        if name.startswith((f"{end_point}.", f"model.{end_point}."))
+        if name.startswith(f"{net.inside}{end_point}.")
     }
     broken = {owner.get(name) for name in misfits}
     whole: str | None = None

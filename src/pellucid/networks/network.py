@@ -1,13 +1,14 @@
 """What every network here can do, whoever defined it, and what it is taken apart into."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
 
 from pellucid.architectures.geometry import check_end_point
+from pellucid.architectures.layers import Architecture
 from pellucid.errors import UserError
 
 
@@ -52,6 +53,19 @@ class Network(nn.Module, ABC):
     end_point_names: tuple[str, ...]
     head_names: tuple[str, ...] = ()
     as_it_comes = False  # somebody made it, and its weights may be of use
+    table: Architecture | None = None  # that it was built from; others' networks have none
+    sources: Mapping[str, str] = {}
+    inside: str = ""  # before the names of its modules and tensors, where it wraps another network
+
+    @property
+    def family(self) -> str:
+        """Of its table, as catalog.py has families; "" without one."""
+        return self.table.family if self.table else ""
+
+    @property
+    def inner(self) -> nn.Module:
+        """The module whose code computes: itself, or the network that it wraps."""
+        return self
 
     def forward(self, images: Tensor) -> Tensor:
         """float32 (N, 3, H, W) to logits (N, classes)."""

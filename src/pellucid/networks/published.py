@@ -12,7 +12,6 @@ from pellucid.errors import UserError
 from pellucid.images.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from pellucid.networks.network import Network
 from pellucid.networks.own import is_own
-from pellucid.networks.table_network import TableNetwork
 from pellucid.weights.fetching import fetch
 from pellucid.weights.sources.inputs import HALF, WANTED
 from pellucid.weights.sources.table import ELSEWHERE
@@ -48,7 +47,7 @@ def preprocessing_for(net: Network, layout: str, said: Collection[str] = ()) -> 
     wanted = default_preprocessing(net.name, size=net.size)
     if net.name.startswith(TIMM):
         return wanted, "timm's record of the network"
-    if layout == "pellucid" or not isinstance(net, TableNetwork):
+    if layout == "pellucid" or net.table is None:
         return wanted, f"what {net.name} is trained on here, unless told otherwise"
     record = WANTED.get((layout, net.family))
     if record:

@@ -15,7 +15,7 @@ from pellucid.networks.cut import followed
 from pellucid.networks.ensemble import Ensemble
 from pellucid.networks.network import Network
 from pellucid.networks.own import is_own
-from pellucid.networks.table_network import SameConv, TableNetwork
+from pellucid.networks.table_network import SameConv
 from pellucid.networks.winograd import Winograd, winograd
 
 # glibc's mallopt: memory above 128 kB is otherwise given back to the system after each layer, and cleared anew for
@@ -46,10 +46,9 @@ def _folded(net: nn.Module) -> nn.Module:
     for module in list(copy.modules()):
         if isinstance(module, fx.GraphModule):
             _fold_along(module, module.graph)
-        elif isinstance(module, Network) and not isinstance(module, TableNetwork):
-            model = module.get_submodule("model")
-            if graph := followed(model):
-                _fold_along(model, graph)
+        elif isinstance(module, Network) and module.inner is not module:
+            if graph := followed(module.inner):
+                _fold_along(module.inner, graph)
         elif type(module).forward is nn.Sequential.forward:
             for (_, conv), (name, norm) in pairwise(list(module.named_children())):
                 if places[id(conv)] == places[id(norm)] == 1:

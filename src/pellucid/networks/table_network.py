@@ -68,7 +68,7 @@ class TableNetwork(Network):
         check_initialisation(initialisation, head_initialisation)
         if not 0 <= norm_decay < 1:
             raise UserError(f"norm_decay is at least 0 and below 1, not {norm_decay:g}", hint="0.9 is common")
-        self.name, self.classes, self.size, self.family = table.name, classes, size, table.family
+        self.name, self.classes, self.size = table.name, classes, size
         self.table = table
         self.options = {"size": size, "width": width, "dropout": dropout}
         self.options |= {"auxiliary": auxiliary, "conventions": conventions}

@@ -13,6 +13,11 @@ class WrappedNetwork(Network):
     """Holds the other network as `model`; end points are seen by hooks, and PreLogits is what the head is given."""
 
     model: nn.Module
+    inside = "model."
+
+    @property
+    def inner(self) -> nn.Module:
+        return self.model
 
     def forward(self, images: Tensor) -> Tensor:
         return self.model(images)

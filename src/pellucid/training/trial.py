@@ -8,7 +8,6 @@ from torch import Tensor, nn
 from pellucid.errors import UserError, listed
 from pellucid.images.split import Split
 from pellucid.networks.network import Network, check_vectors
-from pellucid.networks.table_network import TableNetwork
 from pellucid.training.config import Config
 from pellucid.training.probe_at import probed_names
 from pellucid.training.transfer import freeze
@@ -61,7 +60,7 @@ def _check_step(network: Network, config: Config) -> None:
     left over at an epoch's end sits it out.
     """
     batch = min(2, config.learning.batch)
-    if isinstance(network, TableNetwork) and batch > 1:
+    if network.table and batch > 1:
         return
     cause = _fault(network, config, images=batch, training=True)
     if cause is None:

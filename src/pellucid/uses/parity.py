@@ -18,7 +18,6 @@ from pellucid.networks.loading import load_weights, names_elsewhere
 from pellucid.networks.network import Network
 from pellucid.networks.own import is_own, remember
 from pellucid.networks.published import default_preprocessing
-from pellucid.networks.table_network import TableNetwork
 from pellucid.networks.undisturbed import kept_randomness
 from pellucid.uses.structure import structure
 from pellucid.weights.files import read_tensors
@@ -176,9 +175,9 @@ def _with_arrays(net: str, path: Path, *, weights: Path | None, layout: str, wid
 
 def _table(
     name: str, *, size: int | None, width: float, conventions: str, classes: int = CLASSES, auxiliary: bool = False
-) -> TableNetwork:
+) -> Network:
     made = network(remember(name), classes, size=size, width=width, conventions=conventions, auxiliary=auxiliary)
-    if not isinstance(made, TableNetwork):
+    if made.table is None:
         raise UserError(f"{name} is no network that is defined here", hint="`pellucid models` lists them")
     return made
 

@@ -156,13 +156,11 @@ def timed(
     check_numbers(repeats=repeats)
     from pellucid.inspection.timing import layer_times
     from pellucid.networks.undisturbed import kept_randomness
-    from pellucid.networks.wrapped import WrappedNetwork
 
     counted = structure(net, size=size, batch=batch, **options)
     with kept_randomness():
         made, _ = _built(net, size=counted.size, **options)
-        inside = "model." if isinstance(made, WrappedNetwork) else ""
-        layers = [(row.name, inside + row.name.replace("/", ".")) for row in counted.rows]
+        layers = [(row.name, made.inside + row.name.replace("/", ".")) for row in counted.rows]
         times = layer_times(made, layers, size=counted.size, batch=batch, repeats=repeats, backward=backward)
     return counted, times
 
