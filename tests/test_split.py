@@ -1,5 +1,6 @@
 """Splits: complete, disjoint, alike in every class, whole in groups and twins, the same everywhere."""
 
+import os
 import random
 from collections import Counter
 from io import StringIO
@@ -175,3 +176,15 @@ def test_a_class_that_a_part_lacks_is_told_before_training(photos: Path) -> None
         for _ in train_events(configure("parts", model="small", size=32)):
             pass
     assert "--seed" not in str(caught.value)  # the data came like this
+
+
+def test_what_is_no_file_ends_a_split_with_its_name(photos: Path) -> None:
+    """A pipe would never end; data that another tool keeps are links until it has fetched them."""
+    first = next(folder for folder in photos.iterdir() if folder.is_dir())
+    (first / "fetched later.jpg").symlink_to("../.git/annex/objects/aa")
+    with pytest.raises(UserError, match=r"a link to ../.git/annex/objects/aa, where nothing is"):
+        split(read_samples(photos))
+    (first / "fetched later.jpg").unlink()
+    os.mkfifo(first / "pipe.jpg")
+    with pytest.raises(UserError, match=r"pipe.jpg is not a file"):
+        split(read_samples(photos))

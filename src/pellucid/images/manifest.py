@@ -105,10 +105,13 @@ def hash_of(content: bytes) -> str:
 
 def content_hash(path: Path) -> str:
     try:
+        if path.exists() and not path.is_file():
+            raise UserError(f"{path} is not a file", hint="move it away")  # a pipe, which would never end
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as cause:
-        raise UserError(f"{path} cannot be read: {cause.strerror}") from cause
+        hint = f"it is a link to {path.readlink()}, where nothing is" if path.is_symlink() else ""
+        raise UserError(f"{path} cannot be read: {cause.strerror}", hint=hint) from cause
 
 
 def check_unchanged(parts: Split, path: Path) -> None:

@@ -34,9 +34,9 @@ def of_evaluation(evaluation: Evaluation) -> Iterator[str]:
     if (uneven := _uneven(supports)) and len(supports) > 1:
         yield f"{uneven} Read the balanced accuracy and each class's recall rather than the accuracy."
     if evaluation.seen_in_training and evaluation.part != "train":
-        were = "image was" if evaluation.seen_in_training == 1 else "images were"
+        were = "was" if evaluation.seen_in_training == 1 else "were"
         yield (
-            f"{evaluation.seen_in_training:,} of these {were} already there when it was trained, perhaps under "
+            f"{evaluation.seen_in_training:,} of these images {were} already there when it was trained, perhaps under "
             "another name. That flatters."
         )
     if evaluation.left_out:
