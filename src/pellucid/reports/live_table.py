@@ -109,7 +109,7 @@ class LiveTable:
                 if said := starving(event.spent, self.begun, self.pixels):
                     self._print(f"! {said}")
             case Failed():  # what went wrong is told once, by whoever catches the error
-                self._end(f"stopped by an error in epoch {event.epoch + 1}")
+                self._end(f"stopped by an error {f'after epoch {event.epoch}' if event.epoch else 'in epoch 1'}")
             case _ if isinstance(event, Transfer):
                 self.pixels = event if isinstance(event, PixelsReady) else self.pixels
                 self._move(Text(""), now=True)
