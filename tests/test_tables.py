@@ -109,6 +109,8 @@ def test_a_composed_name_finds_the_decomposed_file_and_the_other_way_round():
         ("https://example.org/0.png", "download them"),
         ("file:///gone/0.png", "another machine"),
         ("i/0", "lack their suffix: i/0.png"),
+        ("3.png", "it lies in a folder below: . with --labels t.csv"),
+        ("3", "it lies in a folder below: . with --labels t.csv"),
         ("elsewhere/a b.png", "without folders"),
         ("/i/0.png", "without the slash in front: i/0.png"),
         ("nowhere.png", "from the table's folder"),
@@ -195,7 +197,7 @@ def test_notes_of_several_lines_are_no_fault():
         ("path,label\ni/0.png,\u200b\n", "without a label"),
         ("path,label\n,cat\n", "without a path"),
         ("i/0.png,cat\ni/1.png,dog\n", "its first line looks like a row"),
-        (" path , Label\ni/0.png,cat\n", "--label-column Label"),
+        (" path , Labels\ni/0.png,cat\n", "--label-column Labels"),
         ("path,the label\ni/0.png,cat\n", "--label-column 'the label'"),
         ("path,label\ni/0.png," + "x" * 300 + "\n", "a label of 300 characters"),
         ("path,label\n" + "x" * 300 + ".png,cat\n", "not to be found"),
@@ -392,3 +394,52 @@ def test_images_without_a_group_among_others_are_told():
     """Cells that were merged in a spreadsheet say their group in the first of them alone."""
     samples = read("path,label,group\ni/0.png,a,p\ni/1.png,b,\ni/2.png,a,\ni/3.png,b,q\n")
     assert "2 images of 4 have no group" in "\n".join(samples.notes)
+
+
+@pytest.mark.parametrize("names", [("0", "1", "a b"), ("0.png", "1.png", "a b.png"), ("0", " 1.png", "i/2.png")])
+def test_a_table_of_labels_may_say_names_without_folders_and_suffixes(names):
+    """As Kaggle's do: image_id, and the images lie in several folders."""
+    table("image_id,dx\n" + "".join(f"{name},{dx}\n" for name, dx in zip(names, "aba", strict=True)))
+    samples = read_samples(".", Source(labels="t.csv", path_column="image_id", label_column="dx"))
+    assert len(samples) == 3 and "by its name alone" in "\n".join(samples.notes)
+
+
+def test_a_name_that_several_images_have_is_refused():
+    lay("j/0.png")
+    table("path,label\n0,a\n1,b\n")
+    with pytest.raises(UserError, match="1 row that may mean several files") as caught:
+        read_samples(".", Source(labels="t.csv"))
+    assert "i/0.png and j/0.png" in str(caught.value)
+
+
+def test_headings_are_found_in_capitals_also():
+    samples = read("Path;LABEL;Split\ni/0.png;a;train\ni/1.png;b;test\n")
+    assert {sample.part for sample in samples} == {"train", "test"}
+    assert list(expand_inputs(["t.csv"], standard_input=())) == [Path("i/0.png"), Path("i/1.png")]
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("Study 12,\n,\npath,label\ni/0.png,a\n", "line 3 names them"),
+        ("path label\ni/0.png a\n", "put a comma between cells"),
+        ('"path,label"\n"i/0.png,a"\n', "not around a line"),
+    ],
+)
+def test_a_heading_that_is_not_where_it_belongs_is_told(text, hint):
+    assert hint in refused(text)
+
+
+def test_a_column_that_is_on_another_sheet_is_told():
+    with pandas.ExcelWriter("t.xlsx") as book:
+        pandas.DataFrame({"About": ["x"]}).to_excel(book, sheet_name="Notes", index=False)
+        pandas.DataFrame({"path": ["i/0.png"], "label": ["a"]}).to_excel(book, sheet_name="Data", index=False)
+    with pytest.raises(UserError, match="no column 'path'") as caught:
+        read_samples("t.xlsx")
+    assert "of the 2 sheets of t.xlsx the first was read" in str(caught.value)
+
+
+@pytest.mark.parametrize("labels", ["Tomato_healthy Tomato__healthy", "a-b a--b"])
+def test_marks_between_words_look_alike_however_many_there_are(labels):
+    one, other = labels.split()
+    assert "look alike" in refused(f"path,label\ni/0.png,{one}\ni/1.png,{other}\n")

@@ -120,7 +120,7 @@ def _meaning(counts: Counter[str], meaning: Mapping[str, str], where: str) -> di
 def look(label: str) -> str:
     """What two labels have in common that look alike: case, letters of other scripts, `_` or `-` or space, 1 or 01."""
     plain = unicodedata.normalize("NFKC", label).translate(LOOKALIKES).casefold()
-    plain = " ".join(re.sub(r"[\s_-]", " ", plain).split(" "))
+    plain = re.sub(r"[\s_-]+", " ", plain)
     try:
         # Zeros before or behind a number; infinities and digits of other scripts are words.
         return repr(float(plain)) if re.fullmatch(r"-?[0-9]+(\.[0-9]+)?", plain) else plain

@@ -1,7 +1,7 @@
 """The rows of a table as samples: every image once, with what is said of it, and every fault told at once by kind."""
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +10,7 @@ from pellucid.errors import UserError, counted, listed
 from pellucid.images.labels import clean
 from pellucid.images.part_words import recognised
 from pellucid.images.samples import Sample, Source
-from pellucid.images.tables import Column, Identity, located, read_rows, why_missing
+from pellucid.images.tables import Column, Identity, identity, located, read_rows, why_missing
 
 # What a spreadsheet writes where a formula found nothing: #N/A (#NV, #N/D), #REF! (#BEZUG!), #NAME?, Err:502.
 FAILED = re.compile(r"#(N/A|N/D|NV|[¡¿]?[A-ZÄÖÜ0-9/]+[!?])|Err:\d{3}")
@@ -22,21 +22,34 @@ class _Problems:
     """What is wrong with the rows of a table, all of it told at once by kind."""
 
     missing: list[tuple[str, Path]] = field(default_factory=list)  # as it is written, and where that would be
+    several: list[str] = field(default_factory=list)
     hollow: list[str] = field(default_factory=list)
     unlabelled: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
     words: Counter[str] = field(default_factory=Counter)
 
 
-def table_samples(table: Path, source: Source, place: Path) -> tuple[list[Sample], list[str]]:
-    """The images that `table` names, whose paths are below `place`; and what to say of them. Raises UserError."""
+def table_samples(
+    table: Path, source: Source, place: Path, images: Sequence[Path] = ()
+) -> tuple[list[Sample], list[str]]:
+    """The images that `table` names, whose paths are below `place`; and what to say of them. Raises UserError.
+
+    A cell without folders may also be the name of one of `images`, with its suffix or without.
+    """
+    named = _by_name(images)
     columns = _columns(source)
     problems, notes = _Problems(), list[str]()
     rows: list[tuple[int, Identity, Sample]] = []  # the part still as it is written
-    comments = 0
+    comments = by_name = 0
     for row in read_rows(table, [column for column in columns.values() if column.name], notes):
         said, label = row[columns["path"].name], row[columns["label"].name]
         path, there = located(place, said)
+        if there is None and (alike := named.get(clean(said), ())):
+            if len(alike) > 1:
+                problems.several.append(f"{clean(said)}: {' and '.join(map(str, alike[:3]))}")
+                continue
+            path, there = alike[0], identity(alike[0])
+            by_name += 1
         if not clean(said):
             problems.hollow.append(f"line {row.line}")
         elif bad := [cell for column in columns.values() if FAILED.fullmatch(cell := clean(row[column.name]))]:
@@ -53,6 +66,8 @@ def table_samples(table: Path, source: Source, place: Path) -> tuple[list[Sample
             sample = Sample(path, label, part, clean(row[columns["group"].name]) or None)
             rows.append((row.line, there, sample))
     _check_problems(table, problems, place)
+    if by_name:
+        notes.append(f"{counted(by_name, 'row')} of {table} name an image by its name alone, and there is one such")
     if comments:
         notes.append(f"{counted(comments, 'row')} of {table} that begin with # are comments")
     parts = _parts_of_words(table, problems.words, columns["split"])
@@ -62,6 +77,15 @@ def table_samples(table: Path, source: Source, place: Path) -> tuple[list[Sample
     if again:
         notes.append(f"{counted(again, 'row')} of {table} name an image again, and say the same of it")
     return samples, notes
+
+
+def _by_name(images: Sequence[Path]) -> Mapping[str, Sequence[Path]]:
+    """The images that a name may mean: a file's whole name, or that without its suffix."""
+    found = defaultdict(list)
+    for path in images:
+        for name in {clean(path.name), clean(path.stem)}:
+            found[name].append(path)
+    return found
 
 
 def _columns(source: Source) -> dict[str, Column]:
@@ -74,7 +98,8 @@ def _columns(source: Source) -> dict[str, Column]:
         if name == "" and not optional:
             raise UserError(f"{flag} names no column", hint=f"a table needs one; leave {flag} out for {usual!r}")
         if name is None:
-            name = "" if optional and usual in said.values() else usual  # a column of that name was said to be another
+            others = [other.casefold() for other in said.values() if other]
+            name = "" if optional and usual in others else usual  # a column of that name was said to be another
             columns[usual] = Column(flag, name, optional=optional)
         else:
             columns[usual] = Column(flag, name)
@@ -87,6 +112,12 @@ def _check_problems(table: Path, problems: _Problems, place: Path) -> None:
             f"{table} names {counted(len(problems.missing), 'file')} not to be found",
             listed([str(path) if "//" in str(path) or ":" not in said else said for said, path in problems.missing]),
             hint=why_missing(problems.missing[0][0], place, table),
+        )
+    if problems.several:
+        raise UserError(
+            f"{table} has {counted(len(problems.several), 'row')} that may mean several files",
+            listed(problems.several),
+            hint="write the paths with their folders and suffixes",
         )
     if problems.hollow:
         raise UserError(f"{table} has {counted(len(problems.hollow), 'row')} without a path", listed(problems.hollow))

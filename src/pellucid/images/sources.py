@@ -278,10 +278,10 @@ def _parts_of_folders(top: Folder) -> tuple[Callable[[Path], str | None], list[s
 
 
 def _from_labels(root: Path, source: Source) -> _Read:
-    """A flat folder and a table that names its files."""
+    """A folder and a table that names the files in it."""
     top = _looked(root)
     table = Path(source.labels or "")
-    samples, notes = table_samples(table, source, root)
+    samples, notes = table_samples(table, source, root, top.all_images())
     taken = {identity(sample.path) for sample in samples}
     rest = [(path, "not in the table of labels") for path in top.all_images() if identity(path) not in taken]
     lost = [(path, why) for path, why in top.all_left_out() if path != table and identity(path) not in taken]

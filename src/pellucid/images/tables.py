@@ -14,6 +14,7 @@ import stat
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path, PurePath
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -25,6 +26,9 @@ from pellucid.names import path_of
 TABLES = frozenset({".csv", ".tsv", ".parquet", ".xlsx"})
 FORMATS = "tables are .csv, .tsv, .parquet or .xlsx"
 DELIMITERS = ",;\t|"
+ENDS = ("", ".jpg", ".png", ".jpeg", ".JPG")
+MANY = 1000  # folders that are looked into for a hint
+FAR = 20  # lines below the first in which a heading is looked for
 START = 65536  # bytes that are looked at to tell how a text is encoded
 Cells = list[str]
 Identity = tuple[int, int]
@@ -71,7 +75,11 @@ def read_rows(table: Path, columns: Sequence[Column], notes: list[str] | None = 
             continue
         if header is None:
             header = [clean(cell) for cell in cells]
-            place = _places(table, header, columns)
+            try:
+                place = _places(table, header, columns)
+            except UserError as cause:
+                hint = _heading_below(lines, columns) or cause.hint
+                raise UserError(cause.problem, [*cause.details, *(notes or ())], hint) from cause
             continue
         _check_row(table, line, cells, header, place)
         yield Row(line, {name: cells[at] if at < len(cells) else "" for name, at in place.items()})
@@ -86,11 +94,24 @@ def _says_nothing(cells: Cells) -> bool:
     return not said or (len(said) == 1 and said[0].startswith("#")) or all(re.fullmatch("[-=:_]{3,}", c) for c in said)
 
 
+def _heading_below(lines: Iterable[tuple[int, Cells]], columns: Sequence[Column]) -> str:
+    """What to do where a title stands above the heading; empty where none does."""
+    needed = {column.name.casefold() for column in columns if not column.optional}
+    for line, cells in islice(lines, FAR):
+        if needed <= {clean(cell).casefold() for cell in cells}:
+            return f"line {line} names them: take out the lines above it"
+    return ""
+
+
 def _places(table: Path, header: list[str], columns: Sequence[Column]) -> dict[str, int]:
     """Where each column is."""
     found = {}
+    small = [name.casefold() for name in header]
     for column in columns:
         number = header.count(column.name)
+        if not number and small.count(column.name.casefold()) == 1:  # Path, LABEL
+            found[column.name] = small.index(column.name.casefold())
+            continue
         if number > 1:
             raise UserError(
                 f"{table} has {number} columns named {column.name!r}",
@@ -107,6 +128,8 @@ def _no_column(table: Path, header: list[str], column: Column, taken: set[str]) 
     right = nearest(column.name, [name for name in header if name and name not in taken])
     if any(is_file(table.parent / cell) for cell in header if cell):
         hint = f"its first line looks like a row: write a line {column.name},... above it"
+    elif len(header) == 1 and len(re.findall(r"\w+", header[0])) > 1 and column.name in re.findall(r"\w+", header[0]):
+        hint = "its first line is one cell: put a comma between cells, and quotes around a cell, not around a line"
     else:
         hint = f"{column.flag} {shlex.quote(right) if right else 'NAME'}"
     return UserError(
@@ -213,7 +236,7 @@ def _delimiter(file: Iterable[str], names: Sequence[str], usual: str) -> tuple[s
 
         def known(delimiter: str, line: str = line) -> int:
             heading = next(csv.reader([line.replace("\0", "")], delimiter=delimiter, skipinitialspace=True), [])
-            return len({clean(cell) for cell in heading} & set(names))
+            return len({clean(cell).casefold() for cell in heading} & {name.casefold() for name in names})
 
         return max(choices, key=known), number
     return said, 0
@@ -248,7 +271,8 @@ def _of_pandas(table: Path, names: Sequence[str], notes: list[str] | None) -> It
     if parquet:
         yield 1, header
     columns = [frame.iloc[:, at].astype(object).tolist() for at in range(frame.shape[1])]
-    used = [not parquet or clean(name) in names for name in header]
+    wanted = {name.casefold() for name in names}
+    used = [not parquet or clean(name).casefold() in wanted for name in header]
     for line, cells in enumerate(zip(*columns, strict=True), start=2 if parquet else 1):
         yield line, [_text(cell, table, line) if use else "" for cell, use in zip(cells, used, strict=True)]
 
@@ -327,12 +351,24 @@ def why_missing(path: str, place: Path, table: Path) -> str:
         return (
             f"paths are taken from {from_where}, not from the current folder: move the table, or write them from there"
         )
-    for suffix in (".jpg", ".png", ".jpeg", ".JPG"):
+    for suffix in ENDS[1:]:
         if is_file(place / f"{first}{suffix}"):
-            return f"the paths lack their suffix: {first}{suffix} is there"
+            return f"the paths lack their suffix: {first}{suffix} is there; {_by_labels(place, table)}"
     if is_file(place / PurePath(first.replace("\\", "/")).name):
         return f"it lies in {from_where} itself: write the paths without folders"
+    if place == table.parent and any(
+        is_file(folder / f"{first}{end}")
+        for level in ("*", "*/*")
+        for folder in islice(place.glob(level), MANY)
+        if folder.is_dir()
+        for end in ENDS
+    ):
+        return f"it lies in a folder below: {_by_labels(place, table)}"
     return f"paths are taken from {from_where}"
+
+
+def _by_labels(place: Path, table: Path) -> str:
+    return f"{shlex.quote(str(place))} with --labels {shlex.quote(str(table))} finds images by their names"
 
 
 def is_file(path: Path) -> bool:
