@@ -1,5 +1,7 @@
 """One's own network: a module in a file, or made in Python, goes through the whole story as any other does."""
 
+import re
+import shlex
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -527,3 +529,22 @@ def test_two_files_each_have_what_lies_beside_them(tmp_path: Path) -> None:
         names[width] = own.remember(f"{folder}/net.py:Net")
     for width in (4, 6, 4):
         assert known(names[width], 2, size=32).state_dict()["model.conv.weight"].shape[0] == width
+
+
+def test_what_is_told_of_an_interrupted_run_can_be_typed(
+    photos: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    elsewhere: Callable[[], None],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("my nets").mkdir()
+    Path("my nets/net.py").write_text(HELPED.format(line="def layer(): return nn.Conv2d(3, 4, 3)", width=4))
+    flags = ["--size", "32", "--epochs", "2", "--batch", "8", "--workers", "0"]
+    with monkeypatch.context() as patch:
+        interrupted(patch, after=3)
+        assert command(["train", str(photos), "--model", "my nets/net.py:Net", *flags]) == 2
+    told = re.findall("interrupted; `pellucid (resume .*?)` goes on", capsys.readouterr().err)
+    elsewhere()
+    assert command(shlex.split(told[0])) == 0

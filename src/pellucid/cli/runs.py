@@ -195,7 +195,7 @@ def _finish(run: RunFolder | None, end: Any) -> int:
     if run is None:
         aside().print(Text("stopped before training began; no run was made"))
         return USER_FAULT
-    goes_on = f"`pellucid resume {run.path}` goes on"
+    goes_on = f"`{run.to_resume()}` goes on"
     if end is None:
         aside().print(Text(f"stopped at once; {goes_on} with what was saved before"))
         return USER_FAULT
@@ -228,7 +228,7 @@ def _row(run: RunFolder, told: list[str]) -> Any:
         if state == "failed":
             told.append(f"{run.path} failed: {in_a_line(run.failure() or 'nobody knows why')}")
         if state in ("unfinished", "interrupted"):
-            told.append(f"{run.path} was stopped before its end: `pellucid resume {run.path}` goes on")
+            told.append(f"{run.path} was stopped before its end: `{run.to_resume()}` goes on")
     except UserError as error:
         told.append(str(error))
         return RunRow(in_a_line(run.path.name), "damaged", "", None)

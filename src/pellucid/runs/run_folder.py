@@ -10,9 +10,11 @@ import re
 import shutil
 import tomllib
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import tomli_w
@@ -21,6 +23,7 @@ from pydantic import ValidationError
 from pellucid.errors import UserError, of_system
 from pellucid.images.split import Split, write_manifest
 from pellucid.names import kind_of, path_of, shown
+from pellucid.networks.own import is_own
 from pellucid.records import SCRATCH, clear_scratch, flat, hold, is_held, read_text, scratch_name, write, write_json
 from pellucid.runs.card import Card, read_card
 from pellucid.runs.events import EVENTS, Event, Failed, Planned, Preparing, Progress, Started, Stopped
@@ -71,6 +74,13 @@ class RunFolder:
     @property
     def report_path(self) -> Path:
         return self.path / "report.html"
+
+    def to_resume(self) -> str:
+        """The command that goes on with it: one's own code has to be named again."""
+        model = ""
+        with suppress(UserError):
+            model = str(self.config().get("model", ""))
+        return f"pellucid resume {self.path}" + (f" --model-code {quote(model)}" if is_own(model) else "")
 
     def is_there(self) -> bool:
         """Whether there is a run at all: a model may lie in any folder."""
@@ -148,9 +158,7 @@ class RunFolder:
             return UserError(f"{self.model} is not there", hint=left)
         if self.left() in ENDED:
             return UserError(f"{self.model} is not there, though training has ended", hint=DAMAGED)
-        return UserError(
-            f"{self.path} holds no model yet", hint=f"`pellucid resume {self.path}` goes on with its training"
-        )
+        return UserError(f"{self.path} holds no model yet", hint=f"`{self.to_resume()}` goes on with its training")
 
     def _what_is_left(self) -> str:
         """What to do with a run that lacks a file, where a model of it can still be used."""
