@@ -242,6 +242,30 @@ def test_resume_refuses_what_is_finished_or_changed(run: RunFolder, tmp_path: Pa
         pl.resume(tmp_path / "nothing")
 
 
+def test_a_run_never_begins_anew_where_it_had_a_checkpoint_nor_goes_on_without_its_best(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = iter(range(1000))
+    monkeypatch.setattr(Interruption, "asked", property(lambda _: next(steps) >= 12, lambda *_: None), raising=False)
+    list(train_events(configure(photos, **QUICK | {"epochs": 9}, runs=tmp_path)))
+    monkeypatch.undo()
+    (run,) = (RunFolder(path) for path in tmp_path.iterdir())
+    best = run.model.read_bytes()
+    for broken in (b"", best[:-1], None):
+        run.model.unlink()
+        if broken is not None:
+            run.model.write_bytes(broken)
+        with pytest.raises(UserError, match=r"model\.safetensors held the best weights so far, those of epoch \d"):
+            pl.resume(run.path)
+    run.model.write_bytes(best)
+    run.checkpoint.rename(tmp_path / "aside")
+    with pytest.raises(UserError, match=r"checkpoint\.safetensors is not there") as caught:
+        pl.resume(run.path)
+    assert f"{run.model} can be used as it is" in caught.value.hint and run.model.read_bytes() == best
+    (tmp_path / "aside").rename(run.checkpoint)
+    assert pl.resume(run.path).state() == "finished"
+
+
 def test_auxiliary_heads_learn_as_much_as_their_loss_counts(photos: Path, tmp_path: Path) -> None:
     options = {"auxiliary": True, "width": 0.1}
     settings = {"model": "inception_v1", "size": 40, "epochs": 1, "batch": 8, "workers": 0, "optimizer": "sgd"}

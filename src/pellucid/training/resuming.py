@@ -16,11 +16,14 @@ from pellucid.errors import UserError, counted, listed
 from pellucid.images.preprocessing import Preprocessing
 from pellucid.images.sources import Samples
 from pellucid.images.split import Split
-from pellucid.names import shown
+from pellucid.names import kind_of, shown
 from pellucid.records import flat
+from pellucid.runs.card import read_card
+from pellucid.runs.events import Epoch
 from pellucid.runs.run_folder import DAMAGED, RunFolder
 from pellucid.training.config import Config
 from pellucid.training.reading import read_data
+from pellucid.training.state import Position
 
 CHANGES_NOTHING = ("machine.workers", "runs", "features.folder", "features.size")
 CHANGES_BITS = ("machine.device", "machine.precision", "machine.threads")
@@ -49,6 +52,23 @@ def check_settings(config: Config, before: Mapping[str, Any], path: Path) -> lis
             hint="put that back to go on with this run, or train anew with the new settings",
         )
     return [f"{name} is {new}, and was {was}: {BITS}" for name, (was, new) in changed.items() if name in CHANGES_BITS]
+
+
+def check_kept(folder: RunFolder, position: Position | None) -> None:
+    """Refuse to begin anew where a checkpoint was, or to go on without the best weights so far: both would be lost."""
+    if position is None:
+        epochs = max((event.epoch for event in folder.events() if isinstance(event, Epoch)), default=0)
+        if epochs > 1 or kind_of(folder.path / "checkpoint.json") != "nothing":  # each epoch writes both
+            left = f"; {folder.model} can be used as it is" if kind_of(folder.model) == "file" else ""
+            raise UserError(
+                f"{folder.checkpoint} is not there, so this run cannot go on from where it was", hint=DAMAGED + left
+            )
+    elif position.best:
+        try:
+            read_card(folder.model)
+        except UserError as cause:
+            said = f"{folder.model} held the best weights so far, those of epoch {position.best.epoch}"
+            raise UserError(said, [cause.problem], hint=DAMAGED) from cause
 
 
 def shown_value(value: Any) -> Any:

@@ -46,6 +46,7 @@ from pellucid.training.planning import Budget, first_plan, limited, plan_again
 from pellucid.training.probe_at import probed_at
 from pellucid.training.reading import check_counts, check_division, check_one_logit, checked, read_data, unchanged
 from pellucid.training.resuming import (
+    check_kept,
     check_settings,
     chosen,
     listing,
@@ -216,6 +217,7 @@ def _resumed(folder: RunFolder) -> Iterator[Event]:
     position = read_position(folder)
     if folder.left() in ENDED or (position and position.ended):
         raise UserError(f"{folder.path} has been trained to its end", hint=f"`pellucid evaluate {folder.path}`")
+    check_kept(folder, position)
     check_machine(config.machine)
     provenance = folder.provenance()
     words = check_settings(config, provenance.get("config", {}), folder.path / "config.toml")
