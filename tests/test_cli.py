@@ -163,3 +163,17 @@ def test_structure_fits_a_terminal(capsys: pytest.CaptureFixture[str], name: str
     assert code == 0
     assert max(len(line.rstrip()) for line in out.splitlines()) <= 92
     check(f"structure/{name}", "\n".join(line.rstrip() for line in out.splitlines()))
+
+
+@pytest.mark.parametrize(
+    ("package", "arguments"), [("torch", ["structure", "small", "--time"]), ("torch", ["structure", "timm/x"])]
+)
+def test_an_extra_that_is_missing_is_named_with_the_command_that_installs_it(
+    package: str, arguments: list[str]
+) -> None:
+    program = (
+        f"import sys; sys.modules[{package!r}] = None; from pellucid.cli.main import run; sys.exit(run(sys.argv[1:]))"
+    )
+    done = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert f"error: {package} is not installed" in done.stderr and "pip install 'pellucid[train]'" in done.stderr

@@ -3,6 +3,7 @@
 import ast
 import re
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -98,3 +99,19 @@ def test_no_two_files_import_each_other() -> None:
 
 def test_a_circle_would_be_found() -> None:
     assert circle({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}, "e": set()}) == ["a", "b", "c", "d"]
+
+
+# What a distribution is imported as, where that is another name; and those that others import, or look into, for us.
+IMPORTED_AS = {"pillow": "PIL"}
+FOR_OTHERS = {"openpyxl": "pandas", "pyarrow": "pandas", "scikit_image": "demo.py", "scikit_learn": "demo.py"}
+
+
+def test_every_dependency_is_imported() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    wanted = [
+        *project["dependencies"],
+        *(each for extra in project["optional-dependencies"].values() for each in extra),
+    ]
+    names = {re.match(r"[\w-]+", each)[0].lower().replace("-", "_") for each in wanted}
+    used = {dotted.partition(".")[0] for path in (*FILES, *ENTRANCES) for dotted in imports(path)}
+    assert {name for name in names - FOR_OTHERS.keys() if IMPORTED_AS.get(name, name) not in used} == set()

@@ -5,6 +5,7 @@ Ctrl-C ends a command with USER_FAULT, wherever it strikes.
 
 import errno
 import os
+import re
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
@@ -74,6 +75,20 @@ def of_system(cause: OSError, what: str = "", *, doing: str = "used", hint: str 
     )
     said, advice = SYSTEM.get(cause.errno or 0, (cause.strerror or str(cause) or type(cause).__name__, ""))
     return UserError(f"{what or named or 'a file'} cannot be {doing}: {said}", hint=hint or advice)
+
+
+def of_missing(cause: ModuleNotFoundError) -> UserError | None:
+    """What was to be imported and is not installed, as the user's error; None for what no extra of ours has."""
+    from importlib.metadata import requires  # which most never need
+
+    package = (cause.name or "").partition(".")[0]
+    for requirement in requires("pellucid") or ():
+        found = re.match(r"([\w-]+).*\bextra == ['\"](\w+)['\"]", requirement)
+        if found and found[1].replace("-", "_").lower() == package.lower():
+            return UserError(
+                f"{package} is not installed, and this needs it", hint=f"pip install 'pellucid[{found[2]}]'"
+            )
+    return None
 
 
 def first_line(cause: BaseException) -> str:

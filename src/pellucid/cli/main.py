@@ -17,7 +17,7 @@ from rich.text import Text
 
 from pellucid.cli.loading import announce
 from pellucid.cli.quiet import quieten
-from pellucid.errors import DONE, OUR_FAULT, USER_FAULT, UserError, named, of_system
+from pellucid.errors import DONE, OUR_FAULT, USER_FAULT, UserError, named, of_missing, of_system
 from pellucid.names import forgive_streams
 from pellucid.spelling import in_a_shell
 
@@ -116,6 +116,9 @@ def _run(arguments: Sequence[str]) -> int:
             _discard_output()
         what = "" if error.filename else "a file, or the output,"
         return tell(console, of_system(error, what, doing="read or written"))
+    except ModuleNotFoundError as error:
+        told = of_missing(error)
+        return tell(console, told) if told else _our_fault(console, error)
     except Exception as error:
         return _our_fault(console, error)
     return code if isinstance(code, int) else DONE
