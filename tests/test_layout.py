@@ -137,6 +137,7 @@ def test_parts_without_classes_are_no_classes(train, test):
         ("Class 1-samples", "Class 2-samples"),
         ("Sample001", "Sample002"),
         ("A1", "A2"),
+        ("a", "b"),
         ("img", "photo"),
         ("set1", "set_b"),
     ],
@@ -178,6 +179,12 @@ def test_folders_that_order_the_images_of_a_class_are_no_classes(places):
 def test_a_lone_name_of_a_part_is_a_class_and_told():
     lay("d/cat/", "d/dog/", "d/test/")
     assert "test is taken for a class" in told(read_samples("d"))
+
+
+@pytest.mark.parametrize("name", ["unlabeled", "_unsorted", "TODO"])
+def test_what_somebody_set_aside_is_told(name):
+    lay("d/cat/", "d/dog/", f"d/{name}/")
+    assert f"{name} is taken for a class" in told(read_samples("d"))
 
 
 @pytest.mark.parametrize("pair", [("Cats", "cats"), ("caf\u00e9", "cafe\u0301")])
@@ -236,6 +243,10 @@ def test_a_class_that_is_called_as_a_part_may_have_folders_like_the_others():
         (("images_001/images/", "images_002/images/"), "parts of one collection"),
         (("HAM_images_part_1/", "HAM_images_part_2/", "metadata.csv"), "--labels d/metadata.csv"),
         (("fold1/", "fold2/", "fold3/"), "parts of one collection"),
+        (("100NIKON/", "101NIKON/"), "parts of one collection"),
+        (("a/abbey/", "a/airport/", "b/bakery/shop/"), "parts of one collection"),
+        (("images/ramen/", "images/soup/", "meta/classes.txt"), "name that instead: d/images"),
+        (("Annotations/a.xml", "Data/train/cat/", "Data/test/cat/"), "name that instead: d/Data"),
         (("rgb/", "depth/"), "detection or segmentation"),
         (("images/", "ground_truth/"), "detection or segmentation"),
         (("1.png", "2.png", "3.png", "rejected/"), "in no folder"),

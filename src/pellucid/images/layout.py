@@ -5,6 +5,7 @@ is a class. What looks like something else is refused with what it looks like, a
 What is empty among others that are filled is left out, and told.
 """
 
+import re
 import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -14,9 +15,10 @@ from pathlib import Path
 from pellucid.errors import UserError, counted, listed, named
 from pellucid.images.folders import Folder, how_to_convert, left_out_words
 from pellucid.images.labels import look
-from pellucid.images.part_words import FILLING, IMAGES, MARKS, SERIES, recognised, words_in, words_of
+from pellucid.images.part_words import FILLING, IMAGES, MARKS, SERIES, SET_ASIDE, recognised, words_in, words_of
 from pellucid.images.tables import TABLES
 
+OF_A_CAMERA = re.compile(r"[1-9]\d\d[A-Z0-9_]{5}")  # 100NIKON, 101APPLE: the standard of their file systems (DCF)
 CODES = {"0", "1"}  # labels, more often than lots
 FLAG = "--source class-folders takes every folder for a class"
 
@@ -256,11 +258,12 @@ def _check_marks(top: Folder, folders: Sequence[Folder]) -> None:
 def _check_level(top: Folder) -> None:
     """One folder too many above the classes."""
     here = top
-    while not here.images and len(here.folders) == 1:
-        (here,) = here.folders
+    while not here.images and len(here.inner) == 1 and (len(here.folders) == 1 or here.inner[0].inner):
+        (here,) = here.inner
     if here is not top and not here.images and len(here.folders) > 1:
+        of = " of images" if len(top.folders) > 1 else ""  # the others are empty, or hold lists
         raise UserError(
-            f"{top.path} holds one folder, {top.folders[0].name}: that would be the only class",
+            f"{top.path} holds one folder{of}, {top.inner[0].name}: that would be the only class",
             [f"{here.path} holds {named([inner.name for inner in here.folders])}"],
             hint=f"name that instead: {quoted(here.path)}; {FLAG}",
         )
@@ -296,15 +299,18 @@ def _past_filling(folder: Folder) -> Folder:
 
 
 def _check_series(top: Folder) -> None:
-    """images_001, images_002: one lot of images, filed in several folders."""
+    """images_001, images_002: one lot of images, filed in several folders; so are a camera's, and a/abbey, b/bakery."""
     tables = sorted(path for path, _ in top.left_out if path.suffix.lower() in TABLES)
-    words = [words_of(folder.name) for folder in top.inner]
+    names = [folder.name for folder in top.inner]
+    words = [words_of(name) for name in names]
     numbers = {tuple(word for word in name if word.isdigit()) for name in words}
     rest = {tuple(word for word in name if not word.isdigit()) for name in words}
-    if len(words) < 2 or len(rest) > 1 or len(numbers) < len(words) or () in numbers:
+    if len(words) < 2:
         return
-    series = [word in SERIES for word in rest.pop()]
-    if series and (all(series) or (any(series) and tables)):
+    numbered = len(rest) == 1 and len(numbers) == len(words) and () not in numbers
+    series = [word in SERIES for word in min(rest)] if numbered else []
+    lots = bool(series) and (all(series) or (any(series) and bool(tables)))
+    if lots or all(map(OF_A_CAMERA.fullmatch, names)) or all(_by_initial(folder) for folder in top.inner):
         raise UserError(
             f"the folders of {top.path} look like parts of one collection, not like classes",
             listed([f"{folder.name}/" for folder in top.inner]),
@@ -312,6 +318,18 @@ def _check_series(top: Folder) -> None:
             + (quoted(tables[0]) if tables else "TABLE, or --label-from '^(?P<label>[a-z]+)' for the file names")
             + f"; {FLAG}",
         )
+
+
+def _by_initial(folder: Folder) -> bool:
+    """a/abbey, a/airport: whether a folder is called by the first letter of what is in it."""
+    words = [word for inner in folder.inner for word in words_of(inner.name)[:1]]
+    letter = folder.name.casefold()
+    return (
+        len(letter) == 1
+        and letter.isalpha()
+        and not folder.images
+        and all(len(word) > 2 and word.startswith(letter) for word in words)
+    )
 
 
 def _says_no_class(name: str) -> bool:
@@ -389,6 +407,8 @@ def _pooled(top: Folder) -> tuple[str, ...]:
     classes = {folder.name for folder in top.folders}
     for name, part in recognised(classes, short=False).items():
         notes.append(f"{name} is taken for a class, like those beside it: move it away if it is the {part} part")
+    for name in sorted(name for name in classes if set(words_of(name)) & SET_ASIDE):
+        notes.append(f"{name} is taken for a class, like those beside it: move it away if it is none")
     for folder in top.folders:
         if again := {each.name for each in folder.inner} & (classes - {folder.name}):
             notes.append(f"{folder.name} holds a folder {min(again)}, as the class; its images are {folder.name}")

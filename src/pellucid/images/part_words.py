@@ -36,6 +36,8 @@ OTHER_WORDS = """
     subset all new old final raw full copy only resized cropped processed original originals x version v a b
 """
 LOTS = "part parts batch batches chunk chunks fold folds folder dir data dataset set file files"
+ASIDE = "unlabeled unlabelled unsorted unannotated uncategorized uncategorised untagged todo backup trash duplicates"
+SET_ASIDE = frozenset(ASIDE.split())  # by people who sort images, and no class of theirs
 IMAGES, MARKS = frozenset(PICTURES.split()), frozenset(ANNOTATIONS.split())
 FILLING = IMAGES | frozenset(OTHER_WORDS.split())
 SERIES = IMAGES | frozenset(LOTS.split())  # with a number: what is filed in lots, whatever it shows
