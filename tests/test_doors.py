@@ -115,3 +115,9 @@ def test_every_dependency_is_imported() -> None:
     names = {re.match(r"[\w-]+", each)[0].lower().replace("-", "_") for each in wanted}
     used = {dotted.partition(".")[0] for path in (*FILES, *ENTRANCES) for dotted in imports(path)}
     assert {name for name in names - FOR_OTHERS.keys() if IMPORTED_AS.get(name, name) not in used} == set()
+
+
+def test_tests_lie_in_the_room_that_they_are_of() -> None:
+    rooms = {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").exists()} - {"engines"}  # by its uses
+    places = {path.parent.relative_to(ROOT / "tests").as_posix() for path in (ROOT / "tests").rglob("test_*.py")}
+    assert places == rooms | {".", "tutorials"}

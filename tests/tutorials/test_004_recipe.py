@@ -15,7 +15,7 @@ FACTS = {
     "weights": "none",
     "options.conventions": "tensorflow",
     "options.auxiliary": True,
-    "options.initialisation": "tf-slim",  # normal, cut at two deviations of 0.1: tests/test_catalog.py
+    "options.initialisation": "tf-slim",  # normal, cut at two deviations of 0.1: tests/architectures/test_catalog.py
     "options.norm_decay": 0.9997,
     "options.dropout": 1 - 0.8,
     "input.size": 299,

@@ -11,7 +11,7 @@ from pellucid.errors import UserError
 from pellucid.training.configure import configure
 from pellucid.training.recipes import FORMER, Recipe, recipe, recipes
 
-PAGE = Path(__file__).parents[1] / "docs" / "recipes.md"
+PAGE = Path(__file__).parents[2] / "docs" / "recipes.md"
 OURS = {"demo", "finetune", "probe", "scratch"}  # what we do
 
 

@@ -163,9 +163,9 @@ def test_structure_shows_what_is_trained_and_by_the_same_names(
     elsewhere()
     assert command(["structure", str(run.path)]) == 2
     assert "which is run only when you name it" in capsys.readouterr().err
-    assert command(["structure", str(run.path), "--model-code", "tests.test_own:Small"]) == 0
+    assert command(["structure", str(run.path), "--model-code", "tests.networks.test_own:Small"]) == 0
     capsys.readouterr()
-    assert command(["structure", "tests.test_own:Small", "--size", "32", "--width", "4", "--end-points"]) == 0
+    assert command(["structure", "tests.networks.test_own:Small", "--size", "32", "--width", "4", "--end-points"]) == 0
     assert capsys.readouterr().out.split() == ends
     with pytest.raises(UserError, match=r"width: .*Small is a module"):
         pl.structure(Small(), width=4)
@@ -228,7 +228,7 @@ def test_training_begins_at_any_module_by_its_name(photos: Path, tmp_path: Path,
     trained = load_file(run.last)
     assert all(torch.equal(before[name], trained[name]) for name in names)
     assert not torch.equal(before["model.classifier.2.weight"], trained["model.classifier.2.weight"])
-    assert after.card.architecture == "tests.test_own:Small"
+    assert after.card.architecture == "tests.networks.test_own:Small"
 
 
 def test_interrupted_and_resumed_is_bit_for_bit_uninterrupted(

@@ -3,8 +3,8 @@
 What flowed there is kept in tests/references as samples, beside the programs that made them. Where a library is
 installed, it is also run side by side:
 
-    uv run --with tensorflow-cpu pytest tests/test_elsewhere.py -m ""
-    uv run --with paddlepaddle pytest tests/test_elsewhere.py -m ""
+    uv run --with tensorflow-cpu pytest tests/networks/test_elsewhere.py -m ""
+    uv run --with paddlepaddle pytest tests/networks/test_elsewhere.py -m ""
 """
 
 import pickle

@@ -32,7 +32,7 @@ def watched(folder: Path, commands: list[list[str]]) -> list[dict[str, Any]]:
     done = subprocess.run(
         [sys.executable, "-m", "tests.strangers", "commands.json"],
         cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1]), "PELLUCID_CACHE": str(folder / "cache")},
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "PELLUCID_CACHE": str(folder / "cache")},
         capture_output=True,
         text=True,
         timeout=250,

@@ -16,7 +16,7 @@ import pellucid as pl
 from pellucid.cli.main import run
 from pellucid.errors import UserError
 
-REFERENCES = Path(__file__).parent / "references"
+REFERENCES = Path(__file__).parents[1] / "references"
 
 
 def kept(file: str) -> tuple[int, dict[str, list[tuple[int, ...]]]]:

@@ -18,7 +18,7 @@ from pellucid.images.sources import Samples, Source, read_samples
 from pellucid.images.split import split, write_manifest
 from pellucid.uses.inputs import expand_inputs
 from pellucid.uses.predict import Failure
-from tests.test_layout import lay
+from tests.images.test_layout import lay
 
 
 @pytest.fixture(autouse=True)
