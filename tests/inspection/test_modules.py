@@ -268,10 +268,27 @@ def test_a_failing_module_is_told_with_its_reason(error: Exception, said: str) -
 def test_modules_that_want_something_else_are_told_what_they_are_given() -> None:
     with pytest.raises(UserError, match="colour images"):
         pl.structure(nn.Conv2d(1, 3, 1))
-    with pytest.raises(UserError, match="made by the first batch"):
-        pl.structure(nn.Sequential(nn.LazyConv2d(3, 1)), size=4)
     with pytest.raises(UserError, match="there is no structure"):
         pl.structure(3)
+
+
+def test_lazy_layers_have_the_shapes_that_the_images_give_them_and_stay_lazy() -> None:
+    net = nn.Sequential(nn.LazyConv2d(4, 3), nn.Flatten(), nn.LazyLinear(2))
+    found = pl.structure(net, size=6)
+    assert [row.weight for row in found.rows] == [(4, 3, 3, 3), (), (2, 64)]
+    assert isinstance(net[0], nn.LazyConv2d)
+    with pytest.raises(UserError, match="cannot be run on images of 2 x 2 pixels"):
+        pl.structure(net, size=2)
+
+
+def test_a_layer_alone_in_its_end_point_has_its_whole_name(capsys: pytest.CaptureFixture[str]) -> None:
+    from pellucid.cli.show import say
+    from pellucid.reports.structure import structure_text
+
+    net = nn.Sequential(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()), nn.Flatten(), nn.Linear(64, 2))
+    say(structure_text(pl.structure(net, size=6), every_layer=True))
+    names = [line.split()[0] for line in capsys.readouterr().out.splitlines() if "1x" in line]
+    assert names == ["0.0", "0.1", "1", "2"]
 
 
 class Restless(nn.Module):

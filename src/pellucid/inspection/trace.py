@@ -4,6 +4,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from math import prod
 
@@ -47,9 +48,9 @@ def traced(
         given = network(net, 1000 if classes is None else classes, size=size) if isinstance(net, str) else net
     module: nn.Module = getattr(given, "_orig_mod", given)  # of one that is compiled
     name = net if isinstance(net, str) else _name(module)
-    if lazy := next((path for path, tensor in module.named_parameters() if is_lazy(tensor)), None):
-        raise UserError(f"{name} has no shape yet: {lazy} is made by the first batch", hint="run it on a batch before")
     side = size or _made_for(module) or USUAL_SIZE
+    if any(is_lazy(tensor) for tensor in module.parameters()):
+        module = _shaped(module, name, side)
     alone, several = _runs(module, name, side, batch)
     groups = _grouped(module, alone, _shapes(several, batch))
     names = tuple(groups)
@@ -115,6 +116,17 @@ def _runs(module: nn.Module, name: str, side: int, batch: int) -> tuple[Watched,
         if [call.path for call in run.calls] != [call.path for call in alone.calls]:
             raise UserError(f"{name} calls other layers for {count} images than for one", hint="--batch 1 shows those")
     return alone, several
+
+
+def _shaped(module: nn.Module, name: str, side: int) -> nn.Module:
+    """A copy whose lazy layers have the shapes that images of `side` pixels give them."""
+    copy = deepcopy(module).eval()
+    try:
+        with kept_randomness(), torch.no_grad():
+            copy(torch.zeros(1, 3, side, side))
+    except Exception as cause:
+        raise UserError(f"{name} cannot be run on images of {side} x {side} pixels: {reason(cause)}") from cause
+    return copy
 
 
 def _run(module: nn.Module, name: str, side: int, count: int) -> Watched:

@@ -105,7 +105,8 @@ def _layers(structure: Structure) -> Table:
             table.add_row(Text(end.name, "bold"))
         around: list[str] = []
         for row in islice(rows, end.layers):
-            *parts, last = row.name.removeprefix(place).split("/")
+            alone = not many and row.name.replace("/", ".") == end.name  # of containers that were taken apart
+            *parts, last = [end.name] if alone else row.name.removeprefix(place).split("/")
             shared = _length_shared(parts, around)
             for depth, part in enumerate(parts[shared:], start=shared + 1):
                 table.add_row(Text(" " * depth + part))
