@@ -177,3 +177,11 @@ def test_an_extra_that_is_missing_is_named_with_the_command_that_installs_it(
     done = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, timeout=60)
     assert done.returncode == 2
     assert f"error: {package} is not installed" in done.stderr and "pip install 'pellucid[train]'" in done.stderr
+
+
+def test_a_terminal_of_no_columns_is_told_all_the_same(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "0")
+    assert run(["verify", "nothing"]) == 2
+    assert "nothing is not there" in capsys.readouterr().err

@@ -79,6 +79,8 @@ def run(arguments: Sequence[str]) -> int:
     if sys.stderr is None:  # `2>&-`: nobody wants to hear
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115, PTH123 - it is open until we end
     forgive_streams()
+    if os.environ.get("COLUMNS", "").strip() == "0":  # nobody knows how many, to all but rich, which would say nothing
+        del os.environ["COLUMNS"]
     with in_a_shell():
         return _run(arguments)
 
