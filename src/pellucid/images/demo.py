@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from pellucid.errors import UserError, listed
+from pellucid.errors import UserError, listed, of_system
 from pellucid.images.scratch import new_folder
 from pellucid.records import write
 
@@ -90,7 +90,7 @@ def build_demo(
             write(scratch / TABLE, _write_tiles(scratch, labelled, np.random.default_rng(seed)))
             write(scratch / "ABOUT.txt", about)
     except OSError as cause:
-        raise UserError(f"{folder} cannot be written: {cause.strerror}", hint="name another folder") from cause
+        raise of_system(cause, str(folder), doing="written") from cause
     return folder / TABLE
 
 
