@@ -443,3 +443,33 @@ def test_a_column_that_is_on_another_sheet_is_told():
 def test_marks_between_words_look_alike_however_many_there_are(labels):
     one, other = labels.split()
     assert "look alike" in refused(f"path,label\ni/0.png,{one}\ni/1.png,{other}\n")
+
+
+def test_a_data_frame_is_read_as_pandas_writes_it():
+    """A column of whole numbers may lack some, and the paths may be its index."""
+    labels = pandas.array([1, 2, None], dtype="Int64")
+    pandas.DataFrame({"path": ["i/0.png", "i/1.png", "i/2.png"], "label": labels}).to_parquet("t.parquet")
+    with pytest.raises(UserError, match="1 row without a label"):
+        read_samples("t.parquet")
+    index = pandas.Index(["i/0.png", "i/1.png"], name="path")
+    pandas.DataFrame({"label": ["a", "b"]}, index=index).to_parquet("t.parquet")
+    assert read_samples("t.parquet").classes == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    "start", [b"PK\x03\x04", b"\x1f\x8b\x08", b"<!DOCTYPE html>", b"version https://git-lfs.github.com/"]
+)
+def test_what_is_no_text_is_told_by_its_content(start):
+    Path("t.csv").write_bytes(start + bytes(40))
+    with pytest.raises(UserError, match="is no table, but"):
+        read_samples("t.csv")
+
+
+def test_a_quote_that_swallows_a_row_is_told_as_one():
+    assert "not closed" in refused('path,label\n"i/0.png","a\n"i/1.png","b"\ni/2.png,a\n')
+
+
+@pytest.mark.parametrize("labels", [("2", "\uff12"), ("A", "\u0410")])
+def test_letters_that_are_drawn_alike_are_refused_and_capitals_are_not(labels):
+    assert "look alike" in refused(f"path,label\ni/0.png,{labels[0]}\ni/1.png,{labels[1]}\n")
+    assert read("path,label\ni/0.png,A\ni/1.png,a\n").classes == ("A", "a")

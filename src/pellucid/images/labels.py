@@ -119,7 +119,7 @@ def _meaning(counts: Counter[str], meaning: Mapping[str, str], where: str) -> di
 
 def look(label: str) -> str:
     """What two labels have in common that look alike: case, letters of other scripts, `_` or `-` or space, 1 or 01."""
-    plain = unicodedata.normalize("NFKC", label).translate(LOOKALIKES).casefold()
+    plain = _drawn(label).casefold()
     plain = re.sub(r"[\s_-]+", " ", plain)
     try:
         # Zeros before or behind a number; infinities and digits of other scripts are words.
@@ -128,15 +128,18 @@ def look(label: str) -> str:
         return plain
 
 
+def _drawn(label: str) -> str:
+    return unicodedata.normalize("NFKC", label).translate(LOOKALIKES)
+
+
 def _check_alike(counts: Counter[str], where: str, known: set[str]) -> None:
     of_look = defaultdict(list)
     for label in sorted(counts):
         of_look[look(label)].append(label)
-    # Letters are classes of their own: A and a.
     alike = [
         labels
         for labels in of_look.values()
-        if len(labels) > 1 and max(map(len, labels)) > 1 and not known.issuperset(labels)
+        if len(labels) > 1 and not _letters(labels) and not known.issuperset(labels)
     ]
     if not alike:
         return
@@ -150,6 +153,11 @@ def _check_alike(counts: Counter[str], where: str, known: set[str]) -> None:
         else f"write each class in one way; --map {shlex.quote(joined)} joins them, "
         f"--map {shlex.quote(apart)} keeps them apart",
     )
+
+
+def _letters(labels: Sequence[str]) -> bool:
+    """A and a: letters are classes of their own, but not those of two scripts that are drawn alike."""
+    return max(map(len, labels)) == 1 and len({_drawn(label) for label in labels}) == len(labels)
 
 
 def _told(label: str) -> str:

@@ -30,6 +30,16 @@ ENDS = ("", ".jpg", ".png", ".jpeg", ".JPG")
 MANY = 1000  # folders that are looked into for a hint
 FAR = 20  # lines below the first in which a heading is looked for
 START = 65536  # bytes that are looked at to tell how a text is encoded
+# What lies under the name of a table, by how it begins.
+NO_TEXT = (
+    (b"pk\x03\x04", "an Excel workbook or an archive", "call it .xlsx, or unpack it"),
+    (b"\x1f\x8b", "compressed", "unpack it"),
+    (b"par1", "a Parquet file", "call it .parquet"),
+    (b"\xd0\xcf\x11\xe0", "an old Excel workbook", "save it as .xlsx or .csv"),
+    (b"<!doctype", "a web page", "download the table itself"),
+    (b"<html", "a web page", "download the table itself"),
+    (b"version https://git-lfs", "the pointer to one that Git LFS keeps", "git lfs pull"),
+)
 Cells = list[str]
 Identity = tuple[int, int]
 
@@ -139,6 +149,8 @@ def _no_column(table: Path, header: list[str], column: Column, taken: set[str]) 
 
 def _check_row(table: Path, line: int, cells: Cells, header: list[str], place: dict[str, int]) -> None:
     if any(cells[len(header) :]):
+        if broken := [cell for cell in cells if len(cell.splitlines()) > 1]:
+            raise _open_quote(table, line, broken[0])
         raise UserError(
             f"{table} line {line} has {len(cells)} cells, and its first line names {len(header)} columns",
             [repr(",".join(cells)[:80])],
@@ -208,6 +220,9 @@ def _encoding(table: Path) -> str:
     """By the mark at its start, or by zeros where Latin letters have them in two bytes."""
     with table.open("rb") as file:
         start = file.read(START)
+    for mark, what, hint in NO_TEXT:
+        if start.lstrip().lower().startswith(mark):
+            raise UserError(f"{table} is no table, but {what}", hint=hint)
     for mark, name in (
         (codecs.BOM_UTF8, "utf-8-sig"),
         (codecs.BOM_UTF32_LE, "utf-32"),
@@ -254,6 +269,8 @@ def _of_pandas(table: Path, names: Sequence[str], notes: list[str] | None) -> It
     try:
         if parquet:
             frame = pandas.read_parquet(table)
+            if any(name is not None for name in frame.index.names):
+                frame = frame.reset_index()
         else:
             # As it is written: a class may be called None or NA, and a heading may be there twice.
             with pandas.ExcelFile(table) as book:
@@ -288,7 +305,9 @@ def _text(value: Any, table: Path, line: int) -> str:
 
 def text_of(value: Any) -> str:
     """A cell as text, as a .csv file would have it."""
-    if value is None or value != value or str(value) == "<NA>":  # no number, or no time
+    if isinstance(value, str):
+        return value
+    if value is None or str(value) == "<NA>" or value != value:  # pandas' NA, which answers no question; no number
         return ""
     match value:
         case bytes():
