@@ -72,9 +72,11 @@ def values(kind: Any) -> list[Any]:
         case origin if origin is Literal:
             return list(get_args(kind))
         case origin if origin is list:
-            return [["one two", "-", "*.jpg"]]
+            return [["one two", "b", "*.jpg"]]
         case origin if origin is dict:
             return []  # the test below
+        case origin if origin is tuple and ... in get_args(kind):
+            return [("one two",), ("a", "b/c", "é")]
         case origin if origin is tuple:
             within = [value for value in ASCENDING if get_args(kind)[0] is float or value == int(value)]
             return [tuple(within[-len(get_args(kind)) :]), tuple(within[: len(get_args(kind))])]
@@ -88,6 +90,10 @@ def spelled(flag: Any, value: Any) -> Iterator[list[str]]:
         yield from ([name] for name in (names if value else flag.negatives))
         if value or flag.negatives:
             yield from ([names[0], str(value).lower()], [f"{names[1]}={str(value).lower()}"])
+        return
+    if isinstance(value, list) or (isinstance(value, tuple) and isinstance(value[0], str)):  # said again for each
+        yield from ([word for each in value for word in (name, str(each))] for name in names)
+        yield [f"{names[0]}={each}" for each in value]
         return
     words = [str(each) for each in value] if isinstance(value, tuple) else [str(value)]
     number = words[0].removeprefix("-").replace(".", "").replace("e-", "").isdigit()

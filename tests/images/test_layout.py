@@ -483,7 +483,7 @@ def test_runs_inside_the_data_are_left_out_and_not_to_be_removed():
 def test_a_folder_without_images_is_never_to_be_removed():
     lay("d/cat/")
     Path("d/notes").mkdir()
-    assert "move it out of d" in refused() and "remove" not in refused()
+    assert "leave it out" in refused() and "remove" not in refused()
 
 
 @pytest.mark.parametrize(
@@ -530,3 +530,82 @@ def test_a_class_whose_name_is_no_text_is_refused_and_a_file_is_read():
 @pytest.mark.parametrize("data", ["x" * 300, "nul\0", "gone", ""])
 def test_names_that_no_data_can_have_are_told(data):
     assert run(["split", data, "out.json"]) == 2
+
+
+KAGGLE = ("d/seg_train/cat/", "d/seg_train/dog/", "d/seg_test/cat/", "d/seg_test/dog/", "d/seg_pred/1.png")
+
+
+def test_a_folder_is_left_out_by_name_with_a_count_of_its_images():
+    lay(*KAGGLE, "d/seg_pred/2.png")
+    assert "leave it out: --leave-out 'seg_pred'" in refused()
+    samples = read_samples("d", Source(leave_out="seg_pred"))
+    assert {sample.part for sample in samples} == {"train", "test"} and samples.classes == ("cat", "dog")
+    assert "left out: 2 x in seg_pred, as asked" in told(samples)
+    assert [path.name for path, _ in samples.left_out] == ["1.png", "2.png"]
+
+
+@pytest.mark.parametrize("name", ["old", "./old/", "cat/old", "train/cat/old"])
+def test_a_folder_is_left_out_at_any_level_and_only_there_where_its_path_is_said(name):
+    lay("d/train/cat/", "d/train/dog/", "d/train/cat/old/2.png", "d/train/dog/old/3.png")
+    if name == "cat/old":  # that is no path below the data
+        assert "did you mean train/cat/old?" in refused(leave_out=[name])
+        return
+    samples = read_samples("d", Source(kind="split-folders", leave_out=(name,)))
+    assert samples.counts() == {"cat": 1, "dog": 2 if "cat" in name else 1}
+
+
+def test_of_parts_beside_each_other_one_is_left_out():
+    lay("d/train/cat/", "d/train/dog/", "d/test/cat/", "d/test/dog/", "d/test1/1.png")
+    assert "--leave-out 'test1'" in refused()
+    assert set(parts(read_samples("d", Source(leave_out=["test1"]))).values()) == {"train", "test"}
+
+
+def test_a_class_is_left_out_and_what_is_not_there_is_refused_with_the_nearest_name():
+    lay("d/cat/", "d/dog/", "d/fox/")
+    assert read_samples("d", Source(leave_out=["fox"])).classes == ("cat", "dog")
+    assert "did you mean fox?" in refused(leave_out=["foxes"])
+    assert "no such folder" in refused(leave_out=["."]) and "it has cat, dog and fox" in refused(leave_out=["../e"])
+
+
+def test_a_folder_that_is_left_out_need_not_be_readable_and_may_lie_in_another(monkeypatch):
+    lay("d/cat/", "d/dog/", "d/private/inner/")
+    scan = os.scandir
+
+    def scanned(path):
+        if "private" in str(path):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", scanned)
+    assert "cannot be read" in refused()
+    samples = read_samples("d", Source(leave_out=["private", "private/inner"]))
+    assert samples.classes == ("cat", "dog") and "a folder without images, as asked" in told(samples)
+
+
+def test_a_link_into_a_folder_that_is_left_out_is_followed():
+    lay("d/cat/", "d/store/dog/")
+    Path("d/dog").symlink_to("store/dog")
+    assert read_samples("d", Source(leave_out=["store"])).counts() == {"cat": 1, "dog": 1}
+
+
+def test_folders_are_left_out_of_flat_ones_too_and_not_of_tables():
+    lay("d/H1.png", "d/N2.png", "d/new/X3.png")
+    Path("t.csv").write_text("path,label\nH1.png,h\nN2.png,n\nX3.png,n\n")
+    assert "--leave-out FOLDER" in refused(label_from="^(?P<label>[HN])")
+    assert read_samples("d", Source(label_from="^(?P<label>[HN])", leave_out=["new"])).classes == ("H", "N")
+    samples = read_samples("d", Source(labels="t.csv", leave_out=["new"]))
+    assert len(samples) == 2 and "1 x in new, as asked" in told(samples)
+    assert "--leave-out is for folders" in refused("t.csv", leave_out=["new"])
+
+
+def test_every_verb_that_reads_data_can_leave_folders_out(capsys):
+    lay(*KAGGLE, "d/old/1.png")
+    assert run(["split", "d", "parts.json", "--leave-out", "seg_pred", "--leave-out", "old"]) == 0
+    assert "1 x in seg_pred, as asked" in " ".join(capsys.readouterr().out.split())
+    config = pl.configure("d", leave_out="seg_pred")
+    assert config.data.source.leave_out == ("seg_pred",)
+    assert run(["evaluate", "nowhere", "d", "--leave-out", "old"]) == 2
+    assert "nowhere" in capsys.readouterr().err
+    lay("more/cat/", "more/dog/")
+    config = pl.configure("d", leave_out=["seg_pred", "old"], validation_from={"data": "more", "leave_out": ["x"]})
+    assert config.data.validation_from.source.leave_out == ("x",)

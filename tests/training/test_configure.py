@@ -67,6 +67,7 @@ ASKED: list[tuple[dict[str, Any], Values]] = [
             "augmentation.blur_sigma": ((0.5, 1.0), (0.6, 1.1)),
             "augmentation.jpeg": (0.1, 0.2),
             "augmentation.jpeg_quality": ((40, 60), (30, 50)),
+            "data.source.leave_out": (("raw",), ("old", "new")),
             "learning.epochs": (30, 40),
             "learning.batch": (8, 16),
             "learning.rate": (0.02, 0.03),
@@ -118,12 +119,13 @@ ASKED: list[tuple[dict[str, Any], Values]] = [
             "data.validation_from.label_column": ("class", "finding"),
             "data.validation_from.group_column": ("patient", "eye"),
             "data.validation_from.group_from": ("(?P<group>.)", "(?P<group>..)"),
+            "data.validation_from.leave_out": (("raw",), ("old", "new")),
         },
     ),
 ]
 SHORT = {
     **{f"data.source.{name}": name for name in ("path_column", "label_column", "split_column", "group_column")},
-    **{f"data.source.{name}": name for name in ("labels", "label_from", "group_from", "map")},
+    **{f"data.source.{name}": name for name in ("labels", "label_from", "group_from", "map", "leave_out")},
     **{f"data.{name}": name for name in ("train", "validation", "test", "per_class", "skip_unreadable")},
     **{f"data.{name}": name for name in ("keep_split", "ignore_parts")},
     **{f"data.validation_from.{name}": f"validation_from.{name}" for name in Elsewhere.model_fields},
@@ -170,6 +172,8 @@ def words(name: str, value: Any) -> list[str]:
             return [f"--{place}{last}" if value else f"--{place}no-{last}"]
         case dict():
             return [f"--{place}{last}", ",".join(f"{label}={meant}" for label, meant in value.items())]
+        case (str(), *_):
+            return [word for each in value for word in (f"--{place}{last}", each)]
         case tuple():
             return [f"--{place}{last}", *map(str, value)]
     return [f"--{place}{last}", str(value)]

@@ -28,6 +28,7 @@ def split(
     label_column: str | None = None,
     split_column: str | None = None,
     group_column: str | None = None,
+    leave_out: list[str] | None = None,
 ) -> None:
     """Divide DATA into train, validation and test; twins and groups stay together.
 
@@ -71,6 +72,8 @@ def split(
         The table's column of ready-made parts. Default: split, where the table has it; '' for none.
     group_column
         The table's column of groups. Default: group, where the table has it; '' for none.
+    leave_out
+        A folder of DATA that is not read: its name, at whatever level, or its path. Say it again for another.
     """
     from rich.text import Text
 
@@ -92,6 +95,7 @@ def split(
         label_column=label_column,
         split_column=split_column,
         group_column=group_column,
+        leave_out=leave_out,
     )
     samples = read_samples(data, asked.data.source)
     check_classes(samples.classes, str(data))

@@ -132,9 +132,9 @@ def _flag(place: str, field: str, kind: Any, group: Group, about: str) -> Argume
         help=" ".join(about.split()),
         show_default=False,
         metavar=_metavar(kind),
-        converter=_as_said,
+        converter=None if _repeated(kind) else _as_said,
     )
-    said: Any = _in_a_shell(kind)
+    said: Any = list[str] if _repeated(kind) else _in_a_shell(kind)
     hint: Any = Annotated[said | None, shown]
     return Argument(f"{place}{FIELD}{field}", Argument.KEYWORD_ONLY, default=None, annotation=hint)
 
@@ -146,6 +146,11 @@ def _in_a_shell(kind: Any) -> Any:
     members = _members(kind)
     several = [member for member in members if get_origin(member) is tuple]
     return Union[(*several, *(member for member in members if member not in several), Text)]
+
+
+def _repeated(kind: Any) -> bool:
+    """Whether a flag is said again for each of its values."""
+    return any(get_origin(member) is list or ... in get_args(member) for member in _members(kind))
 
 
 def _members(kind: Any) -> list[Any]:
@@ -162,7 +167,7 @@ def _metavar(kind: Any) -> str:
             case None:
                 words.append(member.__name__.upper())
             case origin if origin is tuple:
-                words.append(" ".join(each.__name__.upper() for each in get_args(member)))
+                words.append(" ".join(each.__name__.upper() for each in get_args(member) if each is not ...))
             case _:
                 words.append("CHOICE")
     return "|".join(dict.fromkeys(words))
@@ -180,7 +185,7 @@ def _as_said(kind: Any, tokens: Sequence[Token]) -> Any:
 
 def _plain(kind: Any) -> Any:
     """An argument that is no record; `none` takes back what a recipe says, where None says nothing."""
-    if NoneType not in get_args(kind) or bool in get_args(kind):
+    if NoneType not in get_args(kind) or bool in get_args(kind) or _repeated(kind):
         return kind
 
     def said(_: Any, tokens: Sequence[Token]) -> Any:

@@ -28,6 +28,7 @@ def evaluate(
     path_column: str | None = None,
     label_column: str | None = None,
     split_column: str | None = None,
+    leave_out: list[str] | None = None,
 ) -> int:
     """Measure MODEL on DATA: accuracy and more, each with n and a 95 % interval.
 
@@ -65,6 +66,8 @@ def evaluate(
         The table's column of labels. Default: label.
     split_column
         The table's column of ready-made parts. Default: split, where the table has it; '' for none.
+    leave_out
+        A folder of DATA that is not read: its name, at whatever level, or its path. Say it again for another.
     """
     from rich.text import Text
 
@@ -94,6 +97,7 @@ def evaluate(
             path_column=path_column,
             label_column=label_column,
             split_column=split_column,
+            leave_out=tuple(leave_out or ()),
         )
     if format == "json":
         print(evaluation.model_dump_json(), flush=True)

@@ -27,6 +27,7 @@ READING = {
             "split_column",
             "group_from",
             "group_column",
+            "leave_out",
         )
     },
 }

@@ -65,7 +65,7 @@ RECORDS: dict[str, type[Described]] = {
 }
 ASKED: dict[str, Any] = {  # how a shell gives what `configure` takes
     "records": RECORDS,
-    "types": {"model": str | None, "map": str | None},
+    "types": {"model": str | None, "map": str | None, "leave_out": list[str] | None},
     "options": "options",
     "doc": IN_A_SHELL,
     "about": {"recipe": f"Known are {', '.join(recipes())}; `pellucid recipes` says what they do."},

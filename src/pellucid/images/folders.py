@@ -6,12 +6,12 @@ dog too.
 
 import os
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePath
 
-from pellucid.errors import UserError, counted
+from pellucid.errors import UserError, counted, named, nearest
 from pellucid.images.decode import told_by_content
 
 # What Pillow reads and people keep photographs in.
@@ -98,22 +98,76 @@ def find_images(folder: Path) -> list[Path]:
     return look_through(folder).all_images()
 
 
-def look_through(root: Path) -> Folder:
-    """The tree of `root`. Runs of ours that lie in it are left out. Raises UserError for what may not be read."""
+def look_through(root: Path, leave_out: Collection[str] = ()) -> Folder:
+    """The tree of `root`. Runs of ours that lie in it are left out, and folders of `leave_out`: each is a name, at any
+    level, or a path below `root`. Raises UserError for what may not be read, and for a folder that is not there.
+    """
     top = Folder(root)
-    seen = {_identity(root): root}
+    search = _Search(root, os.path.realpath(root), {_identity(root): root}, {_plain(name) for name in leave_out})
     waiting = deque([top])
     while waiting:
         here = waiting.popleft()
-        _scan(here, os.path.realpath(root), seen)
+        _scan(here, search)
         if here.is_run:
             here.images, here.folders, here.left_out = [], [], []
         waiting.extend(here.folders)
+    _check_met(search, top)
     _without_runs(top)
     return top
 
 
-def _scan(here: Folder, real: str, seen: dict[tuple[int, int], Path]) -> None:
+def unwanted(below: Sequence[str], leave_out: Collection[str]) -> str:
+    """The folder of `leave_out` in which a path lies, of which these are the names; empty where it lies in none."""
+    names = {_plain(each) for each in leave_out}
+    for depth, name in enumerate(below, start=1):
+        if found := names & {name, "/".join(below[:depth])}:
+            return min(found)
+    return ""
+
+
+def _plain(name: str) -> str:
+    """`./seg_pred/` as seg_pred."""
+    return PurePath(name).as_posix()
+
+
+@dataclass
+class _Search:
+    """What is kept in mind while a tree is looked through."""
+
+    root: Path
+    real: str  # the root, without links
+    seen: dict[tuple[int, int], Path]
+    leave_out: set[str]
+    met: set[str] = field(default_factory=set)  # those of them that are there
+
+    def below(self, path: Path) -> tuple[str, ...]:
+        return path.parts[len(self.root.parts) :]
+
+
+def _check_met(search: _Search, top: Folder) -> None:
+    """Every folder that was to be left out is there, or lies in one that is not read anyway."""
+    for name in sorted(search.leave_out - search.met):
+        inside = name != "." and ".." not in PurePath(name).parts
+        if not (inside and (search.root / name).is_dir()):
+            there = [PurePath(*search.below(each.path)).as_posix() for each in top.beneath() if each is not top]
+            right = nearest(name, [*there, *(PurePath(each).name for each in there)])
+            raise UserError(
+                f"--leave-out {name!r}: {search.root} has no such folder",
+                [f"it has {named(there)}"],
+                hint=f"did you mean {right}?" if right else "a folder's name, or its path below the data",
+            )
+
+
+def _left_in(folder: Path, name: str) -> list[tuple[Path, str]]:
+    """What is told of a folder that was to be left out: its images, where it may be read."""
+    try:
+        images = look_through(folder).all_images()
+    except UserError:
+        images = []
+    return [(path, f"in {name}, as asked") for path in images] or [(folder, "a folder without images, as asked")]
+
+
+def _scan(here: Folder, search: _Search) -> None:
     """Fill one folder; its own folders are added, and not looked into yet."""
     try:
         with os.scandir(here.path) as found:
@@ -127,9 +181,15 @@ def _scan(here: Folder, real: str, seen: dict[tuple[int, int], Path]) -> None:
         if entry.name.lower() in CLUTTER:
             here.left_out.append((path, "made by the system"))
         elif _is_folder(entry):
-            if why := _again(entry, real, seen):
+            below = search.below(path)
+            not_wanted = unwanted(below, search.leave_out)
+            search.met |= {not_wanted} - {""}
+            if why := _again(entry, search):
                 here.left_out.append((path, why))
+            elif not_wanted:
+                here.left_out += _left_in(path, PurePath(*below).as_posix())
             else:
+                search.seen[_identity(path)] = path
                 here.folders.append(Folder(path))
         elif why := no_image(path):
             here.left_out.append((path, why))
@@ -144,20 +204,20 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _again(entry: os.DirEntry[str], real: str, seen: dict[tuple[int, int], Path]) -> str:
+def _again(entry: os.DirEntry[str], search: _Search) -> str:
     """Why a folder is not read here: it holds what is being read, or is read elsewhere."""
     identity = _identity(Path(entry.path))
     if entry.is_symlink():
         target = os.path.realpath(entry.path)
-        if _within(real, target):
+        if _within(search.real, target):
             return "a link that leads back up"
-        below = Path(os.path.relpath(target, real)).parts
-        if _within(target, real) and not any(name.startswith(".") or name.lower() in CLUTTER for name in below):
+        below = Path(os.path.relpath(target, search.real)).parts
+        passed_over = unwanted(below, search.leave_out) or any(
+            name.startswith(".") or name.lower() in CLUTTER for name in below
+        )
+        if _within(target, search.real) and not passed_over:
             return f"a link to {Path(*below).as_posix()}, which is read where it lies"
-    if identity in seen:
-        return f"the same folder as {seen[identity]}"
-    seen[identity] = Path(entry.path)
-    return ""
+    return f"the same folder as {search.seen[identity]}" if identity in search.seen else ""
 
 
 def _within(path: str, folder: str) -> bool:

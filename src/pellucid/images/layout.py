@@ -88,7 +88,7 @@ def _holds_none(top: Folder, folder: Folder) -> UserError:
     return UserError(
         f"{folder.path} holds no images",
         [what] if what else [],
-        hint=f"{how_to_convert(lost) or 'put images into it'}, or move it out of {top.path}",
+        hint=f"{how_to_convert(lost) or 'put images into it'}, or leave it out: {leaving(top, folder)}",
     )
 
 
@@ -120,13 +120,13 @@ def _parts(top: Folder, parts: Mapping[str, str]) -> Layout:
         if part is None:
             raise UserError(
                 f"{folder.path} is no part of a split",
-                hint=f"move it out of {top.path}; parts are called {_called()}; {FLAG}",
+                hint=f"leave it out: {leaving(top, folder)}; parts are called {_called()}; {FLAG}",
             )
         if part in by_part:
             first = by_part[part].name
             raise UserError(
                 f"{top.path} has two folders for {part}: {first} and {folder.name}",
-                hint=f"put them together, or move one away; {FLAG}",
+                hint=f"put them together, or leave one out: {leaving(top, folder)}; {FLAG}",
             )
         by_part[part] = folder
     _check_flat(top, filled, parts)
@@ -173,7 +173,7 @@ def _check_flat(top: Folder, folders: Sequence[Folder], parts: Mapping[str, str]
         raise UserError(
             f"{top.path} looks divided into parts, but {names} has no folders of classes",
             [f"{folder.name} holds {counted(folder.total, 'image')}" for folder in flat],
-            hint=f"move {quoted(flat[0].path)} away if its classes are not known; {FLAG}",
+            hint=f"leave it out if its classes are not known: {leaving(top, flat[0])}; {FLAG}",
         )
     raise UserError(
         f"{top.path} looks divided into parts, but the parts have no folders of classes",
@@ -196,7 +196,7 @@ def _check_unlabelled(top: Folder, by_part: Mapping[str | None, Folder]) -> None
             raise UserError(
                 f"{top.path} looks divided into parts, but {inner.path} has no folders of classes",
                 [f"it holds {counted(inner.total, 'image')}, and the classes are {named(sorted(classes))}"],
-                hint=f"move {quoted(folder.path)} away if its classes are not known; {FLAG}",
+                hint=f"leave it out if its classes are not known: {leaving(top, inner)}; {FLAG}",
             )
 
 
@@ -230,7 +230,7 @@ def _check_parts_beside(top: Folder) -> None:
         raise UserError(
             f"{others[0].path} is no part of a split",
             [f"{name} looks like the {part} part" for name, part in strong.items()],
-            hint=f"move it out of {top.path}; parts are called {_called()}; {FLAG}",
+            hint=f"leave it out: {leaving(top, others[0])}; parts are called {_called()}; {FLAG}",
         )
 
 
@@ -383,7 +383,7 @@ def _check_copies(top: Folder) -> None:
         if len(again) > 1:
             raise UserError(
                 f"{folder.path} holds {named(again)} again, which lie beside it",
-                hint=f"move it out of {top.path}; {FLAG}",
+                hint=f"leave it out: {leaving(top, folder)}; {FLAG}",
             )
 
 
@@ -406,13 +406,19 @@ def _pooled(top: Folder) -> tuple[str, ...]:
         notes.append(f"every class holds the folders {named(sorted(inner[0]))}; their images are taken together")
     classes = {folder.name for folder in top.folders}
     for name, part in recognised(classes, short=False).items():
-        notes.append(f"{name} is taken for a class, like those beside it: move it away if it is the {part} part")
+        notes.append(f"{name} is taken for a class, like those beside it: --leave-out {name} if it is the {part} part")
     for name in sorted(name for name in classes if set(words_of(name)) & SET_ASIDE):
-        notes.append(f"{name} is taken for a class, like those beside it: move it away if it is none")
+        notes.append(f"{name} is taken for a class, like those beside it: --leave-out {name} if it is none")
     for folder in top.folders:
         if again := {each.name for each in folder.inner} & (classes - {folder.name}):
             notes.append(f"{folder.name} holds a folder {min(again)}, as the class; its images are {folder.name}")
     return tuple(notes)
+
+
+def leaving(top: Folder, folder: Folder) -> str:
+    """The flag that leaves a folder of the data out, in quotes, by which Python's spelling knows a value."""
+    name = folder.path.relative_to(top.path).as_posix()
+    return f"--leave-out {quoted(name) if quoted(name) != name else repr(name)}"
 
 
 def quoted(path: Path | str) -> str:

@@ -4,9 +4,9 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from pellucid.records import Record
 
@@ -65,3 +65,10 @@ class Source(Record):
     label_from: str | None = None  # a pattern on the file name with a group named label
     map: dict[str, str] = Field(default_factory=dict)  # what labels mean; every label is in it, or is what one means
     group_from: str | None = None  # a pattern on the path below the root, with a group named group
+    leave_out: tuple[str, ...] = ()  # folders that are not read: names, at any level, or paths below the root
+
+    @field_validator("leave_out", mode="before")
+    @classmethod
+    def _several(cls, given: Any) -> Any:
+        """One of them may stand alone."""
+        return (given,) if isinstance(given, str) else given

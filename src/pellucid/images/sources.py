@@ -12,9 +12,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pellucid.errors import UserError, counted, listed, named
-from pellucid.images.folders import Folder, find_images, left_out_words, look_through
+from pellucid.images.folders import Folder, find_images, left_out_words, look_through, unwanted
 from pellucid.images.labels import check_classes, clean, look, settle
-from pellucid.images.layout import FLAG, class_folders, quoted, split_folders, understand, without_empty
+from pellucid.images.layout import FLAG, class_folders, leaving, quoted, split_folders, understand, without_empty
 from pellucid.images.manifest import check_unchanged, read_manifest
 from pellucid.images.part_words import PARTS, recognised
 from pellucid.images.rows import COLUMNS, table_samples
@@ -30,10 +30,10 @@ __all__ = ["PARTS", "Sample", "Samples", "Source", "check_classes", "find_images
 
 # Which fields of a Source have a meaning for which kind of data.
 MEANT_FOR: Mapping[Kind, frozenset[str]] = {
-    "class-folders": frozenset({"map", "group_from"}),
-    "split-folders": frozenset({"map", "group_from"}),
+    "class-folders": frozenset({"map", "group_from", "leave_out"}),
+    "split-folders": frozenset({"map", "group_from", "leave_out"}),
     "table": frozenset({"map", "group_from", *COLUMNS.values()}),
-    "file-names": frozenset({"map", "group_from", "label_from"}),
+    "file-names": frozenset({"map", "group_from", "label_from", "leave_out"}),
     "manifest": frozenset({"map", "group_from"}),
 }
 
@@ -67,7 +67,7 @@ def read_samples(data: Path | str, source: Source | None = None, *, known: Colle
         case "file-names":
             read = _from_labels(root, source) if source.labels else _from_names(root, source)
         case _:
-            kind, read = _from_folders(root, kind)
+            kind, read = _from_folders(root, kind, source.leave_out)
     if kind == "manifest":
         known = {sample.label for sample in read.samples}  # decided when it was made
     return _finished(root, kind, place, read, source, pattern, known)
@@ -163,6 +163,7 @@ def _check_meant(source: Source, kind: Kind) -> None:
     for name in sorted(Source.model_fields.keys() - meant):
         if getattr(source, name) != getattr(usual, name):
             of = "for tables" if name in COLUMNS.values() else "for a flat folder of images"
+            of = "for folders" if name == "leave_out" else of
             what = "folders" if kind == "auto" else f"a {kind}" if kind in ("table", "manifest") else kind
             raise UserError(f"--{name.replace('_', '-')} is {of}, and the data is read as {what}", hint="leave it out")
     if source.group_column and source.group_from:
@@ -172,8 +173,8 @@ def _check_meant(source: Source, kind: Kind) -> None:
 # Folders
 
 
-def _from_folders(root: Path, kind: Kind) -> tuple[Kind, _Read]:
-    top = _looked(root)
+def _from_folders(root: Path, kind: Kind, leave_out: Collection[str]) -> tuple[Kind, _Read]:
+    top = _looked(root, leave_out)
     if not top.folders:
         raise _nothing_to_read(root, top)
     tables = sorted(path for path in root.iterdir() if path.suffix.lower() in TABLES and not _hidden(path))
@@ -200,10 +201,10 @@ def _from_folders(root: Path, kind: Kind) -> tuple[Kind, _Read]:
     return found, _Read(samples, left_out, list(layout.notes))
 
 
-def _looked(root: Path) -> Folder:
+def _looked(root: Path, leave_out: Collection[str]) -> Folder:
     if not root.is_dir():
         raise UserError(f"{root} is not a folder", hint="--source table reads a table")
-    top = look_through(root)
+    top = look_through(root, leave_out)
     if top.is_run:
         raise UserError(f"{root} is a run of pellucid, not data", hint=f"`pellucid evaluate {quoted(root)}`")
     return top
@@ -239,7 +240,7 @@ def _from_names(root: Path, source: Source) -> _Read:
             hint="write --label-from '^(?P<label>[a-z]+)'",
         )
     pattern = _pattern(source.label_from, "label", "--label-from")
-    top = _looked(root)
+    top = _looked(root, source.leave_out)
     part_of, notes = _parts_of_folders(top)
     samples, unmatched = [], []
     for path in top.all_images():
@@ -252,7 +253,7 @@ def _from_names(root: Path, source: Source) -> _Read:
         raise UserError(
             f"{counted(len(unmatched), 'file name', verb=('does', 'do'))} not match --label-from {source.label_from!r}",
             listed(unmatched),
-            hint="change the pattern, or move those files away",
+            hint="change the pattern, move those files away, or leave their folder out: --leave-out FOLDER",
         )
     return _Read(samples, top.all_left_out(), notes)
 
@@ -270,7 +271,7 @@ def _parts_of_folders(top: Folder) -> tuple[Callable[[Path], str | None], list[s
     if len(set(parts.values())) < len(parts):
         raise UserError(
             f"{top.path} has two folders for one part: {named([f'{name} for {part}' for name, part in parts.items()])}",
-            hint="put them together, or move one away",
+            hint=f"put them together, or leave one out: {leaving(top, top.inner[-1])}",
         )
     depth = len(top.path.parts)
     taken = ", ".join(f"{name} for {part}" for name, part in parts.items())
@@ -279,12 +280,16 @@ def _parts_of_folders(top: Folder) -> tuple[Callable[[Path], str | None], list[s
 
 def _from_labels(root: Path, source: Source) -> _Read:
     """A folder and a table that names the files in it."""
-    top = _looked(root)
+    top = _looked(root, source.leave_out)
     table = Path(source.labels or "")
-    samples, notes = table_samples(table, source, root, top.all_images())
+    images, left_out, depth = top.all_images(), top.all_left_out(), len(root.parts)
+    aside = [path for path, _ in left_out if unwanted(path.parts[depth:], source.leave_out)]
+    samples, notes = table_samples(table, source, root, [*images, *aside])
+    not_wanted = {identity(path) for path in aside}
+    samples = [sample for sample in samples if identity(sample.path) not in not_wanted]
     taken = {identity(sample.path) for sample in samples}
-    rest = [(path, "not in the table of labels") for path in top.all_images() if identity(path) not in taken]
-    lost = [(path, why) for path, why in top.all_left_out() if path != table and identity(path) not in taken]
+    rest = [(path, "not in the table of labels") for path in images if identity(path) not in taken]
+    lost = [(path, why) for path, why in left_out if path != table and identity(path) not in taken]
     return _Read(samples, [*rest, *lost], notes)
 
 

@@ -40,11 +40,13 @@ class Elsewhere(Described):
     """Their table's column of groups. Default: group, where the table has it; '' for none."""
     group_from: str | None = None
     """A pattern on their paths that captures the group."""
+    leave_out: tuple[str, ...] | None = None
+    """A folder of them that is not read: its name, or its path below theirs. Say it again for another."""
 
     @property
     def source(self) -> Source:
         """How they are read. Raises UserError for a map that says nothing."""
-        said = self.model_dump(exclude={"data", "map"})
+        said = self.model_dump(exclude={"data", "map"}, exclude_none=True)
         return Source(**said, map=parse_map(self.map, "--validation-from.map"))
 
 

@@ -50,6 +50,7 @@ def configure(
     label_column: str | None = None,
     split_column: str | None = None,
     group_column: str | None = None,
+    leave_out: str | Sequence[str] | None = None,
     skip_unreadable: bool | None = None,
     size: int | None = None,
     budget: str | None = None,
@@ -135,6 +136,8 @@ def configure(
         The table's column of ready-made parts. Default: split, where the table has it; '' for none.
     group_column
         The table's column of groups. Default: group, where the table has it; '' for none.
+    leave_out
+        A folder of DATA that is not read: its name, at whatever level, or its path. Say it again for another.
     skip_unreadable
         Leave unreadable images out and record them, instead of stopping.
     size
@@ -186,8 +189,9 @@ def configure(
         Where it runs: --machine.threads 2.
     """
     steps = {"epochs": epochs, "batch": batch, "rate": rate, "optimizer": optimizer, "one_logit": one_logit}
-    columns = {"path_column": path_column, "label_column": label_column}
+    columns: dict[str, Any] = {"path_column": path_column, "label_column": label_column}
     columns |= {"split_column": split_column, "group_column": group_column, "kind": source}
+    columns |= {"leave_out": leave_out if leave_out is None or isinstance(leave_out, str) else list(leave_out)}
     columns |= {"labels": _word(labels), "label_from": label_from, "group_from": group_from}
     counts: dict[str, Any] = {"train": _word(train), "validation": _word(validation), "test": _word(test)}
     counts |= {"per_class": per_class, "skip_unreadable": skip_unreadable, "ignore_parts": ignore_parts}

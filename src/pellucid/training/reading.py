@@ -43,7 +43,7 @@ def read_data(data: Data) -> Samples:
         raise UserError(
             f"{data.folder} has a validation part, and {where} is to be one",
             [f"it has {sizes(samples)}"],
-            hint="leave --validation-from.data out, or move that part away",
+            hint="leave --validation-from.data out, or leave out that part: --leave-out FOLDER",
         )
     if any(sample.part for sample in others):
         raise UserError(
