@@ -137,6 +137,7 @@ def test_parts_without_classes_are_no_classes(train, test):
         ("Class 1-samples", "Class 2-samples"),
         ("Sample001", "Sample002"),
         ("A1", "A2"),
+        ("part_3001", "part_3002"),
         ("a", "b"),
         ("img", "photo"),
         ("set1", "set_b"),
@@ -169,6 +170,8 @@ def test_folders_by_year_in_each_class_are_taken_together_and_told():
             "cow/outdoor/",
         ),
         ("cat/1/", "cat/2/", "dog/1/", "dog/2/"),
+        ("ok/cam1/", "ok/cam2/", "nok/cam1/", "nok/cam2/"),
+        ("cat/batch_1/", "cat/batch_2/", "dog/batch_1/", "dog/batch_2/"),
     ],
 )
 def test_folders_that_order_the_images_of_a_class_are_no_classes(places):

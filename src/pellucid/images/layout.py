@@ -15,10 +15,11 @@ from pathlib import Path
 from pellucid.errors import UserError, counted, listed, named
 from pellucid.images.folders import Folder, how_to_convert, left_out_words
 from pellucid.images.labels import look
-from pellucid.images.part_words import FILLING, IMAGES, MARKS, SERIES, SET_ASIDE, recognised, words_in, words_of
+from pellucid.images.part_words import FILLING, IMAGES, MARKS, SERIES, SET_ASIDE, TAKEN, recognised, words_in, words_of
 from pellucid.images.tables import TABLES
 
 OF_A_CAMERA = re.compile(r"[1-9]\d\d[A-Z0-9_]{5}")  # 100NIKON, 101APPLE: the standard of their file systems (DCF)
+MOST_LOTS = 200
 CODES = {"0", "1"}  # labels, more often than lots
 FLAG = "--source class-folders takes every folder for a class"
 
@@ -303,11 +304,12 @@ def _check_series(top: Folder) -> None:
     tables = sorted(path for path, _ in top.left_out if path.suffix.lower() in TABLES)
     names = [folder.name for folder in top.inner]
     words = [words_of(name) for name in names]
-    numbers = {tuple(word for word in name if word.isdigit()) for name in words}
-    rest = {tuple(word for word in name if not word.isdigit()) for name in words}
+    numbers = {tuple(word for word in name if word.isdecimal()) for name in words}
+    rest = {tuple(word for word in name if not word.isdecimal()) for name in words}
     if len(words) < 2:
         return
     numbered = len(rest) == 1 and len(numbers) == len(words) and () not in numbers
+    numbered = numbered and all(int(number[-1]) < MOST_LOTS for number in numbers)  # part_3001 is in a catalogue
     series = [word in SERIES for word in min(rest)] if numbered else []
     lots = bool(series) and (all(series) or (any(series) and bool(tables)))
     if lots or all(map(OF_A_CAMERA.fullmatch, names)) or all(_by_initial(folder) for folder in top.inner):
@@ -333,8 +335,10 @@ def _by_initial(folder: Folder) -> bool:
 
 
 def _says_no_class(name: str) -> bool:
-    """Years, numbers, `raw` and `new`: how images of a class are filed."""
-    return all(word.isdigit() or word in FILLING for word in words_of(name))
+    """Years, numbers, `raw` and `new`, `cam2`: how images of a class are filed."""
+    words = words_of(name)
+    known = FILLING | SERIES | TAKEN if any(word.isdecimal() for word in words) else FILLING
+    return all(word.isdecimal() or word in known for word in words)
 
 
 def _parts_inside(top: Folder) -> Layout | None:
