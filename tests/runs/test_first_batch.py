@@ -102,12 +102,12 @@ def test_where_features_take_the_place_of_images_it_is_what_they_were_made_of(
     (job,) = jobs
     kept = read_first_batch(run.path)
     assert kept is not None
-    job.train.show(epoch=0, order=job.order(0).tolist())
-    features, labels, _ = next(iter(job.train.batches(8)))
+    job.data.train.show(epoch=0, order=job.order(0).tolist())
+    features, labels, _ = next(iter(job.data.train.batches(8)))
     with torch.inference_mode():
-        made = job.halves.frozen.eval()(torch.from_numpy(normalise(kept.pixels, job.preprocessing)))
+        made = job.halves.frozen.eval()(torch.from_numpy(normalise(kept.pixels, job.data.preprocessing)))
     assert torch.allclose(made.flatten(1), features.flatten(1), rtol=0.02, atol=0.02)  # kept in half precision
-    assert [job.classes[label] for label in labels.tolist()] == list(kept.shown.labels)
+    assert [job.data.classes[label] for label in labels.tolist()] == list(kept.shown.labels)
     assert np.array_equal(pl.first_batch(photos, **probe).pixels, kept.pixels)
     assert ("plain image" in kept.shown.how) == (views == 1)
 

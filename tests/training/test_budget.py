@@ -316,10 +316,9 @@ def test_the_last_stage_is_where_maps_are_as_small_as_the_last(name: str, size: 
 
 def test_a_deadline_in_the_midst_of_an_epoch_ends_it(photos: Path, weights: Path, tmp_path: Path) -> None:
     from pellucid.training import planning as module
-    from pellucid.training.job import Job
 
-    def soon(job: Job, **changes: Any) -> Job:
-        return replace(job, **(changes | ({"deadline": time.perf_counter()} if "deadline" in changes else {})))
+    def soon(record: Any, **changes: Any) -> Any:
+        return replace(record, **(changes | ({"deadline": time.perf_counter()} if "deadline" in changes else {})))
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "replace", soon)

@@ -25,7 +25,7 @@ from pellucid.networks.published import default_preprocessing
 from pellucid.runs.run_folder import RunFolder
 from pellucid.training.config import Config
 from pellucid.training.configure import configure
-from pellucid.training.job import Job
+from pellucid.training.job import Data, Job
 from pellucid.training.machine import Hardware
 from pellucid.training.stepping import Stepping
 from pellucid.training.transfer import freeze
@@ -91,13 +91,15 @@ def job_of(config: Config, parts: Split, network: Any) -> Job:
         network=network,
         frozen=frozen,
         halves=cut,
-        preprocessing=wanted,
-        classes=parts.classes,
-        train_labels=np.array(images["train"].labels),
+        data=Data(
+            preprocessing=wanted,
+            classes=parts.classes,
+            labels=np.array(images["train"].labels),
+            workers=0,
+            **images,
+        ),
         hardware=Card(torch.device("cuda", 0), "float32"),
-        workers=0,
         provenance={},
-        **images,
     )
 
 
@@ -128,7 +130,9 @@ def test_whatever_enters_a_step_is_on_the_networks_device(
         job = job_of(config, parts, network)
         stepping = Stepping(job)
         job.frozen.set_training(network, epoch=0)
-    train, validation = (list(loaded(images)) for images in (job.train, job.validation))  # real, and not on the GPU
+    train, validation = (
+        list(loaded(images)) for images in (job.data.train, job.data.validation)
+    )  # real, and not on the GPU
     with empty, torch.no_grad():
         for images, labels in stepping.batches(train):
             loss, logits, targets = stepping.loss(images, labels, seed=0)

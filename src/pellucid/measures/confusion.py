@@ -50,6 +50,12 @@ def f1(table: Counts, index: int) -> Measured:
     return Measured(value=value, low=low, high=high, n=share.n)
 
 
+def mean_recall(table: Counts) -> float:
+    """Of the classes that have images: balanced accuracy without its interval."""
+    images = table.sum(axis=1)
+    return float(np.mean((np.diag(table) / np.maximum(images, 1))[images > 0]))
+
+
 def balanced_accuracy(table: Counts) -> Measured:
     """The mean recall of the classes that have images.
 
@@ -60,6 +66,6 @@ def balanced_accuracy(table: Counts) -> Measured:
     if not recalls:
         return undefined(0)
     value, low, high = np.array([(each.value, each.low, each.high) for each in recalls], dtype=np.float64).T  # (K,)
-    mean = value.mean()
+    mean = mean_recall(table)
     below, above = (np.sqrt(((value - bound) ** 2).sum()) / len(recalls) for bound in (low, high))
     return Measured(value=mean, low=max(0.0, mean - below), high=min(1.0, mean + above), n=int(table.sum()))

@@ -1,8 +1,7 @@
 """What can be had of the frozen part before any step is taken: features in the place of images, and a solved head."""
 
 from collections.abc import Collection, Generator, Iterator
-from dataclasses import replace
-from functools import partial
+from dataclasses import dataclass, replace
 from time import perf_counter
 
 import torch
@@ -51,10 +50,10 @@ def with_features(job: Job, parts: Split, *, epoch: int = 0) -> Generator[Event,
     views, most = views_of(config)
     augmentation = config.augmentation if most > 1 else None
     train, validation = yield from features_of(
-        job, parts, cut, views=min(most, views + epoch), augmentation=augmentation, until=job.views_until
+        job, parts, cut, views=min(most, views + epoch), augmentation=augmentation, until=job.limits.views_until
     )
-    more = partial(_more_views, job, parts, cut, train, views=views, most=most) if most > views else None
-    return replace(job, halves=cut, train=train, validation=validation, more_views=more)
+    growing = _Views(job, parts, cut, train, views=views, most=most) if most > views else None
+    return replace(job, halves=cut, data=replace(job.data, train=train, validation=validation, views=growing))
 
 
 def views_of(config: Config) -> tuple[int, int]:
@@ -71,18 +70,30 @@ def views_at_first(job: Job) -> int:
     return views_of(job.config)[0]
 
 
-def _more_views(
-    job: Job, parts: Split, cut: Halves, train: Features, epoch: int, *, views: int, most: int
-) -> Iterator[Event]:
-    """After `epoch` epochs there are `views` and one more for each of them, until there are `most`."""
-    missing = min(most, views + epoch) - len(train.views)
-    if missing < 1:
-        return
-    augmentation, first = job.config.augmentation, len(train.views)
-    (added,) = yield from features_of(
-        job, parts, cut, views=missing, augmentation=augmentation, first=first, which=("train",)
-    )
-    train.add_views(added.views)
+@dataclass(frozen=True)
+class _Views:
+    """The views of `train`: `views` at first, and one more after each epoch, until there are `most`.
+
+    `job` is still of images, which they are made of.
+    """
+
+    job: Job
+    parts: Split
+    cut: Halves
+    train: Features
+    views: int
+    most: int
+
+    def grow(self, epoch: int) -> Iterator[Event]:
+        first = len(self.train.views)
+        missing = min(self.most, self.views + epoch) - first
+        if missing < 1:
+            return
+        augmentation = self.job.config.augmentation
+        (added,) = yield from features_of(
+            self.job, self.parts, self.cut, views=missing, augmentation=augmentation, first=first, which=("train",)
+        )
+        self.train.add_views(added.views)
 
 
 def begins_solved(network: Network, config: Config, left_random: Collection[str]) -> Halves | None:
@@ -133,7 +144,7 @@ def _cut(job: Job) -> Halves | str:
         return "images are mixed with each other"
     if config.mode == "probe" and job.network.head_names:
         return "its auxiliary heads need the images"
-    if job.preprocessing.crops > 1 and job.train_from != "Logits":
+    if job.data.preprocessing.crops > 1 and job.train_from != "Logits":
         return "several crops of an image are averaged only after its head"
     return halves(job.network, job.train_from) or f"{job.network.name} cannot be cut in two there"
 
@@ -153,26 +164,30 @@ def features_of(
     number `first` on, of which those are left out that are not there at the moment `until`. Raises Interrupted.
     """
     config = job.config
-    images = {part: each for part, each in (("train", job.train), ("validation", job.validation)) if part in which}
+    images = {
+        part: each for part, each in (("train", job.data.train), ("validation", job.data.validation)) if part in which
+    }
     began, computed, made, refused = perf_counter(), 0, list[Features](), ""
-    assert isinstance(job.train, Images)
+    assert isinstance(job.data.train, Images)
     device = job.hardware.device
     job.network.eval().to(device)
-    some = torch.stack([job.train[index][0] for index in range(min(TRIED, len(job.train)))])
+    some = torch.stack([job.data.train[index][0] for index in range(min(TRIED, len(job.data.train)))])
     extraction = Extraction(
         network=job.network,
         halves=cut,
         # A head is linear: of averaged features it makes the average of what it makes of each.
         engine=replace(
             fastest(cut.frozen, some, device=device, precision=config.machine.precision),
-            preprocessing=job.preprocessing if job.preprocessing.crops > 1 else None,
+            preprocessing=job.data.preprocessing if job.data.preprocessing.crops > 1 else None,
         ),
         folder=cache_folder(config.features.folder),
         limit=bytes_of(config.features.size),
         half=config.features.precision == "float16",
         batch=BATCH,
         # What is kept and not varied needs no work, and a worker takes a second or two to start.
-        workers=0 if augmentation is None and job.train.cache and job.train.cache.holds_all else job.workers,
+        workers=0
+        if augmentation is None and job.data.train.cache and job.data.train.cache.holds_all
+        else job.data.workers,
         seed=config.seed,
     )
     with watch() as interruption:

@@ -1,8 +1,8 @@
 """All that a training needs, ready to run: what `train` makes, `with_features` changes and `fit` uses."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -21,38 +21,70 @@ from pellucid.training.machine import Hardware
 from pellucid.training.transfer import Frozen
 
 
+class Growing(Protocol):
+    """Features of which there come to be more views as epochs go by."""
+
+    def grow(self, epoch: int) -> Iterator[Event]:
+        """See to it that there are as many as after that many epochs. Raises Interrupted."""
+        ...
+
+
+@dataclass(frozen=True)
+class Data:
+    """What is learned from, and what it is measured on; `labels` (N,) are of the training images, in order.
+
+    Features may take the place of images; `views` are those that grow. `workers` are the processes that decode.
+    """
+
+    classes: tuple[str, ...]
+    preprocessing: Preprocessing
+    train: Images | Features
+    validation: Images | Features
+    labels: npt.NDArray[np.int64]
+    workers: int
+    views: Growing | None = None
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a budget allows. Moments are of perf_counter: the end, and the one after which no view is added.
+
+    `validation_seconds` are those that one is expected to take; `most_epochs` is more than planned, where the deadline
+    leaves time, and 0 where the probe is all there is.
+    """
+
+    deadline: float | None = None
+    validation_seconds: float | None = None
+    views_until: float | None = None
+    most_epochs: int | None = None
+
+
 @dataclass(frozen=True)
 class Job:
-    """All that a training needs, ready to run."""
+    """A training as it is about to be done. `halves` is where features take the place of images.
+
+    `fresh_norms` are those whose running statistics were of no image when the run began.
+    """
 
     config: Config
     run: RunFolder
+    provenance: dict[str, Any]
     network: Network
     frozen: Frozen
-    halves: Halves | None  # where features take the place of images
-    preprocessing: Preprocessing
-    classes: tuple[str, ...]
-    train: Images | Features
-    validation: Images | Features
-    train_labels: npt.NDArray[np.int64]
+    halves: Halves | None
+    data: Data
     hardware: Hardware
-    workers: int
-    provenance: dict[str, Any]
-    fresh_norms: tuple[str, ...] = ()  # those whose running statistics were of no image when the run began
-    deadline: float | None = None  # a moment of perf_counter
-    validation_seconds: float | None = None  # that one is expected to take
-    views_until: float | None = None  # a moment of perf_counter: no view is added after it
-    most_epochs: int | None = None  # more than planned, where the deadline leaves time; 0: the probe is all there is
-    more_views: Callable[[int], Iterator[Event]] | None = None  # lets features have those of that many epochs
+    fresh_norms: tuple[str, ...] = ()
+    limits: Limits = Limits()
 
     def solved(self, features: npt.NDArray[np.floating[Any]], *, views: int = 1) -> Solved:
         """The best head for the features of the training images, of all their views one after the other."""
         learning = self.config.learning
         return solve_head(
             features.reshape(len(features), -1),
-            np.tile(self.train_labels, views),
-            classes=len(self.classes),
-            images=np.tile(np.arange(len(self.train_labels)), views),
+            np.tile(self.data.labels, views),
+            classes=len(self.data.classes),
+            images=np.tile(np.arange(len(self.data.labels)), views),
             class_weights=learning.class_weights or learning.balanced_sampling,
             smoothing=learning.label_smoothing,
             seed=self.config.seed,
@@ -60,9 +92,9 @@ class Job:
 
     def order(self, epoch: int) -> npt.NDArray[np.int64]:
         """The training images by their place, as the epoch after so many learns from them."""
-        counts = np.bincount(self.train_labels, minlength=len(self.classes))
-        weights = (1 / counts[self.train_labels]).tolist() if self.config.learning.balanced_sampling else None
-        return epoch_order(len(self.train), seed=self.config.seed, epoch=epoch, weights=weights)
+        counts = np.bincount(self.data.labels, minlength=len(self.data.classes))
+        weights = (1 / counts[self.data.labels]).tolist() if self.config.learning.balanced_sampling else None
+        return epoch_order(len(self.data.train), seed=self.config.seed, epoch=epoch, weights=weights)
 
     def batch_seed(self, epoch: int, batch: int) -> int:
         """What dropout and mixing are drawn by."""
@@ -89,13 +121,13 @@ def started(job: Job, *, epoch: int) -> Started:
         run=str(job.run.path),
         epoch=epoch,
         epochs=job.epochs,
-        train_images=len(job.train),
-        validation_images=len(job.validation),
+        train_images=len(job.data.train),
+        validation_images=len(job.data.validation),
         parameters=sum(parameter.numel() for parameter in parameters),
         trained_parameters=sum(parameter.numel() for parameter in parameters if parameter.requires_grad),
         device=str(job.hardware.device),
         precision=job.hardware.precision,
-        workers=job.workers,
+        workers=job.data.workers,
         heads=len(job.network.head_names),
         head_weight=job.config.learning.auxiliary_weight,
         fresh_norms=len(norms),

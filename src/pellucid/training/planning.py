@@ -153,9 +153,9 @@ def plan_again(budget: Budget, job: Job, parts: Split, *, decode: float, look: f
     `look`: seconds that it took to look at an image. Where hardly another look at every image fits, nothing is
     measured; where time is short, what is known already is not.
     """
-    images = job.train
+    images = job.data.train
     assert isinstance(images, Images)
-    side, validation = job.preprocessing.size, len(job.validation)
+    side, validation = job.data.preprocessing.size, len(job.data.validation)
     hopeless = Speed(inf, look, decode, 0)
     yield Preparing(phase=f"measuring again, to plan for what is left of {budget.asked.budget}", done=0, total=0)
 
@@ -182,7 +182,8 @@ def plan_again(budget: Budget, job: Job, parts: Split, *, decode: float, look: f
     for parameter in job.network.parameters():
         parameter.requires_grad_(True)
     until = perf_counter() + found.left - plan.training
-    return limited(replace(job, config=config, frozen=freeze(job.network, config), views_until=until), told)
+    limits = replace(job.limits, views_until=until)
+    return limited(replace(job, config=config, frozen=freeze(job.network, config), limits=limits), told)
 
 
 def measuring(look: float) -> float:
@@ -201,8 +202,10 @@ def limited(job: Job, plan: Planned, *, spent: float = 0.0) -> Job:
     `spent`: seconds since the plan was made.
     """
     most = 0 if plan.mode == "probe" and job.config.mode == "finetune" else most_epochs(plan.mode)
-    looking = plan.look * len(job.validation)
-    return replace(job, deadline=perf_counter() + plan.left - spent, most_epochs=most, validation_seconds=looking)
+    looking = plan.look * len(job.data.validation)
+    deadline = perf_counter() + plan.left - spent
+    limits = replace(job.limits, deadline=deadline, most_epochs=most, validation_seconds=looking)
+    return replace(job, limits=limits)
 
 
 def _at(asked: Config, job: Job) -> Config:

@@ -1,8 +1,41 @@
-"""The learning rate, as a pure function of the step: nothing to save, nothing to restore."""
+"""Steps: how many an epoch has, and the learning rate at each, a pure function of the step: nothing to restore."""
 
+from dataclasses import dataclass
 from math import cos, inf, pi
+from typing import Self
 
 from pellucid.training.config import Learning
+
+
+@dataclass(frozen=True)
+class Steps:
+    """An epoch in batches of `batch` images, of which `accumulate` make a step; `images` are those that take part."""
+
+    images: int
+    batch: int
+    accumulate: int
+
+    @classmethod
+    def of(cls, images: int, *, batch: int, accumulate: int) -> Self:
+        """Batch norm cannot learn from a single image, so one that would be left over sits the epoch out."""
+        return cls(images - (images % batch == 1), batch, accumulate)
+
+    @property
+    def batches(self) -> int:
+        """Of an epoch."""
+        return -(-self.images // self.batch)
+
+    @property
+    def in_an_epoch(self) -> int:
+        return -(-self.batches // self.accumulate)
+
+    def ends_at(self, batch: int) -> bool:
+        """Whether a step is whole with that batch of an epoch, from 0."""
+        return (batch + 1) % self.accumulate == 0 or batch + 1 == self.batches
+
+    def window(self, batch: int) -> int:
+        """How many batches make the step that it belongs to: fewer at an epoch's end."""
+        return min(self.accumulate, self.batches - batch // self.accumulate * self.accumulate)
 
 
 def rate_at(learning: Learning, *, step: int, steps_per_epoch: int) -> float:

@@ -26,24 +26,24 @@ def first_batch_of(job: Job, parts: Split, *, views: int) -> FirstBatch:
     `views`: of how many of each image features are computed first, which then take the place of images; 0 where images
     themselves go through the network in each step. `job` has the images. Nothing of it is changed.
     """
-    assert isinstance(job.train, Images)
+    assert isinstance(job.data.train, Images)
     learning, files = job.config.learning, parts.part("train")
     batch = job.order(0)[: learning.batch]
     mixed = job.config.mixed and not views
     some = batch if mixed else batch[:MOST]
-    inputs = _inputs(job, job.train, parts, [int(place) for place in some], views=views)
-    labels = torch.from_numpy(job.train_labels[some])
+    inputs = _inputs(job, job.data.train, parts, [int(place) for place in some], views=views)
+    labels = torch.from_numpy(job.data.labels[some])
     if mixed:
         images, shares = mix(
             torch.from_numpy(inputs),
             labels,
             job.config.augmentation,
-            classes=len(job.classes),
+            classes=len(job.data.classes),
             seed=job.batch_seed(0, 0),
         )
-        inputs, said = images.numpy()[:MOST], [_shares(row, job.classes) for row in shares[:MOST].tolist()]
+        inputs, said = images.numpy()[:MOST], [_shares(row, job.data.classes) for row in shares[:MOST].tolist()]
     else:
-        said = [job.classes[label] for label in labels.tolist()]
+        said = [job.data.classes[label] for label in labels.tolist()]
     first = [files[place] for place in batch[:MOST]]
     return FirstBatch(
         shown=Shown(
@@ -55,7 +55,7 @@ def first_batch_of(job: Job, parts: Split, *, views: int) -> FirstBatch:
             images=len(batch),
             how=_how(views),
         ),
-        pixels=unnormalised(inputs, job.preprocessing),
+        pixels=unnormalised(inputs, job.data.preprocessing),
     )
 
 
@@ -70,7 +70,7 @@ def _inputs(job: Job, images: Images, parts: Split, places: Sequence[int], *, vi
     inputs = []
     for place in places:
         seen.show(epoch=int(chosen[place]))
-        inputs.append(normalise(seen.pixels(place), job.preprocessing))
+        inputs.append(normalise(seen.pixels(place), job.data.preprocessing))
     return np.stack(inputs)
 
 

@@ -23,7 +23,7 @@ from pellucid.networks.published import default_preprocessing, published_weights
 from pellucid.runs.run_folder import DAMAGED, RunFolder
 from pellucid.runs.start import start_from
 from pellucid.training.config import Config, bytes_of
-from pellucid.training.job import Job
+from pellucid.training.job import Data, Job
 from pellucid.training.machine import Hardware, workers_for
 from pellucid.training.transfer import freeze
 from pellucid.weights.called import end_point_called
@@ -115,13 +115,15 @@ def job_for(
         network=prepared.network,
         frozen=freeze(prepared.network, config),
         halves=None,
-        preprocessing=prepared.preprocessing,
-        classes=parts.classes,
-        train=images("train", config.augmentation),
-        validation=images("validation", None),
-        train_labels=np.array([number[file.label] for file in parts.part("train")]),
+        data=Data(
+            classes=parts.classes,
+            preprocessing=prepared.preprocessing,
+            train=images("train", config.augmentation),
+            validation=images("validation", None),
+            labels=np.array([number[file.label] for file in parts.part("train")]),
+            workers=workers_for(config, decoded=pixels.holds_all, device=hardware.device),
+        ),
         hardware=hardware,
-        workers=workers_for(config, decoded=pixels.holds_all, device=hardware.device),
         fresh_norms=_known(provenance.get("chosen", {}).get("fresh_norms", ()), prepared.network, run),
         provenance={
             "run": run.path.name,

@@ -55,7 +55,7 @@ class Stepping:
         self.average = (
             AveragedModel(job.network, multi_avg_fn=averaging(learning.ema), use_buffers=True) if learning.ema else None
         )
-        counts = np.bincount(job.train_labels, minlength=len(job.classes))
+        counts = np.bincount(job.data.labels, minlength=len(job.data.classes))
         self.objective = objective(learning, counts.tolist())
 
     def batches(self, loaded: Iterable[tuple[Tensor, Tensor, Tensor]]) -> Iterator[tuple[Tensor, Tensor]]:
@@ -71,7 +71,7 @@ class Stepping:
         """
         job, learning = self.job, self.job.config.learning
         torch.manual_seed(seed)
-        images, targets = mix(images, labels, job.config.augmentation, classes=len(job.classes), seed=seed)
+        images, targets = mix(images, labels, job.config.augmentation, classes=len(job.data.classes), seed=seed)
         self.statistics.before_batch()
         logits, *heads = job.hardware.forward(self.network.with_heads, _laid_out(images))
         main = self.objective(logits.float(), targets)
@@ -126,7 +126,7 @@ class Stepping:
         """
         job = self.job
         with torch.inference_mode(), torch.backends.cudnn.flags(allow_tf32=False):
-            said = network(images) if job.halves else averaged(network, images, job.preprocessing)
+            said = network(images) if job.halves else averaged(network, images, job.data.preprocessing)
         return said.float()
 
 

@@ -265,10 +265,12 @@ def _trained(
             decode = max(_decoding(event) for event in told if isinstance(event, PixelsReady))
             job = yield from plan_again(budget, job, parts, decode=decode, look=looked or budget.look)
         of_images = job
-        if job.most_epochs != 0:
+        if job.limits.most_epochs != 0:
             job = yield from with_features(job, parts, epoch=position.epoch if position else 0)
         if not resume:
-            views = len(job.train.views) if isinstance(job.train, Features) else int(job.most_epochs == 0)
+            views = (
+                len(job.data.train.views) if isinstance(job.data.train, Features) else int(job.limits.most_epochs == 0)
+            )
             write_first_batch(job.run.path, first_batch_of(of_images, parts, views=views))
     except Interrupted:
         stood = position or Position()
