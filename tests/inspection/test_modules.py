@@ -268,6 +268,9 @@ def test_a_failing_module_is_told_with_its_reason(error: Exception, said: str) -
 def test_modules_that_want_something_else_are_told_what_they_are_given() -> None:
     with pytest.raises(UserError, match="colour images"):
         pl.structure(nn.Conv2d(1, 3, 1))
+    with pytest.raises(UserError, match="cannot be run on images of 200 x 200 pixels") as refused:
+        pl.structure(nn.Sequential(nn.Flatten(), nn.Linear(3 * 224 * 224, 2)), size=200)
+    assert refused.value.hint == "it takes images of 224: --size 224"
     with pytest.raises(UserError, match="there is no structure"):
         pl.structure(3)
 

@@ -306,6 +306,12 @@ def test_weights_are_read_by_the_modules_own_names(tmp_path: Path) -> None:
     assert all(name.startswith("model.classifier.") for name in early.left_random)
 
 
+def test_published_weights_of_a_module_are_its_own(photos: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="nobody publishes weights for") as refused:
+        pl.train(photos, model=Small, mode="probe", weights="imagenet", size=32, runs=tmp_path)
+    assert "--weights own" in str(refused.value.hint)
+
+
 def test_dropout_by_hand_is_never_lost_where_features_take_the_place_of_images() -> None:
     class ByHand(Small):
         def forward(self, x: Tensor) -> Tensor:

@@ -21,6 +21,7 @@ from pellucid.inspection.reach import Reach
 from pellucid.inspection.watch import Call, Unused, Watched, watched
 from pellucid.networks.build import network
 from pellucid.networks.network import Network
+from pellucid.networks.own_network import size_hint
 from pellucid.networks.undisturbed import kept_randomness, undisturbed
 from pellucid.networks.wrapped import ENDS, opened
 
@@ -146,6 +147,8 @@ def _run(module: nn.Module, name: str, side: int, count: int) -> Watched:
             hint = "a smaller --size takes less memory"
         elif made_for not in (None, side):
             hint = f"--size {made_for} is what it was made for"
+        elif fitting := size_hint(module, side):
+            hint = fitting
         raise UserError(f"{name} cannot be run on {said}: {reason(cause)}", hint=hint) from cause
 
 

@@ -360,9 +360,7 @@ def _told(where: str, model: nn.Module, images: Tensor, *, tried: bool = False) 
         at = f" at {place}" if place else ""
         hint = ""
         if tried:
-            works = [size for size in TRIED_SIZES if size != side and _runs(model, size)]
-            nearest = sorted(works, key=lambda size: abs(size - side))[:1]
-            hint = f"it takes images of {nearest[0]}: --size {nearest[0]}" if nearest else ""
+            hint = size_hint(model, side)
         if "BFloat16" in str(cause) or "dtype" in str(cause):
             hint = hint or "--machine.precision float32, where it knows no other numbers"
         hint = hint or f"it is given float32 ({images.shape[0]}, 3, {side}, {side}), and nothing else"
@@ -376,6 +374,13 @@ def _place(model: nn.Module, cause: BaseException) -> str:
     for frame, _ in walk_tb(cause.__traceback__):
         found = names.get(id(frame.f_locals.get("self")), "") or found
     return found
+
+
+def size_hint(model: nn.Module, side: int) -> str:
+    """The nearest size of images that it takes, where it fails on those of `side` pixels; "" where there is none."""
+    works = [size for size in TRIED_SIZES if size != side and _runs(model, size)]
+    nearest = sorted(works, key=lambda size: abs(size - side))[:1]
+    return f"it takes images of {nearest[0]}: --size {nearest[0]}" if nearest else ""
 
 
 def _runs(model: nn.Module, size: int) -> bool:

@@ -113,7 +113,7 @@ def _at_timm(name: str) -> str:
     if nobodys(name):
         raise UserError(
             f"nobody publishes weights for {name}",
-            hint="--weights FILE takes a file; `pellucid train --mode scratch` starts from random weights",
+            hint="--weights FILE takes a file, --weights own those that your code gives it",
         )
     return f"{TIMM}{name}" if architecture(name).published == ("timm",) else ""
 
