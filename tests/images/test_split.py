@@ -188,3 +188,14 @@ def test_what_is_no_file_ends_a_split_with_its_name(photos: Path) -> None:
     os.mkfifo(first / "pipe.jpg")
     with pytest.raises(UserError, match=r"pipe.jpg is not a file"):
         split(read_samples(photos))
+
+
+def test_a_number_that_could_not_be_met_is_told(photos: Path) -> None:
+    samples = read_samples(photos)
+    assert not any("asked for" in note for note in split(samples, test="7", validation="6").notes)
+    write_manifest(split(samples, test="6"), Path("old.json"))
+    kept = split(samples, test="12", keep_split="old.json")
+    assert len(kept.part("test")) == 6
+    assert any("the test part has 6 images, not the 12" in note and "earlier split" in note for note in kept.notes)
+    grouped = read_samples(photos, Source(group_from="(?P<group>^.)"))
+    assert any("not the 7" in note and "stay whole" in note for note in split(grouped, test="7").notes)

@@ -75,6 +75,7 @@ def split(
     chosen = _divide(samples, hashes, task, per_class=per_class, seed=seed, fixed=fixed)
     if left := sum(part is None for part in chosen):
         notes.append(f"{counted(left, 'image', verb=('is', 'are'))} in no part, since less than all was asked for")
+    notes += _missed(chosen, task, _targets(samples, task, per_class=per_class), extended=old is not None)
     if task.usual:
         empty = [part for part in task.amounts if part not in chosen]
         notes += [f"there are too few images for a {part} part" for part in empty]
@@ -277,6 +278,18 @@ def _divide(
 def _targets(samples: Samples, task: _Task, *, per_class: bool) -> Targets:
     counts = Counter(samples.samples[index].label for index in task.inside)
     return targets(counts, task.amounts, per_class=per_class, usual=task.usual) if task.amounts else {}
+
+
+def _missed(chosen: Sequence[Part | None], task: _Task, wanted: Targets, *, extended: bool) -> list[str]:
+    """Of each number that was asked for and not met, what there is."""
+    why = "what the earlier split knows stays in its part" if extended else "groups and twins stay whole"
+    had = Counter(chosen[index] for index in task.inside)
+    asked = {part: sum(wanted[part].values()) for part, amount in task.amounts.items() if amount.count is not None}
+    return [
+        f"the {part} part has {counted(had[part], 'image')}, not the {number:,} that were asked for: {why}"
+        for part, number in asked.items()
+        if had[part] != number
+    ]
 
 
 def _walk(
