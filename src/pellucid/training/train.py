@@ -2,32 +2,24 @@
 
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import replace
 from functools import wraps
 from inspect import signature
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-import torch
-
 from pellucid.errors import UserError
 from pellucid.features.extract import Features
-from pellucid.images.sources import check_classes
-from pellucid.images.split import Split, split
+from pellucid.images.split import Split
 from pellucid.interruption import Interrupted
-from pellucid.networks.network import Network
-from pellucid.networks.own import keep_code, notes_on, remember, short
-from pellucid.networks.published import nobodys
+from pellucid.networks.own import keep_code, remember, short
 from pellucid.runs.events import (
     Epoch,
     Event,
     Failed,
     FeaturesReady,
-    Noted,
     PixelsReady,
     Planned,
-    Preparing,
     Started,
     Stopped,
     now,
@@ -35,33 +27,29 @@ from pellucid.runs.events import (
 from pellucid.runs.first_batch import write_first_batch
 from pellucid.runs.lock import held
 from pellucid.runs.provenance import gather
-from pellucid.runs.run_folder import DAMAGED, ENDED, RunFolder, check_place, create_run, open_run
+from pellucid.runs.run_folder import DAMAGED, ENDED, RunFolder, create_run, open_run
 from pellucid.training.config import Config
 from pellucid.training.configure import configure
-from pellucid.training.frozen import begins_solved, check_solvable, solved_start, with_features
+from pellucid.training.frozen import begins_solved, solved_start, with_features
 from pellucid.training.job import Job, Start, started
 from pellucid.training.loop import fit
-from pellucid.training.machine import check_machine, hardware_for, workers_for
-from pellucid.training.planning import Budget, first_plan, limited, plan_again
+from pellucid.training.machine import check_machine, hardware_for
+from pellucid.training.planning import Budget, limited, plan_again
+from pellucid.training.preparing import Ready, decoding_seconds, noted, provenance_of, ready_for
 from pellucid.training.probe_at import probed_at
-from pellucid.training.reading import check_counts, check_division, check_one_logit, checked, read_data, unchanged
+from pellucid.training.reading import unchanged
 from pellucid.training.resuming import (
     check_kept,
     check_settings,
     chosen,
-    listing,
     other_data,
     other_machine,
-    settings,
     take_threads,
 )
 from pellucid.training.room import check_room
 from pellucid.training.seen import first_batch_of
-from pellucid.training.start import Prepared, bare_network, in_our_words, job_for, pixel_cache, start_network
+from pellucid.training.start import Prepared, bare_network, job_for, pixel_cache, start_network
 from pellucid.training.state import Position, load_network, read_position
-from pellucid.training.statistics import fresh_norms
-from pellucid.training.transfer import check_frozen
-from pellucid.training.trial import check_measured, check_network
 
 
 @wraps(configure)
@@ -97,102 +85,27 @@ def train_events(config: Config, *, began: float | None = None) -> Iterator[Even
     A budget counts from `began`, a moment of perf_counter; default: now. Raises UserError for data, weights or
     settings that cannot be used, before anything is written.
     """
-    began = perf_counter() if began is None else began
-    asked = list(config.asked)  # a plan changes what is done, and not what was asked
-    check_machine(config.machine)
-    hardware = hardware_for(config)
-    pixels = pixel_cache(config)
-    check_place(Path(config.runs))
-    config, called = in_our_words(config)
-    yield from (Noted(time=now(), words=remark) for remark in (*config.remarks, *called))
-    yield Preparing(phase="reading the data", done=0, total=0)
-    samples = read_data(config.data)
-    check_division(samples, config)
-    yield from (Noted(time=now(), words=note) for note in samples.notes)
-    check_classes(samples.classes, config.data.folder)
-    check_one_logit(config, samples.classes)
-    weights = "" if config.weights == "none" else f", weights from {config.weights}"
-    yield Preparing(phase=f"building {config.model}{weights}", done=0, total=0)
-    prepared = start_network(config, samples.classes)
-    yield from (Noted(time=now(), words=note) for note in prepared.notes)
-    if config.train_from and (place := prepared.network.called(config.train_from)) != config.train_from:
-        yield Noted(time=now(), words=f"{config.train_from} is {place} here")
-        config = config.model_copy(update={"train_from": place})
-    check_network(prepared.network, config)
-    check_frozen(prepared.network, config, prepared.weights.get("left_random", ()))
-    if config.weights == "none" and (config.mode == "probe" or config.train_from):
-        yield Noted(time=now(), words="what is frozen stays at random weights, since the weights are none")
-    if config.weights == "own" and (config.mode == "probe" or config.train_from):
-        yield Noted(time=now(), words=f"what is frozen stays as {prepared.network.name} comes, trained or random")
-    yield from (Noted(time=now(), words=note) for note in notes_on(prepared.network))
-    check_solvable(prepared.network, config)
-    readable = yield from checked(samples, config, prepared.preprocessing, pixels)
-    yield Preparing(phase="splitting", done=0, total=0)
-    parts = split(
-        readable.samples,
-        train=config.data.train,
-        validation=config.data.validation,
-        test=config.data.test,
-        per_class=config.data.per_class,
-        keep_split=config.data.keep_split,
-        ignore_parts=config.data.ignore_parts,
-        seed=config.seed,
-        hashes=readable.hashes,
-    )
-    yield from (Noted(time=now(), words=note) for note in parts.notes if note not in samples.notes)
-    check_counts(parts)
-    check_measured(config, parts)
-    wanted, budget, plan, told = config, None, None, readable.told
-    if config.budget:
-        yield Preparing(phase=f"measuring this machine, to plan for {config.budget}", done=0, total=0)
-        budget = Budget(config, began)
-        config, plan = first_plan(
-            budget,
-            prepared.network,
-            prepared.preprocessing,
-            parts,
-            pixels,
-            decode=_decoding(told),
-            device=hardware.device,
-            left_random=prepared.weights.get("left_random", ()),
-        )
-        budget = replace(budget, look=plan.look)
-        if plan.size != prepared.preprocessing.size:
-            prepared = start_network(config, samples.classes)
-            check_network(prepared.network, config)
-            pixels = pixel_cache(config)  # what was decoded is of another size
-            told = yield from unchanged(parts, config, prepared.preprocessing, pixels)
-    provenance = gather(device=str(hardware.device), precision=hardware.precision) | {
-        "asked": asked,
-        "seed": config.seed,
-        "data": {"fingerprint": parts.fingerprint(), "root": parts.root, "rule": parts.rule, "notes": parts.notes}
-        | listing(samples),
-        "config": settings(wanted),
-        "left_out": [{"path": path, "reason": reason} for path, reason in readable.left_out],
-        "chosen": {
-            **_own_network(config, prepared.network),
-            "preprocessing": prepared.preprocessing.model_dump(),
-            "weights": prepared.weights,
-            "workers": workers_for(config, decoded=pixels.holds_all, device=hardware.device),
-            "threads": torch.get_num_threads(),
-            "precision": hardware.precision,
-            "fresh_norms": fresh_norms(prepared.network),
-        },
-    }
-    every = sum(parameter.numel() for parameter in prepared.network.parameters())
-    trained = every if config.mode == "scratch" else 0  # at least
-    check_room(Path(config.runs), prepared.network, config, trained=trained, hint="--runs names another place")
-    name = f"{_name(config.data.folder)}-{short(config.model)}"
-    run = create_run(Path(config.runs), name, config=wanted.model_dump(), provenance=provenance, split=parts)
-
-    def begun() -> Iterator[Event]:
-        """From here on there is a run: what goes wrong is kept in it."""
-        keep_code(run.path, config.model)
-        job = job_for(config, run, parts, prepared, hardware, provenance, pixels)
-        yield from _trained(limited(job, plan) if plan else job, parts, None, [told, *([plan] if plan else [])], budget)
-
+    ready = yield from ready_for(config, perf_counter() if began is None else began)
+    provenance = provenance_of(ready, asked=list(config.asked))  # a plan changes what is done, and not what was asked
+    network, place = ready.prepared.network, Path(ready.config.runs)
+    every = sum(parameter.numel() for parameter in network.parameters())
+    trained = every if ready.config.mode == "scratch" else 0  # at least
+    check_room(place, network, ready.config, trained=trained, hint="--runs names another place")
+    name = f"{_name(ready.config.data.folder)}-{short(ready.config.model)}"
+    run = create_run(place, name, config=ready.wanted.model_dump(), provenance=provenance, split=ready.parts)
     with _named(run), held(run.path):
-        yield from _kept(run, begun())
+        yield from _kept(run, _begun(ready, run, provenance))
+
+
+def _begun(ready: Ready, run: RunFolder, provenance: dict[str, Any]) -> Iterator[Event]:
+    """From here on there is a run: what goes wrong is kept in it."""
+    keep_code(run.path, ready.config.model)
+    job = job_for(ready.config, run, ready.parts, ready.prepared, ready.hardware, provenance, ready.pixels)
+    told: list[Event] = [ready.told]
+    if ready.plan:
+        job = limited(job, ready.plan)
+        told.append(ready.plan)
+    yield from _trained(job, ready.parts, None, told, ready.budget)
 
 
 @contextmanager
@@ -244,8 +157,7 @@ def _resumed(folder: RunFolder) -> Iterator[Event]:
     if plans := [event for event in folder.events() if isinstance(event, Planned)]:
         job = limited(job, plans[-1], spent=position.seconds if position else 0.0)
     budget = Budget(wanted, perf_counter(), look=plans[-1].look) if plans and position is None else None
-    notes = [Noted(time=now(), words=word) for word in words]
-    yield from _kept(folder, _trained(job, parts, position, [*notes, told], budget))
+    yield from _kept(folder, _trained(job, parts, position, [*noted(words), told], budget))
 
 
 def _trained(
@@ -262,7 +174,7 @@ def _trained(
         if not resume:
             start, looked = yield from _timed(solved_start(job, parts))
         if budget and begins_solved(job.network, job.config, job.provenance["weights"].get("left_random", ())):
-            decode = max(_decoding(event) for event in told if isinstance(event, PixelsReady))
+            decode = max(decoding_seconds(event) for event in told if isinstance(event, PixelsReady))
             job = yield from plan_again(budget, job, parts, decode=decode, look=looked or budget.look)
         of_images = job
         if job.limits.most_epochs != 0:
@@ -297,11 +209,6 @@ def _timed(
         yield event
 
 
-def _decoding(told: PixelsReady) -> float:
-    """Seconds an image."""
-    return told.seconds / told.decoded if told.decoded else 0.005
-
-
 def _kept(run: RunFolder, events: Iterator[Event]) -> Iterator[Event]:
     """`events`, each kept in the run before it is passed on; an error that ends them is one too."""
     epoch, failed = 0, False
@@ -320,11 +227,6 @@ def _kept(run: RunFolder, events: Iterator[Event]) -> Iterator[Event]:
                 run.note(event)
             yield event
         raise
-
-
-def _own_network(config: Config, net: Network) -> dict[str, Any]:
-    """What rebuilds a network that nobody else knows: its table, or what tells its code from other code."""
-    return {"network": {"name": net.name, "options": net.options}} if nobodys(config.model) else {}
 
 
 def _name(folder: str) -> str:
