@@ -168,7 +168,7 @@ class Workers:
                     f"no image could be read for {PATIENCE * TICK:.0f} s: the disk or the network that holds them "
                     "does not answer",
                     listed([name for member in busy for name in self._reading(member)]),
-                    hint="`pellucid resume` goes on once it answers again",
+                    hint="`pellucid resume RUN` goes on once it answers again",
                 )
         for member in (member for member in busy if member.connection in heard):
             try:
@@ -204,7 +204,7 @@ class Workers:
             return UserError(
                 "a process that decodes images was killed, as the system does where memory runs out; it was reading",
                 reading,
-                hint="fewer --workers, or a smaller --batch, take less memory; `pellucid resume` goes on with the run",
+                hint="fewer --workers, or a smaller --batch, take less memory; `pellucid resume RUN` goes on",
             )
         if code is not None and code < 0:
             name = signal.Signals(-code).name if -code in list(signal.Signals) else f"signal {-code}"
