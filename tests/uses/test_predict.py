@@ -140,6 +140,15 @@ def test_a_failure_stands_in_the_place_of_what_cannot_be_read(bright_or_dark):
     golden.check("uses/failures", "\n".join(each.line() for each in results if isinstance(each, Failure)))
 
 
+def test_an_address_is_told_as_it_was_written():
+    web, file = "https://example.com/a%20b.jpg", "file:///photos/a%20b.jpg"
+    for found in (expand_inputs([web, file], standard_input=[]), expand_inputs(["-"], standard_input=[web, file])):
+        first, second = found
+        assert isinstance(first, Failure) and isinstance(second, Failure)
+        assert (first.name, second.name) == (web, file) and "download it" in first.error
+        assert second.error.endswith("paths are wanted: /photos/a b.jpg")
+
+
 def test_results_come_while_inputs_are_still_being_read(bright_or_dark):
     taken = []
 

@@ -1,8 +1,10 @@
 """What a command line means by its images: files, folders, globs, tables of paths, standard input."""
 
 import glob
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from urllib.parse import unquote
 
 from pellucid.errors import UserError
 from pellucid.images.folders import left_out_words, look_through
@@ -32,7 +34,7 @@ def expand_inputs(
                 if line is PAUSE:
                     yield PAUSE
                 elif named := line.rstrip("\r\n"):
-                    yield Path(named)
+                    yield _address(named) or Path(named)
         else:
             yield from _expanded(argument, path_column, note)
 
@@ -41,6 +43,8 @@ def _expanded(argument: str, path_column: str, note: Callable[[str], None]) -> I
     path = Path(argument)
     if not argument.strip():
         yield Failure(name=argument, error="an empty name")
+    elif address := _address(argument):
+        yield address
     elif _is_folder(path):
         yield from _of_folder(path, argument, note)
     elif path.suffix.lower() in TABLES and is_file(path):
@@ -53,6 +57,18 @@ def _expanded(argument: str, path_column: str, note: Callable[[str], None]) -> I
             yield Failure(name=argument, error="no file matches this pattern")
     else:
         yield path
+
+
+def _address(named: str) -> Failure | None:
+    """What is no path, though one could be made of it, which nobody wrote: it would have one slash less."""
+    found = re.match(r"([A-Za-z][\w+.-]*)://", named)
+    if not found:
+        return None
+    file = unquote(named.removeprefix("file://"))
+    told = (
+        f"an address, and paths are wanted: {file}" if found[1] == "file" else "an address: download it, name the file"
+    )
+    return Failure(name=named, error=told)
 
 
 def _is_folder(path: Path) -> bool:
