@@ -199,3 +199,10 @@ def test_a_number_that_could_not_be_met_is_told(photos: Path) -> None:
     assert any("the test part has 6 images, not the 12" in note and "earlier split" in note for note in kept.notes)
     grouped = read_samples(photos, Source(group_from="(?P<group>^.)"))
     assert any("not the 7" in note and "stay whole" in note for note in split(grouped, test="7").notes)
+
+
+@pytest.mark.usefixtures("photos")
+def test_json_of_another_kind_is_no_manifest_with_faults() -> None:
+    Path("coco.json").write_text('{"images": [], "annotations": [], "categories": []}')
+    with pytest.raises(UserError, match="but other JSON"):
+        read_samples("coco.json")

@@ -78,7 +78,13 @@ def write_manifest(parts: Split, path: Path) -> None:
 
 def read_manifest(path: Path) -> Split:
     """Raises UserError for what is no manifest, or was edited so that it contradicts itself."""
-    parts = Split.from_json(read_text(path), str(path))
+    text = read_text(path)
+    if text.rstrip().endswith(("}", "]")) and not any(f'"{name}"' in text for name in ("root", "rule", "files")):
+        raise UserError(
+            f"{path} is no split that `pellucid split` wrote, but other JSON",
+            hint="labels are read from folders, or from a table: .csv, .tsv, .parquet or .xlsx",
+        )
+    parts = Split.from_json(text, str(path))
     twice = [name for name, times in Counter(file.path for file in parts.files).items() if times > 1]
     strange = sorted({file.label for file in parts.files} - set(parts.classes))
     problems = [f"{name} is listed more than once" for name in twice]
