@@ -85,13 +85,15 @@ def checkpoint() -> bytes:
     return file.getvalue()
 
 
-def test_a_published_file_is_fetched_once_and_checked(shelf: Shelf, cache: Path) -> None:
+def test_a_published_file_is_fetched_once_and_checked(
+    shelf: Shelf, cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     content = checkpoint()
     path = f"/resnet18-{hashlib.sha256(content).hexdigest()[:8]}.pth"
     shelf.files[path] = content
     for _ in range(2):
         assert torch.equal(fetch(shelf.url + path, "resnet18")["weight"], torch.arange(6.0))
-    assert shelf.asked == [("GET", path)]
+    assert shelf.asked == [("GET", path)] and capsys.readouterr() == ("", "")
     assert (cache / "checkpoints" / path[1:]).read_bytes() == content
 
 

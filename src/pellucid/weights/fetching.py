@@ -2,7 +2,7 @@
 
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from io import StringIO
 from pathlib import Path
 
@@ -21,7 +21,8 @@ def fetch(url: str, name: str) -> dict[str, Tensor]:
     """
     cache = Path(torch.hub.get_dir()) / "checkpoints"
     try:
-        with connections_end(TIMEOUT), redirect_stderr(StringIO()):  # it would say where it puts them
+        quiet = StringIO()  # it would say where it puts them, some versions among the results
+        with connections_end(TIMEOUT), redirect_stderr(quiet), redirect_stdout(quiet):
             tensors: dict[str, Tensor] = torch.hub.load_state_dict_from_url(
                 url, progress=False, check_hash=True, weights_only=True, map_location="cpu"
             )
