@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from pellucid.images.preprocessing import Preprocessing
-from pellucid.runs.card import FORMAT, Card, Probe
+from pellucid.runs.card import FORMAT, Card, Proof
 from pellucid.uses.predict import Classifier
 
 SIZE = 8  # pixels a side of every image
@@ -50,7 +50,7 @@ def card(**changes: Any) -> Card:
         "sure_from": None,
         "provenance": {},
         "results": (),
-        "probe": Probe(image="none", pixels=(), logits={}, probabilities={}),
+        "proof": Proof(image="none", pixels=(), logits={}, probabilities={}),
     }
     return Card(**values | changes)
 

@@ -20,8 +20,8 @@ from pellucid.images.sources import read_samples
 from pellucid.images.split import read_manifest, split, write_manifest
 from pellucid.names import in_a_line, kind_of, path_of, shown
 from pellucid.networks.build import network
-from pellucid.runs import probe
-from pellucid.runs.bundle import logits_of, save_bundle
+from pellucid.runs import proof
+from pellucid.runs.model_file import logits_of, save_model_file
 from pellucid.uses.evaluate import evaluate
 from tests.brightness import card, save
 from tests.pictures import make_classes
@@ -38,8 +38,8 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     values = card(architecture="small", options=net.options, classes=("猫", "dog"), threshold=0.5)
     preprocessing = values.preprocessing.model_copy(update={"size": 32})
     given = {"classes": values.classes, "one_logit": False, "preprocessing": preprocessing, "temperature": 1.0}
-    proof = probe.take(logits_of(net.eval(), preprocessing), **given)
-    save_bundle(path, net, values.model_copy(update={"preprocessing": preprocessing, "probe": proof}))
+    taken = proof.take(logits_of(net.eval(), preprocessing), **given)
+    save_model_file(path, net, values.model_copy(update={"preprocessing": preprocessing, "proof": taken}))
     return path
 
 

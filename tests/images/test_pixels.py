@@ -18,7 +18,7 @@ from pellucid.images.loading import Images
 from pellucid.images.pixels import Decoding, Form, PixelCache, Wanted, decode
 from pellucid.images.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing, averaged, crop, prepare, single
 from pellucid.images.split import SplitFile
-from pellucid.runs.bundle import load_bundle
+from pellucid.runs.model_file import load_model_file
 from tests.pictures import make_classes
 from tests.shared import shared
 
@@ -222,7 +222,7 @@ def test_a_model_that_looks_at_several_crops_proves_it(tmp_path: Path) -> None:
     assert inputs.shape == (3, 28, 28)
     corners = [inputs[None, :, top : top + 16, left : left + 16] for top in (0, 12) for left in (0, 12)]
     with torch.no_grad():
-        logits = torch.stack([load_bundle(run.model).network(torch.from_numpy(corner)) for corner in corners]).mean(
+        logits = torch.stack([load_model_file(run.model).network(torch.from_numpy(corner)) for corner in corners]).mean(
             dim=0
         )
     shares = torch.softmax(logits / model.card.temperature, dim=1)[0]

@@ -49,7 +49,7 @@ from pellucid.reports.text import (
 )
 from pellucid.reports.thumbnails import thumbnail
 from pellucid.reports.tiles import CLASS_BYTES, IMAGE_BYTES
-from pellucid.runs.card import FORMAT, Card, Probe, Result
+from pellucid.runs.card import FORMAT, Card, Proof, Result
 from pellucid.runs.evaluation import ClassResult, Evaluation, Judged, LeftOut
 from pellucid.runs.events import (
     BatchLosses,
@@ -196,7 +196,7 @@ def card(**changes: Any) -> Card:
         "sure_from": 0.872,
         "provenance": {"epoch": 2},
         "results": (Result(part="validation", measure="accuracy", **wilson(18, 20).model_dump()),),
-        "probe": Probe(image="waves-1", pixels=(0.5,), logits={"ants": 1.0}, probabilities={"ants": 1.0}),
+        "proof": Proof(image="waves-1", pixels=(0.5,), logits={"ants": 1.0}, probabilities={"ants": 1.0}),
     }
     return Card(**values | changes)
 

@@ -518,7 +518,7 @@ def test_what_is_said_beside_the_answer_may_be_edited_and_old_files_say_what_is_
     edited(run.model, lambda card: card["provenance"].update(note="from my desk"))
     assert command(["verify", str(run.path)]) == 0
     assert "not proved" not in capsys.readouterr().out
-    edited(run.model, lambda card: (card["probe"].pop("sealed"), card.update(threshold=0.7)))
+    edited(run.model, lambda card: (card["proof"].pop("sealed"), card.update(threshold=0.7)))
     assert command(["verify", str(run.path)]) == 0
     assert "not proved: threshold, sure_from" in capsys.readouterr().out
 
@@ -526,6 +526,14 @@ def test_what_is_said_beside_the_answer_may_be_edited_and_old_files_say_what_is_
 # Any odd value in any record
 
 ODD: list[Any] = [None, -1, 0, 1e308, "x", "", [], {}, True, "../../x", [1], {"a": 1}, 3.5, 10**30, "2026"]
+
+
+def test_a_model_file_from_before_the_proof_was_called_so_is_read(
+    run: RunFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    edited(run.model, lambda card: card.update(probe=card.pop("proof")))
+    assert command(["verify", str(run.model)]) == 0
+    assert "proved:" in capsys.readouterr().out
 
 
 def places(value: Any, place: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
@@ -554,7 +562,7 @@ def spoil(run: RunFolder, random: Random) -> str:
     if name == "card":
 
         def change(card: dict[str, Any]) -> None:
-            card["probe"].pop("sealed")
+            card["proof"].pop("sealed")
             spoiled(card, random)
 
         edited(run.model, change)

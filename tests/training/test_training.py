@@ -18,8 +18,8 @@ import pellucid as pl
 from pellucid.cli.main import run as command
 from pellucid.errors import UserError
 from pellucid.interruption import Interruption
-from pellucid.runs.bundle import load_bundle
 from pellucid.runs.card import CARD
+from pellucid.runs.model_file import load_model_file
 from pellucid.runs.run_folder import RunFolder, open_run
 from pellucid.training.configure import configure
 from pellucid.training.recipes import recipes
@@ -160,8 +160,8 @@ def test_a_transformers_own_tokens_are_frozen_with_what_comes_before(
 
 def test_one_logit_learns_the_second_class_as_positive(photos: Path, tmp_path: Path) -> None:
     run = pl.train(photos, **QUICK | {"epochs": 6}, one_logit=True, runs=tmp_path)
-    bundle = load_bundle(run.model)
-    assert bundle.card.one_logit and list(bundle.card.probe.logits) == ["smooth"]
+    model_file = load_model_file(run.model)
+    assert model_file.card.one_logit and list(model_file.card.proof.logits) == ["smooth"]
     assert pl.evaluate(run.path).accuracy.value == 1.0
 
 
@@ -184,7 +184,7 @@ def test_an_edited_card_is_refused(run: RunFolder, tmp_path: Path, field: str, v
     (card if field in card else card["preprocessing"])[field] = value
     edited = tmp_path / "edited.safetensors"
     save_file(tensors(run.model), edited, metadata={CARD: json.dumps(card)})
-    with pytest.raises(UserError, match="does not reproduce its own probe"):
+    with pytest.raises(UserError, match="does not reproduce its own proof"):
         pl.load(edited)
 
 
@@ -193,7 +193,7 @@ def test_edited_weights_are_refused(run: RunFolder, tmp_path: Path) -> None:
     weights["conv1.conv.weight"] *= 1.01
     with safe_open(run.model, framework="numpy") as file:
         save_file(weights, tmp_path / "edited.safetensors", metadata=file.metadata())
-    with pytest.raises(UserError, match="does not reproduce its own probe"):
+    with pytest.raises(UserError, match="does not reproduce its own proof"):
         pl.load(tmp_path / "edited.safetensors")
 
 

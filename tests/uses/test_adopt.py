@@ -13,8 +13,8 @@ from pellucid.cli.main import run
 from pellucid.errors import UserError
 from pellucid.networks.loading import names_elsewhere
 from pellucid.networks.published import published_record
-from pellucid.runs.bundle import load_bundle, save_bundle
 from pellucid.runs.card import CARD, read_card, sealed
+from pellucid.runs.model_file import load_model_file, save_model_file
 from pellucid.uses.adopt import adopt
 from pellucid.weights.sources.inputs import OTHERWISE, WANTED
 from tests.references.seeded import HERE
@@ -134,16 +134,18 @@ def adopted(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("odd", [float("nan"), float("inf")])
 def test_no_model_is_written_whose_weights_are_no_numbers(odd: float, adopted: Path, tmp_path: Path) -> None:
-    bundle = load_bundle(adopted)
+    model_file = load_model_file(adopted)
     with torch.no_grad():
-        next(bundle.network.parameters())[0] = odd
+        next(model_file.network.parameters())[0] = odd
     with pytest.raises(UserError, match="is not written") as caught:
-        save_bundle(tmp_path / "odd.safetensors", bundle.network, bundle.card)
+        save_model_file(tmp_path / "odd.safetensors", model_file.network, model_file.card)
     assert "are NaN or infinite" in str(caught.value)
-    said = bundle.card.probe.model_copy(update={"logits": {"ant": odd, "bee": 0.0}})
+    said = model_file.card.proof.model_copy(update={"logits": {"ant": odd, "bee": 0.0}})
     with pytest.raises(UserError, match="is not written"):
-        save_bundle(
-            tmp_path / "odd.safetensors", load_bundle(adopted).network, bundle.card.model_copy(update={"probe": said})
+        save_model_file(
+            tmp_path / "odd.safetensors",
+            load_model_file(adopted).network,
+            model_file.card.model_copy(update={"proof": said}),
         )
     assert not list(tmp_path.iterdir())
 
@@ -151,7 +153,7 @@ def test_no_model_is_written_whose_weights_are_no_numbers(odd: float, adopted: P
 def test_a_model_that_an_earlier_version_wrote_of_nan_is_told(adopted: Path, tmp_path: Path) -> None:
     tensors, text = load_file(adopted), read_card(adopted).model_dump_json()
     card = json.loads(text)
-    card["probe"]["logits"] = {"ant": None, "bee": None}  # as JSON was written for NaN
+    card["proof"]["logits"] = {"ant": None, "bee": None}  # as JSON was written for NaN
     save_file(tensors, tmp_path / "old.safetensors", metadata={CARD: json.dumps(card)})
     with pytest.raises(UserError, match="weights give no numbers"):
         pl.load(tmp_path / "old.safetensors")

@@ -119,7 +119,7 @@ def test_its_card_is_proved(joined: Path, tmp_path: Path) -> None:
     card = json.loads(metadata["pellucid_card"])
     card["members"][1]["temperature"] *= 3
     save_file(load_file(joined), tmp_path / "edited.safetensors", metadata={"pellucid_card": json.dumps(card)})
-    with pytest.raises(UserError, match="does not reproduce its own probe"):
+    with pytest.raises(UserError, match="does not reproduce its own proof"):
         pl.load(tmp_path / "edited.safetensors")
 
 

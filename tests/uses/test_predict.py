@@ -308,13 +308,13 @@ def test_predicting_imports_neither_torch_nor_scikit_learn():
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory) -> Path:
-    """A real bundle of the small network; its weights are random."""
+    """A real model file of the small network; its weights are random."""
     import torch
 
     from pellucid.images.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
     from pellucid.networks.build import network
-    from pellucid.runs.bundle import logits_of, save_bundle
-    from pellucid.runs.probe import take
+    from pellucid.runs.model_file import logits_of, save_model_file
+    from pellucid.runs.proof import take
     from tests.brightness import card
 
     torch.manual_seed(0)
@@ -323,7 +323,7 @@ def trained(tmp_path_factory) -> Path:
         resize=36, interpolation="bilinear", size=32, background=(0, 0, 0), mean=IMAGENET_MEAN, std=IMAGENET_STD
     )
     settled = card(architecture=net.name, options=net.options, preprocessing=preprocessing)
-    probe = take(
+    taken = take(
         logits_of(net, preprocessing),
         classes=settled.classes,
         one_logit=False,
@@ -331,7 +331,7 @@ def trained(tmp_path_factory) -> Path:
         temperature=1.0,
     )
     path = tmp_path_factory.mktemp("model") / "model.safetensors"
-    save_bundle(path, net, settled.model_copy(update={"probe": probe}))
+    save_model_file(path, net, settled.model_copy(update={"proof": taken}))
     return path
 
 
@@ -349,14 +349,14 @@ def test_a_real_model_gives_what_its_network_gives_for_the_prepared_image(traine
     from PIL import Image
 
     from pellucid.images.preprocessing import prepare
-    from pellucid.runs.bundle import load_bundle
+    from pellucid.runs.model_file import load_model_file
 
     judge = load(trained, device="cpu")
     [predicted] = judge.predict([noise(3)])
     picture = Image.open(BytesIO(noise(3)))
     inputs = torch.from_numpy(prepare(picture, judge.card.preprocessing))[None]
     with torch.no_grad():
-        expected = load_bundle(trained).network(inputs).double().softmax(dim=1)[0].tolist()
+        expected = load_model_file(trained).network(inputs).double().softmax(dim=1)[0].tolist()
     assert dict(predicted.ranking) == pytest.approx(dict(zip(judge.classes, expected, strict=True)), abs=1e-6)
     assert predicted.best == judge.classes[int(np.argmax(expected))]
 

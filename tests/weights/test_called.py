@@ -9,8 +9,8 @@ from torch import nn
 
 import pellucid as pl
 from pellucid.errors import UserError
-from pellucid.runs.bundle import save_bundle
 from pellucid.runs.events import Noted, Started
+from pellucid.runs.model_file import save_model_file
 from pellucid.runs.run_folder import RunFolder
 from pellucid.training.configure import configure
 from pellucid.training.probe_at import probed_names
@@ -99,6 +99,6 @@ def test_logits_that_are_maps_are_trained_on_by_nobody(tmp_path: Path) -> None:
         pl.train(photos, model="small", size=16, options={"spatial_squeeze": False}, runs=tmp_path / "runs", workers=0)
     assert not (tmp_path / "runs").exists() or not any((tmp_path / "runs").iterdir())
     with pytest.raises(UserError, match=r"as maps \(N, classes, 1, 1\)"):
-        save_bundle(tmp_path / "x.safetensors", pl.network("small", 2, spatial_squeeze=False), None)  # type: ignore[arg-type]
+        save_model_file(tmp_path / "x.safetensors", pl.network("small", 2, spatial_squeeze=False), None)  # type: ignore[arg-type]
     with pytest.raises(UserError, match="vgg11 does not average its map to one cell"):
         pl.network("vgg11", 2, spatial_squeeze=False)

@@ -20,8 +20,8 @@ from pellucid.images.split import SplitFile
 from pellucid.networks.loading import names_elsewhere
 from pellucid.networks.published import preprocessing_for
 from pellucid.reports.sentences import preprocessing
-from pellucid.runs.bundle import load_bundle
 from pellucid.runs.card import read_card
+from pellucid.runs.model_file import load_model_file
 from pellucid.runs.run_folder import open_run
 from pellucid.training.configure import configure
 from pellucid.training.train import train_events
@@ -125,7 +125,7 @@ def test_a_model_of_kerass_weights_says_so_and_predicts_so(adopted: Path, tmp_pa
     resized = np.asarray(Image.fromarray(image).resize((37, 37), Image.Resampling.BILINEAR))[2:34, 2:34]
     theirs = resized[..., ::-1].astype(np.float32) - np.array([103.939, 116.779, 123.68], np.float32)
     with torch.inference_mode():
-        logits = load_bundle(adopted).network(torch.from_numpy(np.moveaxis(theirs, -1, 0)[None].copy()))
+        logits = load_model_file(adopted).network(torch.from_numpy(np.moveaxis(theirs, -1, 0)[None].copy()))
     (said,) = pl.load(adopted).predict([tmp_path / "a.png"])
     assert dict(said.ranking)["bee"] == pytest.approx(float(logits.softmax(1)[0, 1]), abs=1e-4)
 

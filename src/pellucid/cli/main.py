@@ -48,7 +48,7 @@ VERBS = {
     "predict": ("models", "Classify IMAGES: files, folders, globs, a table of paths, or - for standard input."),
     "ensemble": ("ensembles", "Make one model of several, and measure what each of them adds."),
     "report": ("runs", "Write the run's report.html again, from what its folder holds now."),
-    "verify": ("models", "Replay MODEL's probe and show its card."),
+    "verify": ("models", "Replay MODEL's proof and show its card."),
 }
 for verb, (module, summary) in VERBS.items():
     app.command(f"pellucid.cli.{module}:{verb}", name=verb, help=summary, sort_key=list(VERBS).index(verb))

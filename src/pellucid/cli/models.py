@@ -35,7 +35,7 @@ def evaluate(
     Parameters
     ----------
     model
-        A run folder or a .safetensors bundle.
+        A run folder or a model file (.safetensors).
     data
         Labelled images, as for train. Default: the run's own test part.
     part
@@ -129,7 +129,7 @@ def predict(
     Parameters
     ----------
     model
-        A run folder or a .safetensors bundle.
+        A run folder or a model file (.safetensors).
     images
         What to classify. The order is kept; an unreadable image gets an error in its place, and the exit code is 2.
         Standard input holds a path a line, answered as they come. Bytes of a name that are no text are shown as
@@ -205,12 +205,12 @@ def _check_grid(grid: Path | None, others: dict[str, Any]) -> None:
 
 
 def verify(model: Path, /, *, model_code: str | None = None) -> None:
-    """Replay MODEL's probe and show its card.
+    """Replay MODEL's proof and show its card.
 
     Parameters
     ----------
     model
-        A run folder or a .safetensors bundle.
+        A run folder or a model file (.safetensors).
     model_code
         Where the code of one's own network is: FILE.py:NAME. It is run only when it is named.
     """
@@ -218,12 +218,12 @@ def verify(model: Path, /, *, model_code: str | None = None) -> None:
     from pellucid.engines.choose import open_engine
     from pellucid.networks.own import remember
     from pellucid.reports.text import card_text
-    from pellucid.runs.probe import not_proved
+    from pellucid.runs.proof import not_proved
 
     remember(model_code)
     card = open_engine(model).card
     say(card_text(card))
-    say("\nproved: the probe gave the logits that the card says")
+    say("\nproved: the image of the proof gave the logits that the card says")
     if loose := not_proved(card):
         say(f"not proved: {', '.join(loose)}; the file was saved by a version that did not seal them")
 

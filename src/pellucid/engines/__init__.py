@@ -1,1 +1,1 @@
-"""A bundle becomes something that maps pixels to logits fast."""
+"""A model file becomes something that maps pixels to logits fast."""

@@ -22,16 +22,16 @@ class Engine(Protocol):
 
 
 def open_engine(model: Path | str, *, device: str = "auto") -> Engine:
-    """Open a run folder's best bundle, or a .safetensors; its probe is replayed on opening.
+    """Open a run folder's best model file, or a .safetensors; its proof is replayed on opening.
 
-    `device`: "auto", "cpu", "cuda", "cuda:1". Raises UserError for what is not there, is no bundle, was changed after
-    it was saved, or asks for a device that is not here.
+    `device`: "auto", "cpu", "cuda", "cuda:1". Raises UserError for what is not there, is no model file, was changed
+    after it was saved, or asks for a device that is not here.
     """
     path = locate(model)
     if path.suffix != ".safetensors":
         raise UserError(f"{path} is not a model", hint="a model is a run folder or a .safetensors file")
 
     from pellucid.engines.torch_engine import TorchEngine
-    from pellucid.runs.bundle import load_bundle
+    from pellucid.runs.model_file import load_model_file
 
-    return TorchEngine(load_bundle(path), device=device)
+    return TorchEngine(load_model_file(path), device=device)

@@ -1,4 +1,4 @@
-"""A bundle computed by torch: prepared images in, logits out."""
+"""A model file computed by torch: prepared images in, logits out."""
 
 from typing import Any
 
@@ -9,25 +9,25 @@ import torch
 from pellucid.errors import UserError
 from pellucid.images.preprocessing import Input, averaged
 from pellucid.networks.quick import keep_memory, quick
-from pellucid.runs.bundle import Bundle
 from pellucid.runs.card import Card
-from pellucid.runs.probe import replay
+from pellucid.runs.model_file import ModelFile
+from pellucid.runs.proof import replay
 
 
 class TorchEngine:
-    """Holds the network on one device, made quick; the probe is replayed on it once more, since that changes it.
+    """Holds the network on one device, made quick; the proof is replayed on it once more, since that changes it.
 
-    The probe is one image: what `winograd` does to larger batches is left to its tests.
+    The proof is of one image: what `winograd` does to larger batches is left to its tests.
     """
 
-    def __init__(self, bundle: Bundle, *, device: str = "auto") -> None:
-        self.card: Card = bundle.card
+    def __init__(self, model_file: ModelFile, *, device: str = "auto") -> None:
+        self.card: Card = model_file.card
         self.device = choose_device(device)
         if self.device.type == "cpu":
             keep_memory()
-        self._network = quick(bundle.network).to(self.device)
+        self._network = quick(model_file.network).to(self.device)
         with torch.backends.cudnn.flags(allow_tf32=False):
-            replay(bundle.card, self.logits, str(bundle.path))
+            replay(model_file.card, self.logits, str(model_file.path))
 
     def logits(self, inputs: Input) -> npt.NDArray[np.float32]:
         """float32 (N, 3, seen, seen), as preprocessing.prepare makes them, to (N, classes); (N, 1) for one logit."""

@@ -1,1 +1,1 @@
-"""What is written to disk: the run folder, the bundle, its card, and where they came from."""
+"""What is written to disk: the run folder, the model file, its card, and where they came from."""

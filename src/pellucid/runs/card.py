@@ -1,6 +1,6 @@
-"""The card that a model carries: what its outputs mean, how images reach it, and the probe that proves both.
+"""The card that a model carries: what its outputs mean, how images reach it, and the proof of both.
 
-Torch-free: bundle.py puts a card into a file, with the weights.
+Torch-free: model_file.py puts a card into a file, with the weights.
 """
 
 import hashlib
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import ConfigDict, Field
+from pydantic import AliasChoices, ConfigDict, Field
 from safetensors import SafetensorError, safe_open
 
 from pellucid.errors import UserError, listed
@@ -33,7 +33,7 @@ class Result(Record):
     n: int
 
 
-class Probe(Record):
+class Proof(Record):
     """What the network gave for the fixed synthetic image when it was saved.
 
     `pixels` are samples of its preprocessed form; `logits` and `probabilities` are by class name, so that a
@@ -84,12 +84,12 @@ class Card(Record):
     sure_from: float | None
     provenance: dict[str, Any]
     results: tuple[Result, ...]
-    probe: Probe
+    proof: Proof = Field(validation_alias=AliasChoices("proof", "probe"))  # as it was called at first
     members: tuple[Member, ...] = ()  # only an ensemble has some
 
 
 CHANGED = "the file was changed after it was saved: use an unchanged copy, or train again"
-TOLD = ("format", "provenance", "results", "probe")  # fields of a card that change no answer
+TOLD = ("format", "provenance", "results", "proof")  # fields of a card that change no answer
 
 
 def seals(card: Card) -> dict[str, str]:
@@ -104,23 +104,23 @@ def seals(card: Card) -> dict[str, str]:
 
 def sealed(card: Card) -> Card:
     """`card` with its seals: to be made last, when it is saved."""
-    return card.model_copy(update={"probe": card.probe.model_copy(update={"sealed": seals(card)})})
+    return card.model_copy(update={"proof": card.proof.model_copy(update={"sealed": seals(card)})})
 
 
 def broken_seals(card: Card) -> list[str]:
     """Fields of the card that are not as they were when it was saved, in words; [] where all are, or none is sealed."""
     now = seals(card)
-    kept = card.probe.sealed
+    kept = card.proof.sealed
     return [f"{name}: it was changed after the model was saved" for name in now if kept and kept.get(name) != now[name]]
 
 
 def refusal(where: str, problems: Sequence[str]) -> UserError:
     """The user's error for a model that is not what it was when it was saved."""
-    return UserError(f"{where} does not reproduce its own probe", listed(problems), hint=CHANGED)
+    return UserError(f"{where} does not reproduce its own proof", listed(problems), hint=CHANGED)
 
 
 def read_card(path: Path) -> Card:
-    """The card in the file, its seals compared; without building the network or replaying the probe."""
+    """The card in the file, its seals compared; without building the network or replaying the proof."""
     if kind_of(path) in ("folder", "other"):
         raise UserError(f"{path} is no file", hint="a model is a run folder or a .safetensors file")
     try:
@@ -167,18 +167,19 @@ def _card(text: str, path: Path) -> Card:
     return card
 
 
-def unreal(probe: Probe) -> list[str]:
-    """What of the probe is no finite number, in words."""
-    said = {f"logit of {name}": value for name, value in probe.logits.items()}
-    said |= {f"probability of {name}": value for name, value in probe.probabilities.items()}
-    said |= {f"pixel sample {number}": value for number, value in enumerate(probe.pixels)}
+def unreal(proof: Proof) -> list[str]:
+    """What of the proof is no finite number, in words."""
+    said = {f"logit of {name}": value for name, value in proof.logits.items()}
+    said |= {f"probability of {name}": value for name, value in proof.probabilities.items()}
+    said |= {f"pixel sample {number}": value for number, value in enumerate(proof.pixels)}
     return [f"{name}: {value}" for name, value in said.items() if not np.isfinite(value)]
 
 
 def _says_nothing(text: str) -> bool:
-    """Whether the card's probe lacks numbers: JSON has none for NaN, and an earlier version wrote null."""
+    """Whether the card's proof lacks numbers: JSON has none for NaN, and an earlier version wrote null."""
     try:
-        said = json.loads(text)["probe"]
+        card = json.loads(text)
+        said = card.get("proof") or card["probe"]
         return None in [*said["logits"].values(), *said["probabilities"].values()]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return False

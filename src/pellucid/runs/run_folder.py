@@ -1,7 +1,7 @@
 """The run folder: everything one training leaves behind, readable while it still runs.
 
 config.toml, provenance.json, split.json, events.jsonl, checkpoint.safetensors with checkpoint.json,
-model.safetensors (the best bundle), last.safetensors (the last), batch.png (what the network first saw), paired.json,
+model.safetensors (the best), last.safetensors (the last), batch.png (what the network first saw), paired.json,
 evaluation.json, report.html; and running.json while it is trained.
 """
 
@@ -55,12 +55,12 @@ class RunFolder:
 
     @property
     def model(self) -> Path:
-        """The best bundle so far."""
+        """The best model file so far."""
         return self.path / "model.safetensors"
 
     @property
     def last(self) -> Path:
-        """The bundle of the weights that training ended with."""
+        """The model file of the weights that training ended with."""
         return self.path / "last.safetensors"
 
     @property
@@ -135,7 +135,7 @@ class RunFolder:
         return split
 
     def card(self) -> Card:
-        """The card of the best bundle; the probe is not replayed."""
+        """The card of the best model file; the probe is not replayed."""
         return read_card(self.model)
 
     def note(self, event: Event) -> None:
@@ -345,7 +345,7 @@ def find_runs(runs: Path) -> list[RunFolder]:
 
 
 def locate(model: Path | str) -> Path:
-    """MODEL as people give it (a run folder, or a bundle's file) to the file that holds the bundle."""
+    """MODEL as people give it (a run folder, or a model file) to the file that holds the model file."""
     path = path_of(model)
     match kind_of(path):
         case "nothing":

@@ -8,12 +8,12 @@ import numpy as np
 
 from pellucid.errors import UserError
 from pellucid.images.preprocessing import Input
-from pellucid.runs import probe
-from pellucid.runs.bundle import logits_of, save_bundle
+from pellucid.runs import proof
 from pellucid.runs.card import FORMAT, Card, Result
 from pellucid.runs.events import Event, Saved, now
+from pellucid.runs.model_file import logits_of, save_model_file
 from pellucid.runs.paired import note_tuned
-from pellucid.runs.probe import Logits
+from pellucid.runs.proof import Logits
 from pellucid.training.job import Job
 from pellucid.training.judging import UNCALIBRATED, Calibrated, Judgement, calibrated
 from pellucid.training.sitting import Sitting
@@ -90,7 +90,7 @@ class Keeper:
             sure_from=how.sure_from,
             provenance=job.provenance | {"epoch": self.sitting.position.epoch, "saved": now()},
             results=results,
-            probe=probe.take(
+            proof=proof.take(
                 self._finite(logits_of(network, data.preprocessing)),
                 classes=data.classes,
                 one_logit=one_logit,
@@ -98,7 +98,7 @@ class Keeper:
                 temperature=how.temperature,
             ),
         )
-        save_bundle(path, network, card)
+        save_model_file(path, network, card)
         self.sitting.saved(perf_counter() - began)
 
     def _finite(self, logits: Logits) -> Logits:

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from pellucid.errors import UserError
 from pellucid.names import kind_of, textual
 from pellucid.records import Record, write, write_json
-from pellucid.runs.bundle import plain_tensors
 from pellucid.runs.events import Spent
+from pellucid.runs.model_file import plain_tensors
 from pellucid.runs.run_folder import DAMAGED, RunFolder
 from pellucid.training.optimizers import Optimizer
 

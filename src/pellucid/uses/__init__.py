@@ -1,1 +1,1 @@
-"""What a bundle is for: predicting and evaluating. Nothing here knows how it was trained."""
+"""What a model file is for: predicting and evaluating. Nothing here knows how it was trained."""

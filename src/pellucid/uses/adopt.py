@@ -12,9 +12,9 @@ from pellucid.networks.build import network
 from pellucid.networks.loading import check_conventions, load_weights
 from pellucid.networks.published import is_published, published_record, published_weights
 from pellucid.records import read_text
-from pellucid.runs import probe
-from pellucid.runs.bundle import logits_of, save_bundle
+from pellucid.runs import proof
 from pellucid.runs.card import FORMAT, Card, card_in
+from pellucid.runs.model_file import logits_of, save_model_file
 from pellucid.runs.provenance import gather
 from pellucid.runs.start import hash_of, start_from
 from pellucid.weights.files import weights_file
@@ -33,7 +33,7 @@ def adopt(
     input: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> Path:
-    """Write the network `name`, trained by others, as a bundle to `out`, which every other verb takes.
+    """Write the network `name`, trained by others, as a model file to `out`, which every other verb takes.
 
     `weights` is a file, a run's folder, or "imagenet" for what torchvision or timm publish. `classes` names the logits,
     in order, or a file that does, a line each; without it the model's own card or the published weights' record names
@@ -65,7 +65,7 @@ def adopt(
     if report.left_random:
         raise UserError(f"{weights} leaves parts of {name} random", listed(report.left_random), hint="train it instead")
     origin |= {"layout": report.layout, "notes": list(notes)}
-    save_bundle(path, net.eval(), _card(net, names, changed(wanted, said), origin))
+    save_model_file(path, net.eval(), _card(net, names, changed(wanted, said), origin))
     return path
 
 
@@ -101,7 +101,7 @@ def _card(net: Any, classes: tuple[str, ...], preprocessing: Preprocessing, orig
         sure_from=None,
         provenance=gather(device="cpu", precision="float32") | {"adopted": origin},
         results=(),
-        probe=probe.take(
+        proof=proof.take(
             logits_of(net, preprocessing),
             classes=classes,
             one_logit=False,

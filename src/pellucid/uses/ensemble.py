@@ -22,14 +22,14 @@ from pellucid.measures.intervals import Measured
 from pellucid.measures.likelihood import log_loss
 from pellucid.networks.own import remember
 from pellucid.records import Record
-from pellucid.runs import probe
+from pellucid.runs import proof
 from pellucid.runs.card import FORMAT, Card, Member, Result
 from pellucid.runs.provenance import gather
 from pellucid.runs.run_folder import RunFolder, locate
 from pellucid.uses.predict import Shares, decide, shares
 
 if TYPE_CHECKING:
-    from pellucid.runs.bundle import Bundle
+    from pellucid.runs.model_file import ModelFile
 
 BATCH = 32
 
@@ -83,36 +83,36 @@ def ensemble(
     as they are together. `model` is one's own network, as for `train`, where members are of one. Raises UserError where
     they know other classes, or see images in another way.
     """
-    from pellucid.runs.bundle import joined, load_bundle, save_bundle
+    from pellucid.runs.model_file import joined, load_model_file, save_model_file
 
     remember(model)
     path = Path(out)
     if path.suffix != ".safetensors":
         raise UserError(f"{path} is no name for a model", hint="call it something.safetensors")
     files = [locate(model) for model in models]
-    bundles = [load_bundle(file) for file in files]
-    members = [_member(model, bundle) for model, bundle in zip(models, bundles, strict=True)]
-    _check(models, bundles, members)
-    card = bundles[0].card.model_copy(update={"threshold": 0.5 if len(bundles[0].card.classes) == 2 else None})
-    net = joined(card.classes, members, [bundle.network for bundle in bundles]).eval()
+    loaded = [load_model_file(file) for file in files]
+    members = [_member(model, file) for model, file in zip(models, loaded, strict=True)]
+    _check(models, loaded, members)
+    card = loaded[0].card.model_copy(update={"threshold": 0.5 if len(loaded[0].card.classes) == 2 else None})
+    net = joined(card.classes, members, [file.network for file in loaded]).eval()
     images, part, why = _unseen([RunFolder(file.parent) for file in files])
     names = tuple(member.name for member in members)
     told = Ensembled(out=str(path), names=names, parameters=sum(each.numel() for each in net.parameters()), why=why)
     if images:
-        each = _said(bundles, card.classes, images, progress)
+        each = _said(loaded, card.classes, images, progress)
         told = _measured(told, each, np.array([card.classes.index(image.label) for image in images]), card, part)
-    save_bundle(path, net, _card(net, card, members, told))
+    save_model_file(path, net, _card(net, card, members, told))
     return told
 
 
-def _member(model: Path | str, bundle: "Bundle") -> Member:
-    card = bundle.card
+def _member(model: Path | str, model_file: "ModelFile") -> Member:
+    card = model_file.card
     if card.members:
         raise UserError(f"{model} is an ensemble itself", hint="name its members, or models of other runs")
     run = card.provenance.get("run")
     return Member(
-        name=str(run) if run else bundle.path.name,
-        sha256=content_hash(bundle.path),
+        name=str(run) if run else model_file.path.name,
+        sha256=content_hash(model_file.path),
         architecture=card.architecture,
         options=card.options,
         classes=card.classes,
@@ -121,14 +121,14 @@ def _member(model: Path | str, bundle: "Bundle") -> Member:
     )
 
 
-def _check(models: Sequence[Path | str], bundles: Sequence["Bundle"], members: Sequence[Member]) -> None:
-    if len(bundles) < 2:
+def _check(models: Sequence[Path | str], loaded: Sequence["ModelFile"], members: Sequence[Member]) -> None:
+    if len(loaded) < 2:
         raise UserError("an ensemble has two members or more", hint="name the runs or models that belong to it")
-    first = bundles[0].card
-    for place, (model, bundle) in enumerate(zip(models, bundles, strict=True)):
+    first = loaded[0].card
+    for place, (model, model_file) in enumerate(zip(models, loaded, strict=True)):
         if members[place].sha256 in {member.sha256 for member in members[:place]}:
             raise UserError(f"{model} is there twice", hint="a model that is counted twice adds nothing")
-        card = bundle.card
+        card = model_file.card
         if set(card.classes) != set(first.classes):
             raise UserError(
                 f"{models[0]} and {model} tell other classes apart",
@@ -165,7 +165,7 @@ def _unseen(runs: Sequence[RunFolder]) -> tuple[list[_Image], str, str]:
 
 
 def _said(
-    bundles: Sequence["Bundle"],
+    loaded: Sequence["ModelFile"],
     classes: Sequence[str],
     images: Sequence[_Image],
     progress: Callable[[int, int], None] | None,
@@ -173,8 +173,8 @@ def _said(
     """Each member's probabilities (N, classes), in the order of `classes`; each image is read once for all of them."""
     from pellucid.engines.torch_engine import TorchEngine
 
-    engines = [TorchEngine(bundle) for bundle in bundles]
-    wanted = bundles[0].card.preprocessing  # which is everybody's
+    engines = [TorchEngine(file) for file in loaded]
+    wanted = loaded[0].card.preprocessing  # which is everybody's
     given: list[list[Shares]] = [[] for _ in engines]
     for start in range(0, len(images), BATCH):
         inputs = [_input(image, wanted) for image in images[start : start + BATCH]]
@@ -232,7 +232,7 @@ def _measured(
 
 
 def _card(net: Any, first: Card, members: Sequence[Member], told: Ensembled) -> Card:
-    from pellucid.runs.bundle import logits_of
+    from pellucid.runs.model_file import logits_of
 
     figures = {"accuracy": told.accuracy, "log loss": told.log_loss}
     results = tuple(
@@ -252,7 +252,7 @@ def _card(net: Any, first: Card, members: Sequence[Member], told: Ensembled) -> 
         | {"adds": [added.model_dump() for added in told.members], "measured": told.why or told.part},
         results=results,
         members=tuple(members),
-        probe=probe.take(
+        proof=proof.take(
             logits_of(net, first.preprocessing),
             classes=first.classes,
             one_logit=False,

@@ -41,14 +41,14 @@ def structure(
     """Count a network for `batch` images of `size` pixels a side, layer by layer; `until` is the last end point shown,
     by its name, the beginning of it, or another library's name for it.
 
-    `net` is a name of `architectures()`, which needs no torch, or timm/NAME, a run folder, a bundle, or one's own: any
-    module that takes images (N, 3, size, size), which is left as it is, FILE.py:NAME or package.module:NAME, a class or
-    function that makes one for a number of classes, or a table. The defaults: the design size (224 for a module that
-    does not say), 1000 classes or the bundle's. `width` to `spatial_squeeze` are settings of the networks that are
-    defined here, or parameters of somebody's own. `names` calls each layer as slim, paddle, torchvision, timm or keras
-    does, with its order of axes; TensorFlow's conventions are the default then with slim and keras, otherwise torch's.
-    Raises UserError for unknown names, settings that the network has not, nonsense numbers, and a size that does not
-    fit.
+    `net` is a name of `architectures()`, which needs no torch, or timm/NAME, a run folder, a model file, or one's
+    own: any module that takes images (N, 3, size, size), which is left as it is, FILE.py:NAME or
+    package.module:NAME, a class or function that makes one for a number of classes, or a table. The defaults: the
+    design size (224 for a module that does not say), 1000 classes or the model file's. `width` to `spatial_squeeze`
+    are settings of the networks that are defined here, or parameters of somebody's own. `names` calls each layer as
+    slim, paddle, torchvision, timm or keras does, with its order of axes; TensorFlow's conventions are the default
+    then with slim and keras, otherwise torch's. Raises UserError for unknown names, settings that the network has
+    not, nonsense numbers, and a size that does not fit.
     """
     given = {"width": width, "auxiliary": auxiliary, "conventions": conventions, "last": last}
     given |= {"spatial_squeeze": spatial_squeeze}
@@ -175,7 +175,7 @@ def flowing(
     until: str | None = None,
     **options: Any,
 ) -> "tuple[Flow, ...]":
-    """What flows through a named network, with the weights in a file or "imagenet", or a bundle, for one photograph.
+    """What flows through a named network, with weights of a file or "imagenet", or a model file, for one photograph.
 
     Preprocessed as the weights' record or the card says. Without `weights` a named network's are random. `until` is the
     last end point. Raises UserError for settings that the network has not.
@@ -207,7 +207,7 @@ def flowing(
 
 
 def _built(net: str, *, size: int | None, **options: Any) -> "tuple[Network, Preprocessing]":
-    """The network of a bundle, with its weights, or the named one, with random ones; and the preprocessing it wants."""
+    """The network of a model file with its weights, or the named one with random ones; and what it wants to see."""
     import torch
 
     from pellucid.networks.build import network
@@ -216,12 +216,12 @@ def _built(net: str, *, size: int | None, **options: Any) -> "tuple[Network, Pre
     check_numbers(size=size, classes=options.get("classes"))
     given = {name: value for name, value in options.items() if value is not None and name not in ("until", "batch")}
     if net not in ARCHITECTURES and is_there(net):
-        from pellucid.runs.bundle import load_bundle
+        from pellucid.runs.model_file import load_model_file
         from pellucid.runs.run_folder import locate
 
         _refuse(given, f"{net} is as it was trained")
-        bundle = load_bundle(locate(Path(net)))
-        return bundle.network, bundle.card.preprocessing
+        model_file = load_model_file(locate(Path(net)))
+        return model_file.network, model_file.card.preprocessing
     if own_name(net):  # which may have its outputs already
         given.setdefault("classes", structure(net, size=size, **given).classes or CLASSES)
     classes = given.pop("classes", CLASSES)
@@ -233,7 +233,7 @@ def _built(net: str, *, size: int | None, **options: Any) -> "tuple[Network, Pre
 
 
 def _card(path: Path) -> "Card":
-    """Of a run folder, or a bundle."""
+    """Of a run folder, or a model file."""
     from pellucid.runs.card import read_card
     from pellucid.runs.run_folder import open_run
 
@@ -252,10 +252,10 @@ def _is_own_table(net: Any) -> bool:
 def _of_bundle(path: Path, *, size: int | None, batch: int, until: str | None) -> Structure:
     card = _card(path)
     if card.members:
-        from pellucid.runs.bundle import load_bundle
+        from pellucid.runs.model_file import load_model_file
 
         _refuse({"until": until} if until else {}, f"{path} is an ensemble")
-        return structure(load_bundle(path).network, size=size or card.preprocessing.size, batch=batch)
+        return structure(load_model_file(path).network, size=size or card.preprocessing.size, batch=batch)
     classes = 1 if card.one_logit else len(card.classes)
     options = {
         name: card.options[name]

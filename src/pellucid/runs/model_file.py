@@ -1,4 +1,4 @@
-"""The bundle: one .safetensors file that holds a network's weights and its card. Loading it replays the probe."""
+"""The model file: one .safetensors file that holds a network's weights and its card. Loading it replays the proof."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,28 +18,28 @@ from pellucid.networks.network import Network, check_vectors
 from pellucid.networks.own import is_own
 from pellucid.records import write
 from pellucid.runs.card import CARD, CHANGED, Card, Member, read_card, sealed, unreal
-from pellucid.runs.probe import Logits, replay
+from pellucid.runs.proof import Logits, replay
 
 
 @dataclass(frozen=True)
-class Bundle:
-    """A card and the network it speaks of, in evaluation mode; the probe has been replayed."""
+class ModelFile:
+    """A card and the network it speaks of, in evaluation mode; the proof has been replayed."""
 
     card: Card
     network: nn.Module
     path: Path
 
 
-def save_bundle(path: Path, network: nn.Module, card: Card) -> None:
+def save_model_file(path: Path, network: nn.Module, card: Card) -> None:
     """Write weights and sealed card as one file, whole or not at all.
 
-    Raises UserError where a weight, or what the network said of the probe image, is no finite number: such a file
-    would prove nothing, and none of its numbers could be written.
+    Raises UserError where a weight, or what the network said for its proof, is no finite number: such a file would
+    prove nothing, and none of its numbers could be written.
     """
     if isinstance(network, Network):
         check_vectors(network)
     tensors = plain_tensors(network.state_dict())
-    if problems := [*_unreal(tensors), *unreal(card.probe)]:
+    if problems := [*_unreal(tensors), *unreal(card.proof)]:
         raise UserError(
             f"{path} is not written: its weights are no finite numbers, or give none",
             listed(problems, 3),
@@ -48,10 +48,10 @@ def save_bundle(path: Path, network: nn.Module, card: Card) -> None:
     write(path, save(tensors, metadata={CARD: sealed(card).model_dump_json()}))
 
 
-def load_bundle(path: Path) -> Bundle:
-    """Build the network that the card names, load the weights, replay the probe.
+def load_model_file(path: Path) -> ModelFile:
+    """Build the network that the card names, load the weights, replay the proof.
 
-    Raises UserError for a file that is missing, damaged or no bundle, and for one that does not reproduce its probe.
+    Raises UserError for a file that is missing, damaged or no model file, or does not reproduce its proof.
     """
     card = read_card(path)
     with textual(path) as place, safe_open(place, framework="pt") as file:
@@ -82,7 +82,7 @@ def load_bundle(path: Path) -> Bundle:
             raise
         hint = "the file was changed, or what its code relies on computes something else by now: another library, say"
         raise UserError(cause.problem, cause.details, hint=hint) from cause
-    return Bundle(card, net, path)
+    return ModelFile(card, net, path)
 
 
 def _built(card: Card, path: Path) -> nn.Module:
@@ -110,7 +110,7 @@ def joined(classes: Sequence[str], members: Sequence[Member], networks: Sequence
 
 
 def logits_of(net: nn.Module, preprocessing: Preprocessing) -> Logits:
-    """What a probe wants of `net`: numpy in, numpy out, in evaluation mode; the network's mode is put back after."""
+    """What a proof wants of `net`: numpy in, numpy out, in evaluation mode; the network's mode is put back after."""
     device = next(net.parameters()).device
 
     def logits(inputs: Input) -> Input:

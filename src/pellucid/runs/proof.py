@@ -1,4 +1,4 @@
-"""The probe: a fixed synthetic image that every load and export runs again, so that a model proves itself.
+"""The proof: what a model says of a fixed synthetic image, which every load runs again, so that it proves itself.
 
 Torch-free: what computes the logits comes in by argument.
 """
@@ -14,7 +14,7 @@ from pellucid.errors import UserError
 from pellucid.images.decode import open_image
 from pellucid.images.preprocessing import Input, Preprocessing, prepare
 from pellucid.measures.calibration import probabilities
-from pellucid.runs.card import Card, Probe, refusal
+from pellucid.runs.card import Card, Proof, refusal
 
 IMAGE = "chirp-389x331-rgba-1"
 PIXEL_TOLERANCE = 1e-4  # in units of the normalised input: a change of one grey level is about 0.017
@@ -25,7 +25,7 @@ Logits = Callable[[Input], npt.NDArray[np.floating[Any]]]  # (1, 3, size, size) 
 
 
 def synthetic_image() -> Image.Image:
-    """The probe image, in integer arithmetic only: the same bytes on every machine, for ever.
+    """The image of the proof, in integer arithmetic only: the same bytes on every machine, for ever.
 
     Circles that grow finer outwards make every resize and interpolation show; differing channels make a swap of
     colours show; a transparent disc makes the background show; unequal sides make a squeezed resize show.
@@ -39,20 +39,20 @@ def synthetic_image() -> Image.Image:
     return Image.fromarray(np.stack([red, green, blue, alpha], axis=2).astype(np.uint8))
 
 
-def probe_input(preprocessing: Preprocessing) -> Input:
-    """The probe image as the network sees it: float32 (3, size, size)."""
-    image = open_image(synthetic_image(), background=preprocessing.background, name="the probe image")
+def proof_input(preprocessing: Preprocessing) -> Input:
+    """The image of the proof as the network sees it: float32 (3, size, size)."""
+    image = open_image(synthetic_image(), background=preprocessing.background, name="the image of the proof")
     return prepare(image, preprocessing)
 
 
 def take(
     logits: Logits, *, classes: Sequence[str], one_logit: bool, preprocessing: Preprocessing, temperature: float
-) -> Probe:
-    """Run the probe image and record what came out."""
-    pixels = probe_input(preprocessing)
+) -> Proof:
+    """Run the image and record what came out."""
+    pixels = proof_input(preprocessing)
     given = np.asarray(logits(pixels[None]), dtype=np.float64)
     shares = probabilities(given, temperature=temperature, one_logit=one_logit)[0]
-    return Probe(
+    return Proof(
         image=IMAGE,
         pixels=_samples(pixels),
         logits=dict(zip(classes[1:] if one_logit else classes, given[0].tolist(), strict=True)),
@@ -61,10 +61,10 @@ def take(
 
 
 def replay(card: Card, logits: Logits, where: str) -> None:
-    """Run the probe again and compare; a UserError names what no longer agrees. `where` names the model in it."""
-    if card.probe.image != IMAGE:
+    """Run the image again and compare; a UserError names what no longer agrees. `where` names the model in it."""
+    if card.proof.image != IMAGE:
         raise UserError(
-            f"{where} was proved with the probe image {card.probe.image!r}, which this version does not have",
+            f"{where} was proved with the image {card.proof.image!r}, which this version does not have",
             hint="it was written by another version of pellucid: install that one, or a newer one",
         )
     if problems := differences(card, logits):
@@ -72,12 +72,12 @@ def replay(card: Card, logits: Logits, where: str) -> None:
 
 
 def not_proved(card: Card) -> list[str]:
-    """What nothing proves: the fields of a file from before there were seals that its probe image cannot show."""
-    return [] if card.probe.sealed else ["threshold", "sure_from"]
+    """What nothing proves: the fields of a file from before there were seals that its image cannot show."""
+    return [] if card.proof.sealed else ["threshold", "sure_from"]
 
 
 def differences(card: Card, logits: Logits) -> list[str]:
-    """What of the probe no longer agrees, in words; [] where all does."""
+    """What of the proof no longer agrees, in words; [] where all does."""
     now = take(
         logits,
         classes=card.classes,
@@ -86,15 +86,15 @@ def differences(card: Card, logits: Logits) -> list[str]:
         temperature=card.temperature,
     )
     problems = []
-    if not _gap(now.pixels, card.probe.pixels) <= PIXEL_TOLERANCE:
+    if not _gap(now.pixels, card.proof.pixels) <= PIXEL_TOLERANCE:
         problems.append("preprocessing: the image reaches the network with other pixels than when it was saved")
-    if set(now.logits) != set(card.probe.logits) or set(now.probabilities) != set(card.probe.probabilities):
-        return [*problems, "classes: the names are not those of the probe"]
-    scale = max(1.0, *(abs(value) for value in card.probe.logits.values()))
-    for name, value in card.probe.logits.items():
+    if set(now.logits) != set(card.proof.logits) or set(now.probabilities) != set(card.proof.probabilities):
+        return [*problems, "classes: the names are not those of the proof"]
+    scale = max(1.0, *(abs(value) for value in card.proof.logits.values()))
+    for name, value in card.proof.logits.items():
         if not abs(now.logits[name] - value) <= LOGIT_TOLERANCE * scale:
             problems.append(f"logit of {name}: {now.logits[name]:.6g}, was {value:.6g}")
-    for name, value in card.probe.probabilities.items():
+    for name, value in card.proof.probabilities.items():
         if not abs(now.probabilities[name] - value) <= LOGIT_TOLERANCE * scale / min(1.0, card.temperature):
             problems.append(f"probability of {name}: {now.probabilities[name]:.6g}, was {value:.6g}")
     return problems
