@@ -18,13 +18,14 @@ from sklearn.linear_model import LogisticRegression
 import pellucid as pl
 from pellucid.cli.main import run as command
 from pellucid.errors import UserError
+from pellucid.features.extract import fingerprint
 from pellucid.features.head import solve_head
 from pellucid.images.store import Store
 from pellucid.interruption import Interruption
 from pellucid.measures.comparison import mcnemar
-from pellucid.networks.cut import halves
+from pellucid.networks.cut import Place, halves
 from pellucid.reports.transfer import transfer_words
-from pellucid.runs.events import FeaturesReady, HeadSolved
+from pellucid.runs.events import EVENTS, FeaturesReady, HeadSolved
 from pellucid.runs.paired import CHANCE, Paired, compared, note_tuned, write_paired
 from pellucid.runs.run_folder import RunFolder
 from pellucid.training.config import Config, bytes_of
@@ -342,7 +343,7 @@ def test_views_are_added_between_epochs_also_after_an_interruption(photos: Path,
     whole = pl.train(photos, **QUICK, **settings, features=features, runs=tmp_path / "whole")
     train = sum(file.part == "train" for file in whole.split().files)
     told = [event for event in whole.events() if isinstance(event, FeaturesReady)]
-    assert [event.views for event in told if event.end_point != "PreLogits"] == [2, 1, 1]
+    assert [event.views for event in told if event.frozen_until != "PreLogits"] == [2, 1, 1]
     assert told[-1].computed <= train
     run = resumed_after(configure(photos, **QUICK, **settings, features=features, runs=tmp_path / "half"), epoch=2)
     expected, found = load_file(whole.last), load_file(run.last)
@@ -577,6 +578,37 @@ def test_a_head_that_does_not_stand_alone_is_refused_before_anything_is_written(
         pl.train(photos, **model, mode="probe", weights=str(weights), runs=tmp_path / "runs")
     assert "--optimizer adamw" in refused.value.hint
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "train_from", "frozen_until"),
+    [
+        ("small", "conv3", "pool2"),
+        ("small", "Logits", "PreLogits"),
+        ("timm/resnet18", "layer4", "layer3"),
+        ("timm/mobilenetv2_050", "blocks.6", None),  # after blocks.5, which is no end point
+        ("timm/mobilenetv2_050", "Logits", "PreLogits"),
+    ],
+)
+def test_a_cut_is_called_by_the_end_points_on_both_sides(name: str, train_from: str, frozen_until: str | None) -> None:
+    net = pl.network(name, 2, size=32)
+    cut = halves(net, train_from)
+    assert cut is not None and cut.place == Place(frozen_until, train_from)
+    assert fingerprint(net, cut)["place"] == {"frozen_until": frozen_until, "train_from": train_from, "averaged": ()}
+
+
+def test_features_of_older_runs_are_told_as_they_were() -> None:
+    """They had one field for the last end point that is frozen, several of them, and the first that is trained."""
+    for said in ("Mixed_6e", "3 end points", "the input of blocks.6"):
+        line = (
+            '{"event":"features_ready","time":"","end_point":"%s","images":2,"views":1,"computed":0,'
+            '"precision":"float32","difference":0,"kept":"float16","seconds":1}'
+        )
+        told = EVENTS.validate_json(line % said)
+        assert isinstance(told, FeaturesReady) and told.place == said
+        assert EVENTS.validate_json(told.model_dump_json()) == told
+    old = EVENTS.validate_json('{"event":"frozen_recomputed","time":"","end_point":"conv5","why":"so it is"}')
+    assert transfer_words(old) == "what is frozen before conv5 is computed anew in every epoch: so it is"
 
 
 def test_what_is_frozen_and_cannot_be_kept_is_told(photos: Path, weights: Path, tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from time import perf_counter
@@ -74,7 +74,7 @@ def fastest(frozen: nn.Module, images: Tensor, *, device: torch.device, precisio
 
 
 def fingerprint(network: Network, halves: Halves) -> dict[str, Any]:
-    """What decides the features, for a key: the network's name and options, where it is cut, and a hash of its weights.
+    """What decides the features, for a key: the network's name and options, the place, and a hash of its weights.
 
     Classes do not: the frozen part ends before them.
     """
@@ -87,7 +87,7 @@ def fingerprint(network: Network, halves: Halves) -> dict[str, Any]:
     return {
         "network": network.name,
         "options": dict(network.options),
-        "end_point": halves.end_point,
+        "place": asdict(halves.place),
         "weights": digest.hexdigest(),
     }
 

@@ -12,23 +12,30 @@ from pellucid.networks.network import Network, held, is_unit, units
 from pellucid.networks.own import is_own
 from pellucid.networks.undisturbed import undisturbed
 
-JOINED = "+"  # between the names of several end points
 CHECKED_TO = 1e-5  # relative to the largest logit
 
 
 @dataclass(frozen=True)
-class Halves:
-    """Both share their modules with the network. `end_point` is the one whose output goes from one to the other."""
+class Place:
+    """Where features are taken from a network, by the names of its end points.
 
-    end_point: str
+    `frozen_until` is the last whose output is computed, None where none ends right before `train_from`;
+    `train_from` the first that makes something of the features, None where none does. `averaged` are the end points
+    whose maps are averaged over their cells and put side by side; where there are none, features are the maps.
+    """
+
+    frozen_until: str | None = None
+    train_from: str | None = None
+    averaged: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Halves:
+    """Both share their modules with the network; what `frozen` makes at that place goes from one to the other."""
+
+    place: Place
     frozen: nn.Module  # images (N, 3, H, W) to features
     rest: "Rest"
-
-    @property
-    def place(self) -> str:
-        """Where it is cut, in words."""
-        several = self.end_point.count(JOINED) + 1
-        return f"{several} end points" if several > 1 else self.end_point
 
 
 class Rest(nn.Module):
@@ -62,7 +69,7 @@ def _of_stages(network: Network, train_from: str) -> Halves | None:
     if any(name in network.head_names and network.sources[name] not in known for name in after):
         return None
     frozen = nn.Sequential(*(getattr(network, name) for name in before))
-    return Halves(before[-1], frozen, _RestOfStages(network, before[-1], after))
+    return Halves(Place(before[-1], train_from), frozen, _RestOfStages(network, before[-1], after))
 
 
 class _RestOfStages(Rest):
@@ -119,7 +126,7 @@ def _before_classifier(network: Network) -> Halves | None:
     heads = network.head_modules()
     if len(heads) != 1:
         return None
-    cut = Halves("PreLogits", _UntilClassifier(network), _Classifier(heads[0]))
+    cut = Halves(Place("PreLogits", "Logits"), _UntilClassifier(network), _Classifier(heads[0]))
     return cut if _agree(network, cut) else None
 
 
@@ -197,8 +204,8 @@ def _across(late: Collection[fx.Node]) -> set[fx.Node]:
 def _of_graph(network: Network, train_from: str) -> Halves | None:
     """A network whose code is not ours, cut in the graph of its operations: where a single tensor goes across."""
     model = network.inner
-    place = network.divided(train_from)
-    trained = {id(part) for part in (*place.within, *place.after)}
+    divided = network.divided(train_from)
+    trained = {id(part) for part in (*divided.within, *divided.after)}
     modules = dict(model.named_modules())
     graph = followed(model)
     if graph is None or (is_own(network.name) and not _alike_in_training(model, graph)):
@@ -235,5 +242,15 @@ def _of_graph(network: Network, train_from: str) -> Halves | None:
     for node in graph.nodes:
         if node in late:
             copied[node] = rest.node_copy(node, copied.__getitem__)
-    halved = Halves(f"the input of {train_from}", frozen, _RestOfGraph(fx.GraphModule(model, rest)))
+    place = Place(_named_before(network, train_from), train_from)
+    halved = Halves(place, frozen, _RestOfGraph(fx.GraphModule(model, rest)))
     return halved if _agree(network, halved) else None
+
+
+def _named_before(network: Network, train_from: str) -> str | None:
+    """The end point that ends where `train_from` begins; None where none does."""
+    names = network.end_point_names
+    at = names.index(train_from) if train_from in names else 0
+    before = network.divided(names[at - 1]) if at else None
+    same = before and {*before.before, *before.within} == {*network.divided(train_from).before}
+    return names[at - 1] if same else None

@@ -17,7 +17,7 @@ def transfer_words(event: Transfer) -> str:
         case FeaturesReady():
             return _features(event)
         case FrozenRecomputed():
-            return f"what is frozen before {event.end_point} is computed anew in every epoch: {event.why}"
+            return f"what is frozen before {event.train_from} is computed anew in every epoch: {event.why}"
         case HeadSolved():
             return f"head solved in {event.seconds:.1f} s, penalty {event.strength:.3g} by cross-validation"
         case ProbedAt():
@@ -65,7 +65,7 @@ def _planned(event: Planned) -> str:
 
 def _features(event: FeaturesReady) -> str:
     views = f", {event.views} views each" if event.views > 1 else ""
-    what = f"features at {event.end_point} of {counted(event.images, 'image')}{views}"
+    what = f"features at {event.place} of {counted(event.images, 'image')}{views}"
     if not event.computed:
         return f"{what}: all were kept"
     pace = event.computed / max(event.seconds, 1e-9)

@@ -1,9 +1,10 @@
 """What happens in a run, as records: `train` yields them, the run folder keeps them, the terminal shows them."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, TypeAdapter
+from pydantic import Field, TypeAdapter, model_validator
 
 from pellucid.measures.intervals import Measured
 from pellucid.records import Record
@@ -151,8 +152,19 @@ class PixelsReady(Record):
     seconds: float
 
 
+def place(*, frozen_until: str | None, train_from: str | None, averaged: tuple[str, ...] = ()) -> str:
+    """Where features are, in words: at an end point, at several, or before one."""
+    if len(averaged) > 1:
+        return f"{len(averaged)} end points"
+    return frozen_until or f"the input of {train_from}"
+
+
 class FeaturesReady(Record):
-    """What is frozen was computed for every image, up to and with `end_point`, or was found where it is kept.
+    """What is frozen was computed for every image, up to and with `frozen_until`, or was found where it is kept.
+
+    `frozen_until` is None where no end point ends right before `train_from`, the first one that is trained;
+    `train_from` is None where none is trained on the features. `averaged` are the end points whose maps were averaged
+    and put side by side, if they were. Older runs called one or the other `end_point`.
 
     `computed` counts images and views that were not there yet. `precision` is what they were computed with, and
     `difference` how far that was from the plain network on a few images, as a share of the features' spread.
@@ -161,7 +173,9 @@ class FeaturesReady(Record):
 
     event: Literal["features_ready"] = "features_ready"
     time: str
-    end_point: str
+    frozen_until: str | None = None
+    train_from: str | None = None
+    averaged: tuple[str, ...] = ()
     images: int
     views: int  # of each training image
     computed: int
@@ -171,14 +185,39 @@ class FeaturesReady(Record):
     refused: str = ""
     seconds: float
 
+    @property
+    def place(self) -> str:
+        return place(frozen_until=self.frozen_until, train_from=self.train_from, averaged=self.averaged)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_older_runs(cls, values: Any) -> Any:
+        """They said the last frozen end point, or "the input of" the first one that is trained."""
+        if not isinstance(values, Mapping) or "end_point" not in values:
+            return values
+        said, rest = str(values["end_point"]), {name: value for name, value in values.items() if name != "end_point"}
+        trained = said.removeprefix("the input of ")
+        return rest | ({"frozen_until": said} if trained == said else {"train_from": trained})
+
 
 class FrozenRecomputed(Record):
-    """What is frozen is computed anew in every epoch: its output cannot be kept, and `why`."""
+    """What comes before `train_from` is computed anew in every epoch: its output cannot be kept, and `why`.
+
+    Older runs called the first end point that is trained `end_point`.
+    """
 
     event: Literal["frozen_recomputed"] = "frozen_recomputed"
     time: str
-    end_point: str  # the first that is trained
+    train_from: str
     why: str
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_older_runs(cls, values: Any) -> Any:
+        if not isinstance(values, Mapping) or "end_point" not in values:
+            return values
+        rest = {name: value for name, value in values.items() if name != "end_point"}
+        return rest | {"train_from": values["end_point"]}
 
 
 class HeadSolved(Record):

@@ -1,7 +1,7 @@
 """What can be had of the frozen part before any step is taken: features in the place of images, and a solved head."""
 
 from collections.abc import Collection, Generator, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from time import perf_counter
 
 import torch
@@ -16,7 +16,7 @@ from pellucid.images.store import cache_folder
 from pellucid.interruption import watch
 from pellucid.networks.cut import Halves, before_head, halves
 from pellucid.networks.network import Network
-from pellucid.runs.events import Event, FeaturesReady, FrozenRecomputed, HeadSolved, Preparing, now
+from pellucid.runs.events import Event, FeaturesReady, FrozenRecomputed, HeadSolved, Preparing, now, place
 from pellucid.runs.paired import Paired, write_paired
 from pellucid.training.config import Config, bytes_of
 from pellucid.training.job import Job, Start
@@ -45,7 +45,7 @@ def with_features(job: Job, parts: Split, *, epoch: int = 0) -> Generator[Event,
         return job
     cut = _cut(job)
     if isinstance(cut, str):
-        yield FrozenRecomputed(time=now(), end_point=job.train_from, why=cut)
+        yield FrozenRecomputed(time=now(), train_from=job.train_from, why=cut)
         return job
     views, most = views_of(config)
     augmentation = config.augmentation if most > 1 else None
@@ -196,7 +196,7 @@ def features_of(
             hashes = [file.sha256 for file in parts.part(part)]
             seen = views if part == "train" else 1
             changed, begins = (augmentation, first) if part == "train" else (None, 0)
-            phase = f"computing features of the {part} images at {cut.place}"
+            phase = f"computing features of the {part} images at {place(**asdict(cut.place))}"
             for done, total in extraction.run(
                 each, hashes, views=seen, augmentation=changed, interruption=interruption, first=begins, until=until
             ):
@@ -207,7 +207,9 @@ def features_of(
             refused = refused or extraction.refused
     yield FeaturesReady(
         time=now(),
-        end_point=cut.place,
+        frozen_until=cut.place.frozen_until,
+        train_from=cut.place.train_from,
+        averaged=cut.place.averaged,
         images=sum(len(each) for each in images.values()),
         views=views,
         computed=computed,

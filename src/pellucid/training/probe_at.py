@@ -11,7 +11,7 @@ from pellucid.architectures.geometry import check_end_point
 from pellucid.errors import UserError
 from pellucid.images.split import Split
 from pellucid.measures.intervals import wilson
-from pellucid.networks.cut import JOINED, Halves, Rest
+from pellucid.networks.cut import Halves, Place, Rest
 from pellucid.networks.network import Network
 from pellucid.runs.events import Event, ProbedAt, now
 from pellucid.training.frozen import features_of
@@ -41,7 +41,7 @@ def probed_at(job: Job, parts: Split) -> Generator[Event, None, None]:
     with torch.inference_mode():
         found = network.end_points(torch.zeros(1, 3, side, side, device=job.hardware.device))
     widths = [_averaged(found[name]).shape[1] for name in names]
-    cut = Halves(JOINED.join(names), Averages(job.network, names), Rest())
+    cut = Halves(Place(frozen_until=names[-1], averaged=tuple(names)), Averages(job.network, names), Rest())
     train, validation = yield from features_of(job, parts, cut, views=1, augmentation=None)
     learned, measured = train.view(0), validation.view(0)
     for name, end, width in zip(names, accumulate(widths), widths, strict=True):
