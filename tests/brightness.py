@@ -10,7 +10,7 @@ from pellucid.images.preprocessing import Preprocessing
 from pellucid.runs.card import FORMAT, Card, Proof
 from pellucid.uses.predict import Classifier
 
-SIZE = 8  # pixels a side of every image
+SIZE = 8  # pixels per side of every image
 
 
 class Brightness:

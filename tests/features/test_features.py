@@ -448,7 +448,7 @@ def test_what_fine_tuning_added_is_said_of_the_kept_model_alone(tmp_path: Path) 
     assert several.startswith("fine-tuning seems worth it") and "p = 0.0024" in several  # 5 times 2 / 2^12
     assert several.endswith("exploratory, since these images also chose epoch 2 of 5, and p is for all of them)")
     assert told_of(probe, tuned, kept=0, epochs=3, place=tmp_path) == (
-        "fine-tuning did not help, and the probe is kept: none of 3 epochs was better than its "
+        "fine-tuning did not help, and the probe stays the best: none of 3 epochs was better than its "
         "40.0 % [21.9, 61.3] n = 20"
     )
 
@@ -526,7 +526,7 @@ def test_the_report_and_the_terminal_say_what_features_gave(
         "features at PreLogits of",
         "head solved in",
         "a head at conv5 (",
-        "fine-tuning did not help, and the probe is kept",
+        "fine-tuning did not help, and the probe stays the best",
     ):
         assert sentence in told
         assert f"<li>{sentence[0].upper()}{sentence[1:]}" in page

@@ -5,7 +5,7 @@ from torch import nn
 
 
 class Plain(nn.Module):
-    """For images of 32 pixels a side."""
+    """For images of 32 pixels per side."""
 
     def __init__(self, classes: int) -> None:
         super().__init__()

@@ -32,7 +32,7 @@ from pellucid.architectures.squeeze import unsqueezed
 from pellucid.errors import UserError, listed, nearest
 
 WIDEST = 64  # times the published channels
-LARGEST_SIZE = 4096  # pixels a side: where the search for the smallest size that works ends
+LARGEST_SIZE = 4096  # pixels per side: where the search for the smallest size that works ends
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def structure(
     spatial_squeeze: bool = True,
     until: str | None = None,
 ) -> Structure:
-    """Count the network `net`, a name or a table, for `batch` images of `size` pixels a side.
+    """Count the network `net`, a name or a table, for `batch` images of `size` pixels per side.
 
     `until` is the last end point counted. Raises UserError for unknown names, nonsense numbers, and a size that is too
     small (and says which works).

@@ -118,7 +118,7 @@ class Residual:
 Leaf = Conv | Separable | Pool | GlobalPool | Flatten | Linear | Relu | Dropout | Probabilities
 Layer = Leaf | Chain | Branches | Residual
 
-# One row an end point: its name, the layer that leads to it, and what leaves it at the design size with 1000 classes
+# One row per end point: its name, the layer that leads to it, and what leaves it at the design size with 1000 classes
 # ("height x width x channels", or the length of a vector), which a test compares with what geometry.py finds.
 Row = tuple[str, Layer, str]
 
@@ -145,7 +145,7 @@ class Conventions:
 
 @dataclass(frozen=True)
 class Architecture:
-    """A network as its table. `size`: pixels a side it was designed for. `source`: paper or program it was taken from.
+    """A network as its table. `size`: pixels per side it was designed for. `source`: the paper or program it is from.
 
     `family` says whose names its weights have elsewhere; `published` names who publishes ImageNet weights for it.
     """

@@ -6,7 +6,7 @@ from pellucid.errors import UserError
 
 # The least and the most of each. The most is where a mistyped number begins, not what a machine can do.
 LIMITS = {
-    "size": (1, 65_536),  # pixels a side
+    "size": (1, 65_536),  # pixels per side
     "batch": (1, 10**9),
     "classes": (1, 10**7),
     "steps": (1, 10**9),

@@ -1,4 +1,4 @@
-"""What is known of a network, a row a layer: the records that counting makes, watching makes, and reports show."""
+"""What is known of a network, one row per layer: the records that counting makes, watching makes, and reports show."""
 
 import csv
 import io
@@ -100,7 +100,7 @@ class Structure:
         return json.dumps(asdict(self))
 
     def to_csv(self) -> str:
-        """A line a layer, under a heading; shapes as 64x3x7x7."""
+        """One line per layer, under a heading; shapes as 64x3x7x7."""
         out = io.StringIO()
         lines = csv.DictWriter(out, [field.name for field in fields(LayerRow)], lineterminator="\n")
         lines.writeheader()
@@ -115,7 +115,7 @@ class Structure:
         return out.getvalue()
 
     def __str__(self) -> str:
-        """A line a layer, as the ResNet tutorial prints it: name, output, weight, and bias or norm shapes."""
+        """One line per layer, as the ResNet tutorial prints it: name, output, weight, and bias or norm shapes."""
         return "\n".join(
             " ".join(
                 [

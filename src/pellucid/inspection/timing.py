@@ -20,7 +20,7 @@ BURN_IN = 3
 
 @dataclass(frozen=True)
 class LayerTime:
-    """Milliseconds a batch: forward in each repeat, backward as a median of its own repeats; None if not to be had."""
+    """Milliseconds per batch: forward in each repeat, backward as a median of its own repeats; None where unknown."""
 
     name: str
     forward: tuple[float, ...]

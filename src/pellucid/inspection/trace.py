@@ -48,7 +48,11 @@ def traced(
     with kept_randomness():
         given = network(net, 1000 if classes is None else classes, size=size) if isinstance(net, str) else net
     module: nn.Module = getattr(given, "_orig_mod", given)  # of one that is compiled
-    name = net if isinstance(net, str) else _name(module)
+    with kept_randomness():
+        return _structure(module, net if isinstance(net, str) else _name(module), size=size, batch=batch, until=until)
+
+
+def _structure(module: nn.Module, name: str, *, size: int | None, batch: int, until: str | None) -> Structure:
     side = size or _made_for(module) or USUAL_SIZE
     if any(is_lazy(tensor) for tensor in module.parameters()):
         module = _shaped(module, name, side)
@@ -83,7 +87,7 @@ def _name(module: nn.Module) -> str:
 
 
 def _made_for(module: nn.Module) -> int | None:
-    """The pixels a side that it was made for, where it says so in one of the usual ways."""
+    """The pixels per side that it was made for, where it says so in one of the usual ways."""
     record = getattr(module, "pretrained_cfg", None)  # timm's
     record = record if isinstance(record, dict) else {}
     said = module.size if isinstance(module, Network) else (record.get("input_size") or [None])[-1]

@@ -1,6 +1,6 @@
 """Intervals by drawing images again: the percentiles of 1000 draws with replacement, the same ones every time.
 
-With fewer than some 20 images a class such intervals are rather too narrow.
+With fewer than some 20 images per class such intervals are rather too narrow.
 """
 
 from collections.abc import Sequence

@@ -2,7 +2,7 @@
 
 Proportions (accuracy, recall, precision) have Wilson's interval, and so have what is made of proportions: F1 and
 balanced accuracy. A bootstrap of those would leave out all doubt about a class that is wholly right or wholly wrong,
-and with 10 to 20 images a class its 95 % intervals hold the truth 90 % of the time, these 95 to 97 %.
+and with 10 to 20 images per class its 95 % intervals hold the truth 90 % of the time, these 95 to 97 %.
 
 N counts images, K classes. Truth and best are class indices (N,). Tests compare each measure with scikit-learn's.
 """

@@ -310,7 +310,7 @@ def _named_change(made: Tensor, logits: Tensor) -> str:
 
 
 def _end_points(model: nn.Module, seen: _Seen, head: str) -> list[str]:
-    """Modules that are called once and give a tensor with a row an image, before the head, in order."""
+    """Modules that are called once and give a tensor with one row per image, before the head, in order."""
     found = [
         name
         for name, part in opened(model)

@@ -37,7 +37,7 @@ def of_evaluation(evaluation: Evaluation) -> Iterator[str]:
         were = "was" if evaluation.seen_in_training == 1 else "were"
         yield (
             f"{evaluation.seen_in_training:,} of these images {were} already there when it was trained, perhaps under "
-            "another name. That flatters."
+            "another name. These figures are too good: measure on images that it has never seen."
         )
     if evaluation.left_out:
         reasons = Counter(left_out.reason for left_out in evaluation.left_out)
@@ -65,7 +65,7 @@ def _of_accuracy(evaluation: Evaluation, supports: dict[str, int]) -> Iterator[s
     if evaluation.part == "validation":
         yield (
             "It was measured on the validation images, which also chose the best epoch and the calibration. "
-            "That flatters: expect somewhat less on new images, and measure on images that played no part."
+            "Expect somewhat less on new images, and measure on images that played no part."
         )
     elif evaluation.part == "train":
         yield "It was measured on the images it learned from. That says nothing of new images."

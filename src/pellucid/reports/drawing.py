@@ -1,4 +1,4 @@
-"""A network drawn as SVG: a box a layer, branches side by side as in the papers' figures, from top to bottom."""
+"""A network drawn as SVG: one box per layer, branches side by side as in the papers' figures, from top to bottom."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""Training as it happens: a row an epoch, and a line for what is going on. Nothing scrolls past twice.
+"""Training as it happens: one row per epoch, and a line for what is going on. Nothing scrolls past twice.
 
 On a terminal finished rows are printed once and stay; only the last line moves. Elsewhere (a file, a pipe) there is
 one plain line an epoch.

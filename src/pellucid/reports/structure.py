@@ -23,7 +23,7 @@ ENDS = ("end point", "output", "layers", "parameters", "multiply-\nadds", "memor
 
 
 def structure_text(structure: Structure, *, every_layer: bool = False) -> RenderableType:
-    """A row an end point and the totals; or a row a layer, indented under its block, with each end point's sums."""
+    """One row per end point and the totals; or per layer, indented under its block, with each end point's sums."""
     images = f"{counted(structure.batch, 'image')} of {structure.size} x {structure.size} pixels"
     if structure.names:
         notes = ["(in brackets): not a layer there, by our name", "b: with bias, n: with batch norm"]
@@ -34,7 +34,7 @@ def structure_text(structure: Structure, *, every_layer: bool = False) -> Render
     if structure.totals.uncounted:
         notes.append(f"?: not known of {counted(structure.totals.uncounted, 'layer')}; >: a sum of the others")
     if any(end.field for end in structure.ends):
-        notes.append("field/stride: input pixels a side that a cell has seen, and from cell to cell")
+        notes.append("field/stride: input pixels per side that a cell has seen, and from cell to cell")
     if not every_layer:
         notes.append("memory is what the layers' outputs take in float32; --all shows every layer")
     return _grouped(structure, images, notes, every_layer=every_layer)
@@ -86,7 +86,7 @@ def _ends(structure: Structure) -> Table:
 
 
 def _elsewhere(structure: Structure) -> Table:
-    """A row a layer, by the whole name that another library has for it."""
+    """One row per layer, by the whole name that another library has for it."""
     table = _table(("layer", "output", " weight", "parameters"), words=(0, 2), apart=1)
     for row in structure.rows:
         parameters = f"{row.parameters:,}" if row.parameters else ""
@@ -149,7 +149,7 @@ def _cost(counted: LayerRow | Totals) -> str:
 
 
 def times_text(structure: Structure, times: "Times", *, every_layer: bool = False) -> RenderableType:
-    """A row an end point, or a layer: its milliseconds, their share of the whole, and how near the peak it comes."""
+    """One row per end point, or per layer: its milliseconds, its share of the whole, and of the peak."""
     from pellucid.inspection.timing import percentile  # brings torch
 
     backward = any(layer.backward is not None for layer in times.layers)
@@ -180,7 +180,7 @@ def times_text(structure: Structure, times: "Times", *, every_layer: bool = Fals
         Text(""),
         table,
         Text(""),
-        Text(f"the whole network took {times.whole:.1f} ms; what is missing to 100 % is joining, adding and calling"),
+        Text(f"the whole network took {times.whole:.1f} ms; what the rows leave of 100 % is joining and adding maps"),
         Text(
             f"peak: {times.peak / 1e9:,.0f} GFLOP/s in a product of float32 matrices, "
             f"{counted(times.threads, 'thread')}, in the same run",
@@ -190,7 +190,7 @@ def times_text(structure: Structure, times: "Times", *, every_layer: bool = Fals
 
 
 def flows_text(flows: "Sequence[Flow]") -> RenderableType:
-    """A row an end point: how strong it is, and the share of its channels that say nothing."""
+    """One row per end point: how strong it is, and the share of its channels that say nothing."""
     table = _table(("end point", "mean", "spread", "dead\nchannels"), words=(0,))
     for flow in flows:
         dead = f"{100 * flow.dead:.1f} %" if flow.dead else ""

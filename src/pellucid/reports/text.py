@@ -1,4 +1,4 @@
-"""Records as text for the terminal: rich renderables that fit 80 columns, and predictions a line each.
+"""Records as text for the terminal: rich renderables that fit 80 columns, and predictions, one per line.
 
 live_table.py shows a training as it happens.
 """
@@ -40,7 +40,7 @@ class ModelRow:
     """A line of `pellucid models`."""
 
     name: str
-    size: int  # pixels a side
+    size: int  # pixels per side
     parameters: int
     multiply_adds: int
     weights: str  # whose published weights there are; "" for none
@@ -180,7 +180,7 @@ def recipes_text(rows: Iterable[tuple[str, str, str]]) -> RenderableType:
 
 
 def runs_text(rows: Iterable[RunRow]) -> RenderableType:
-    """A line a run: its state, and the accuracy that is known of it with the part it was measured on."""
+    """One line per run: its state, and the accuracy that is known of it with the part it was measured on."""
     table = _table("run", "state", "on", "accuracy", "n", left=3)
     for column in table.columns[1:]:
         column.no_wrap = True  # only the name may take a second line

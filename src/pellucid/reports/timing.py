@@ -42,7 +42,7 @@ def closing_line(bench: Bench, timing: Timing) -> Text:
 
 
 def bench_text(bench: Bench) -> RenderableType:
-    """Seconds a batch with their spread, images a second, and the share of the machine's peak; ratios to the others."""
+    """Seconds per batch with spread, images per second, the share of the machine's peak, and ratios to the others."""
     table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     for index, name in enumerate(("", "mean s", "+/-", "median s", "5 % to 95 %", "images/s", "of peak")):
         table.add_column(name, justify="right" if index else "left")

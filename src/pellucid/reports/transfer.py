@@ -33,15 +33,14 @@ def _pixels(event: PixelsReady) -> str:
     if not event.kept:
         sizes = f"{short_number(event.needed)}B where {short_number(event.room)}B may be taken"
         half = "half of --cache-size, or of what is free on the disk"
-        return f"{what} are decoded anew each epoch: to keep them would take {sizes} ({half})"
+        return f"{what} are decoded anew each epoch: to cache them would take {sizes} ({half})"
     if not event.needed:
         return f"{what} are decoded as they are asked for"
     if not event.decoded:
-        return f"{what}: all were kept ({short_number(event.needed)}B)"
+        return f"{what}: all found in the cache ({short_number(event.needed)}B)"
     reduced = f", {event.reduced:,} at a reduced scale" if event.reduced else ""
-    return (
-        f"{what}: {event.decoded:,} decoded in {duration(event.seconds)}{reduced}, kept ({short_number(event.needed)}B)"
-    )
+    made = f"{event.decoded:,} decoded in {duration(event.seconds)}{reduced}"
+    return f"{what}: {made}, cached ({short_number(event.needed)}B)"
 
 
 def _planned(event: Planned) -> str:
@@ -54,10 +53,10 @@ def _planned(event: Planned) -> str:
     }[event.mode]
     if event.again and event.mode == "probe":
         return f"planned again: the probe is what there is, nothing more fits into the {duration(event.left)} left"
-    step = f", {1000 * event.step:.0f} ms a training step" if event.step else ""
+    step = f", {1000 * event.step:.0f} ms per training step" if event.step else ""
     what = what.removeprefix("a probe, then ") if event.again else what
     time = f"about {duration(event.expected)} of the {duration(event.left)} left of {duration(event.budget)}"
-    pace = f"an image takes {1000 * event.look:.0f} ms to look at{step}"
+    pace = f"evaluating takes {1000 * event.look:.0f} ms per image{step}"
     if event.more:
         time += ", and then what else fits"
     return f"planned{' again' if event.again else ''}: {what} at {event.size} pixels, {time} ({pace})"
@@ -67,9 +66,9 @@ def _features(event: FeaturesReady) -> str:
     views = f", {event.views} views each" if event.views > 1 else ""
     what = f"features at {event.place} of {counted(event.images, 'image')}{views}"
     if not event.computed:
-        return f"{what}: all were kept"
+        return f"{what}: all found in the cache"
     pace = event.computed / max(event.seconds, 1e-9)
-    kept = f"held in memory as {event.kept}: {event.refused}" if event.refused else f"kept as {event.kept}"
+    kept = f"held in memory as {event.kept}: {event.refused}" if event.refused else f"cached as {event.kept}"
     return (
         f"{what}: {event.computed:,} computed in {duration(event.seconds)} ({pace:,.0f} images/s, {event.precision}), "
         f"{kept}"
@@ -81,7 +80,7 @@ def _compared(event: Compared) -> str:
     if not event.kept:
         among = "the epoch" if event.epochs == 1 else f"none of {event.epochs} epochs"
         better = "was not better" if event.epochs == 1 else "was better"
-        return f"fine-tuning did not help, and the probe is kept: {among} {better} than its {event.probe}"
+        return f"fine-tuning did not help, and the probe stays the best: {among} {better} than its {event.probe}"
     figures = f"probe {event.probe}, fine-tuned {event.tuned}"
     counts = f"{counted(event.gained, 'image')} gained, {event.lost} lost, p = {event.chance:.2g}"
     explored = event.epochs != 1

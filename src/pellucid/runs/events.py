@@ -122,7 +122,7 @@ class Planned(Record):
     epochs: int
     train_from: str | None = None
     views: int = 1  # of each training image
-    size: int  # pixels a side
+    size: int  # pixels per side
     expected: float
     step: float
     look: float

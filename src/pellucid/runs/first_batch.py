@@ -23,7 +23,7 @@ class Shown(Record):
     files: tuple[str, ...]  # below the root, in the order of the batch
     classes: tuple[str, ...]  # of the files
     labels: tuple[str, ...]
-    size: int  # pixels a side
+    size: int  # pixels per side
     images: int  # in the whole batch
     how: str  # "" or what stands between these pixels and the steps, in words
 

@@ -122,7 +122,9 @@ def _names(classes: Sequence[str] | Path) -> tuple[str, ...]:
         found.pop()
     where = f"{classes}" if isinstance(classes, Path) else "the list of classes"
     if isinstance(classes, Path) and found and found[0].startswith(("{", "[")):
-        raise UserError(f"{where} is JSON, and not a name a line", hint="write each class's name on a line of its own")
+        raise UserError(
+            f"{where} is JSON, and not one name per line", hint="write each class's name on a line of its own"
+        )
     if "" in found:
         raise UserError(
             f"{where} has no name in line {found.index('') + 1}",

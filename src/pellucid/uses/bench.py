@@ -1,4 +1,4 @@
-"""The timing harness: so many seconds a batch, against other libraries in turn, and against the machine's own peak."""
+"""The timing harness: so many seconds per batch, against other libraries in turn, and the machine's peak."""
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
@@ -47,7 +47,7 @@ class Timing(Record):
 
 
 class Bench(Record):
-    """What `bench` measured. `operations` are floating-point operations a batch, twice the multiply-adds; None where
+    """What `bench` measured. `operations` are floating-point operations per batch, twice the multiply-adds; None where
     those of a layer are not known.
 
     `peak` is what this machine does in a second, in a product of 2048 x 2048 matrices of float32 in the same run.
@@ -100,7 +100,7 @@ def bench(
     last: str | None = None,
     progress: Callable[[str, int, float], None] | None = None,
 ) -> Bench:
-    """Time `net` for `batch` images of `size` pixels a side: `burn_in` batches that do not count, then `steps` that do.
+    """Time `net` for `batch` images of `size` pixels per side: first `burn_in` batches that do not count, then `steps`.
 
     `against` names libraries (torchvision, timm, keras, paddle) whose network of that name takes turns with ours, batch
     by batch, each in a process of its own. `direction` "backward" is forward and backward in training mode. `progress`

@@ -23,10 +23,10 @@ def expand_inputs(
 ) -> Iterator[Path | Failure | Pause]:
     """Every image that `arguments` name, in their order and as they are read: nothing is held back until the end.
 
-    An argument is a file, a folder (all images beneath, sorted), a glob (sorted; ** goes deeper), a table with a column
-    of paths relative to it (read as images.tables does), or "-" for one path a line on `standard_input`. What names no
-    image at all is a Failure in its place; whether a file is there and an image shows when it is opened. `note` hears
-    what is left out of folders. A PAUSE on standard input is passed on.
+    An argument is a file, a folder (all images beneath, sorted), a glob (sorted; ** goes deeper), a table with a
+    column of paths relative to it (read as images.tables does), or "-" for one path per line on `standard_input`.
+    What names no image at all is a Failure in its place; whether a file is there and an image shows when it is
+    opened. `note` hears what is left out of folders. A PAUSE on standard input is passed on.
     """
     for argument in arguments:
         if argument == "-":

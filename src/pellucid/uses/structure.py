@@ -38,7 +38,7 @@ def structure(
     until: str | None = None,
     names: str | None = None,
 ) -> Structure:
-    """Count a network for `batch` images of `size` pixels a side, layer by layer; `until` is the last end point shown,
+    """Count a network for `batch` images of `size` pixels per side, by layer; `until` is the last end point shown,
     by its name, the beginning of it, or another library's name for it.
 
     `net` is a name of `architectures()`, which needs no torch, or timm/NAME, a run folder, a model file, or one's
