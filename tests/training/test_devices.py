@@ -16,7 +16,7 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 import pellucid as pl
-from pellucid.features.extract import Features
+from pellucid.features.views import Features
 from pellucid.images.loading import Images, Loader
 from pellucid.images.sources import read_samples
 from pellucid.images.split import Split, split

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from pellucid.errors import UserError
-from pellucid.features.extract import fastest
+from pellucid.features.extractor import fastest
 from pellucid.images.loading import Images
 from pellucid.images.preprocessing import Preprocessing, averaged
 from pellucid.inspection.stopwatch import seconds_of as seconds_of_one
@@ -132,9 +132,9 @@ def measure(
 def _look(
     network: Network, cut: Halves | None, images: torch.Tensor, preprocessing: Preprocessing, *, device: torch.device
 ) -> float:
-    engine = fastest(cut.frozen, images, device=device) if cut else None
+    extractor = fastest(cut.frozen, images, device=device) if cut else None
     with torch.inference_mode():
-        how = engine or (lambda given: network.eval()(given.to(device)))
+        how = extractor or (lambda given: network.eval()(given.to(device)))
         return _seconds(lambda: averaged(how, images, preprocessing)) / len(images)
 
 
@@ -144,9 +144,9 @@ def _last_blocks(network: Network, images: torch.Tensor, config: Config, *, devi
     cut = halves(network, place) if place and config.input.crops in (None, 1) else None
     if cut is None or place is None:
         return None
-    engine = fastest(cut.frozen, images, device=device)
-    before = _seconds(lambda: engine(images)) / len(images)
-    features = torch.from_numpy(engine(images)).to(device)
+    extractor = fastest(cut.frozen, images, device=device)
+    before = _seconds(lambda: extractor(images)) / len(images)
+    features = torch.from_numpy(extractor(images)).to(device)
     return LastBlocks(place, LOADED * before, MORE * _step(cut.rest, features) / len(images))
 
 

@@ -7,11 +7,11 @@ from time import perf_counter
 import torch
 
 from pellucid.errors import UserError
-from pellucid.features.extract import Extraction, Features, fastest
+from pellucid.features.extract import Extracted, FeatureCache, extraction
 from pellucid.features.head import put_head
+from pellucid.features.views import Features
 from pellucid.images.augmentation import Augmentation
 from pellucid.images.loading import Images
-from pellucid.images.split import Split
 from pellucid.images.store import cache_folder
 from pellucid.interruption import watch
 from pellucid.networks.cut import Halves, before_head, halves
@@ -22,8 +22,6 @@ from pellucid.training.config import Config, bytes_of
 from pellucid.training.job import Job, Start
 from pellucid.training.objective import choose
 
-BATCH = 32
-TRIED = 16  # images by which the quickest way is compared with the plain one
 VIEWS = 4  # of each training image, where the rest learns in steps and nobody says how many
 
 
@@ -35,7 +33,7 @@ def check_solvable(network: Network, config: Config) -> None:
         )
 
 
-def with_features(job: Job, parts: Split, *, epoch: int = 0) -> Generator[Event, None, Job]:
+def with_features(job: Job, *, epoch: int = 0) -> Generator[Event, None, Job]:
     """`job` on features in the place of images, where what is frozen can be computed once; as it is elsewhere.
 
     `epoch` is how many are done: views are added as they go by.
@@ -50,9 +48,9 @@ def with_features(job: Job, parts: Split, *, epoch: int = 0) -> Generator[Event,
     views, most = views_of(config)
     augmentation = config.augmentation if most > 1 else None
     train, validation = yield from features_of(
-        job, parts, cut, views=min(most, views + epoch), augmentation=augmentation, until=job.limits.views_until
+        job, cut, views=min(most, views + epoch), augmentation=augmentation, until=job.limits.views_until
     )
-    growing = _Views(job, parts, cut, train, views=views, most=most) if most > views else None
+    growing = _Views(job, cut, train, views=views, most=most) if most > views else None
     return replace(job, halves=cut, data=replace(job.data, train=train, validation=validation, views=growing))
 
 
@@ -78,7 +76,6 @@ class _Views:
     """
 
     job: Job
-    parts: Split
     cut: Halves
     train: Features
     views: int
@@ -91,7 +88,7 @@ class _Views:
             return
         augmentation = self.job.config.augmentation
         (added,) = yield from features_of(
-            self.job, self.parts, self.cut, views=missing, augmentation=augmentation, first=first, which=("train",)
+            self.job, self.cut, views=missing, augmentation=augmentation, first=first, which=("train",)
         )
         self.train.add_views(added.views)
 
@@ -105,7 +102,7 @@ def begins_solved(network: Network, config: Config, left_random: Collection[str]
     return before_head(network)
 
 
-def solved_start(job: Job, parts: Split) -> Generator[Event, None, Start | None]:
+def solved_start(job: Job) -> Generator[Event, None, Start | None]:
     """Before fine-tuning, solve the head on the features as they are, and note what that probe says of validation.
 
     The first steps then do not destroy the features (Kumar et al. 2022, arXiv:2202.10054), and what fine-tuning adds
@@ -114,7 +111,7 @@ def solved_start(job: Job, parts: Split) -> Generator[Event, None, Start | None]
     cut = begins_solved(job.network, job.config, job.provenance["weights"].get("left_random", ()))
     if cut is None:
         return None
-    train, validation = yield from features_of(job, parts, cut, views=1, augmentation=None)
+    train, validation = yield from features_of(job, cut, views=1, augmentation=None)
     began, learning = perf_counter(), job.config.learning
     solved = job.solved(train.view(0))
     put_head(job.network, solved, one_logit=learning.one_logit)
@@ -151,7 +148,6 @@ def _cut(job: Job) -> Halves | str:
 
 def features_of(
     job: Job,
-    parts: Split,
     cut: Halves,
     *,
     views: int,
@@ -168,43 +164,39 @@ def features_of(
         part: each for part, each in (("train", job.data.train), ("validation", job.data.validation)) if part in which
     }
     began, computed, made, refused = perf_counter(), 0, list[Features](), ""
-    assert isinstance(job.data.train, Images)
-    device = job.hardware.device
-    job.network.eval().to(device)
-    some = torch.stack([job.data.train[index][0] for index in range(min(TRIED, len(job.data.train)))])
-    extraction = Extraction(
-        network=job.network,
-        halves=cut,
-        # A head is linear: of averaged features it makes the average of what it makes of each.
-        engine=replace(
-            fastest(cut.frozen, some, device=device, precision=config.machine.precision),
-            preprocessing=job.data.preprocessing if job.data.preprocessing.crops > 1 else None,
+    shown = job.data.train
+    assert isinstance(shown, Images)
+    source = extraction(
+        job.network,
+        cut,
+        images=shown,
+        cache=FeatureCache(
+            cache_folder(config.features.folder),
+            limit=bytes_of(config.features.size),
+            half=config.features.precision == "float16",
         ),
-        folder=cache_folder(config.features.folder),
-        limit=bytes_of(config.features.size),
-        half=config.features.precision == "float16",
-        batch=BATCH,
-        # What is kept and not varied needs no work, and a worker takes a second or two to start.
-        workers=0
-        if augmentation is None and job.data.train.cache and job.data.train.cache.holds_all
-        else job.data.workers,
-        seed=config.seed,
+        device=job.hardware.device,
+        precision=config.machine.precision,
     )
+    # What is kept and not varied needs no work, and a worker takes a second or two to start.
+    workers = 0 if augmentation is None and shown.cache and shown.cache.holds_all else job.data.workers
     with watch() as interruption:
         for part, each in images.items():
             assert isinstance(each, Images)
-            hashes = [file.sha256 for file in parts.part(part)]
-            seen = views if part == "train" else 1
-            changed, begins = (augmentation, first) if part == "train" else (None, 0)
-            phase = f"computing features of the {part} images at {place(**asdict(cut.place))}"
-            for done, total in extraction.run(
-                each, hashes, views=seen, augmentation=changed, interruption=interruption, first=begins, until=until
-            ):
-                yield Preparing(phase=phase, done=done, total=total)
-            made.append(extraction.features(each, hashes))
-            views = len(extraction.found) if part == "train" else views
-            computed += extraction.computed
-            refused = refused or extraction.refused
+            run = source.run(
+                each,
+                workers=workers,
+                views=views if part == "train" else 1,
+                augmentation=augmentation if part == "train" else None,
+                interruption=interruption,
+                first=first if part == "train" else 0,
+                until=until,
+            )
+            found = yield from _told(run, f"computing features of the {part} images at {place(**asdict(cut.place))}")
+            made.append(found.features)
+            views = len(found.features.views) if part == "train" else views
+            computed += found.computed
+            refused = refused or found.refused
     yield FeaturesReady(
         time=now(),
         frozen_until=cut.place.frozen_until,
@@ -213,10 +205,21 @@ def features_of(
         images=sum(len(each) for each in images.values()),
         views=views,
         computed=computed,
-        precision=extraction.engine.precision,
-        difference=extraction.engine.difference,
+        precision=source.extractor.precision,
+        difference=source.extractor.difference,
         kept=config.features.precision,
         refused=refused,
         seconds=perf_counter() - began,
     )
     return made
+
+
+def _told(run: Generator[tuple[int, int], None, Extracted], phase: str) -> Generator[Event, None, Extracted]:
+    """What comes of an extraction, each of its steps told."""
+    while True:
+        try:
+            done, total = next(run)
+        except StopIteration as end:
+            extracted: Extracted = end.value
+            return extracted
+        yield Preparing(phase=phase, done=done, total=total)

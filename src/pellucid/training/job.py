@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from pellucid.features.extract import Features
 from pellucid.features.head import Solved, solve_head
+from pellucid.features.views import Features
 from pellucid.images.loading import Images, epoch_order
 from pellucid.images.preprocessing import Preprocessing
 from pellucid.networks.cut import Halves

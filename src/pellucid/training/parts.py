@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from pellucid.features.extract import Batches, Features
+from pellucid.features.views import Batches, Features
 from pellucid.images.loading import Images, Loader
 from pellucid.training.job import Job
 from pellucid.training.journal import BatchJournal

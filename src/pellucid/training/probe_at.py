@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from pellucid.architectures.geometry import check_end_point
 from pellucid.errors import UserError
-from pellucid.images.split import Split
 from pellucid.measures.intervals import wilson
 from pellucid.networks.cut import Halves, Place, Rest
 from pellucid.networks.network import Network
@@ -33,7 +32,7 @@ class Averages(nn.Module):
         return torch.cat([_averaged(found[name]) for name in self.names], dim=1)
 
 
-def probed_at(job: Job, parts: Split) -> Generator[Event, None, None]:
+def probed_at(job: Job) -> Generator[Event, None, None]:
     """Solve a head at each end point that `probe_at` asks for, and measure it on the validation images."""
     names = probed_names(job.network, job.config.probe_at or "")
     side = job.network.size
@@ -42,7 +41,7 @@ def probed_at(job: Job, parts: Split) -> Generator[Event, None, None]:
         found = network.end_points(torch.zeros(1, 3, side, side, device=job.hardware.device))
     widths = [_averaged(found[name]).shape[1] for name in names]
     cut = Halves(Place(frozen_until=names[-1], averaged=tuple(names)), Averages(job.network, names), Rest())
-    train, validation = yield from features_of(job, parts, cut, views=1, augmentation=None)
+    train, validation = yield from features_of(job, cut, views=1, augmentation=None)
     learned, measured = train.view(0), validation.view(0)
     for name, end, width in zip(names, accumulate(widths), widths, strict=True):
         columns = slice(end - width, end)

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from pellucid.errors import counted
-from pellucid.features.extract import chosen_views
+from pellucid.features.views import chosen_views
 from pellucid.images.augmentation import mix
 from pellucid.images.loading import Images
 from pellucid.images.preprocessing import normalise, unnormalised

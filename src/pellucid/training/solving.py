@@ -6,8 +6,8 @@ from time import perf_counter
 import numpy as np
 import torch
 
-from pellucid.features.extract import Features
 from pellucid.features.head import put_head
+from pellucid.features.views import Features
 from pellucid.measures.intervals import wilson
 from pellucid.runs.events import Epoch, Event, HeadSolved, now
 from pellucid.training.config import Learning

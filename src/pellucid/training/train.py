@@ -9,7 +9,7 @@ from time import perf_counter
 from typing import Any
 
 from pellucid.errors import UserError
-from pellucid.features.extract import Features
+from pellucid.features.views import Features
 from pellucid.images.split import Split
 from pellucid.interruption import Interrupted
 from pellucid.networks.own import keep_code, remember, short
@@ -170,15 +170,15 @@ def _trained(
     start, looked = None, 0.0
     try:
         if not resume and job.config.probe_at:
-            yield from probed_at(job, parts)
+            yield from probed_at(job)
         if not resume:
-            start, looked = yield from _timed(solved_start(job, parts))
+            start, looked = yield from _timed(solved_start(job))
         if budget and begins_solved(job.network, job.config, job.provenance["weights"].get("left_random", ())):
             decode = max(decoding_seconds(event) for event in told if isinstance(event, PixelsReady))
             job = yield from plan_again(budget, job, parts, decode=decode, look=looked or budget.look)
         of_images = job
         if job.limits.most_epochs != 0:
-            job = yield from with_features(job, parts, epoch=position.epoch if position else 0)
+            job = yield from with_features(job, epoch=position.epoch if position else 0)
         if not resume:
             views = (
                 len(job.data.train.views) if isinstance(job.data.train, Features) else int(job.limits.most_epochs == 0)
