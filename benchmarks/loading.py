@@ -28,7 +28,7 @@ from torchvision import datasets, transforms
 
 import pellucid as pl
 from pellucid.images.augmentation import Augmentation
-from pellucid.images.loading import Images, Loader, epoch_order
+from pellucid.images.loading import Images, Loader, epoch_order, prepare
 from pellucid.images.pixels import Form, PixelCache, Wanted
 from pellucid.images.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from pellucid.images.sources import read_samples
@@ -69,7 +69,7 @@ def ours(folder, cache, *, workers, random):
         if not pixels.rows:
             list(pixels.fill([Wanted(path, (Form.of(WANTED, augmentation),)) for path in images.paths]))
         images.show(epoch=epoch, order=epoch_order(len(images), seed=0, epoch=epoch).tolist())
-        return [batch[0].shape for batch in batches]
+        return [prepare(batch[0], "cpu", WANTED).shape for batch in batches]
 
     return once
 

@@ -9,7 +9,7 @@ import torch
 import pellucid as pl
 from pellucid.features.extract import Extracted, FeatureCache, extraction
 from pellucid.features.head import put_head, solve_head
-from pellucid.images.loading import Images, Loader
+from pellucid.images.loading import Images, Loader, prepare
 from pellucid.images.sources import read_samples
 from pellucid.images.split import split
 from pellucid.interruption import Interrupted, Interruption
@@ -60,7 +60,7 @@ def test_features_are_what_the_frozen_part_makes_of_each_image_and_are_cached(
     assert cut is not None
     with torch.inference_mode():
         ((given, _, _),) = Loader(images, batch=len(images), workers=0)
-        plain = cut.frozen.eval()(given).numpy()
+        plain = cut.frozen.eval()(prepare(given, "cpu", images.preprocessing)).numpy()
     assert np.abs(first.features.view(0) - plain).max() < 1e-3 * plain.std()
 
 
@@ -70,7 +70,7 @@ def test_a_head_that_is_solved_on_features_is_the_networks(images: Images, net: 
     solved = solve_head(features.view(0).reshape(len(features), -1), features.labels, classes=2)
     put_head(net, solved, one_logit=False)
     with torch.inference_mode():
-        said = torch.cat([net.eval()(given) for given, _, _ in Loader(images, batch=8, workers=0)])
+        said = torch.cat([net.eval()(item[None]) for item, _, _ in (images[index] for index in range(len(images)))])
     assert (said.argmax(dim=1).numpy() == features.labels).mean() > 0.9
 
 

@@ -22,6 +22,7 @@ from pellucid.errors import UserError
 from pellucid.images.augmentation import Augmentation
 from pellucid.images.decode import Unreadable, open_image
 from pellucid.images.loading import Images, Loader, epoch_order
+from pellucid.images.loading import prepare as as_input
 from pellucid.images.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing, prepare
 from pellucid.images.split import SplitFile
 
@@ -54,7 +55,7 @@ def seen(data: Images, *, workers: int = 0) -> tuple[torch.Tensor, torch.Tensor,
 
 def gathered(batches: Iterable[Any]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     pixels, labels, indices = (torch.cat(column) for column in zip(*batches, strict=True))
-    return pixels, labels, indices
+    return as_input(pixels, "cpu", CHOSEN), labels, indices
 
 
 def test_without_augmentation_an_item_is_prepared_as_for_prediction(files, tmp_path):
@@ -72,7 +73,17 @@ def test_a_loader_gives_batches_in_the_order_asked_for(files, tmp_path):
     assert [batch[2].tolist() for batch in batches] == [[7, 2], [2, 9], [0]]
     assert [batch[1].tolist() for batch in batches] == [[1, 0], [0, 1], [0]]
     assert batches[0][0].shape == (2, 3, 16, 16)
-    assert batches[0][0].dtype == torch.float32
+    assert batches[0][0].dtype == torch.uint8
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_prepared_batch_is_its_items_bit_for_bit(files, tmp_path, workers):
+    data = images(files, tmp_path)
+    batches = list(Loader(data, batch=2, workers=workers))  # held together: none is written over
+    for pixels, _, indices in batches:
+        made = as_input(pixels, "cpu", CHOSEN)
+        assert torch.equal(made, torch.stack([data[index][0] for index in indices.tolist()]))
+        assert made.dtype == torch.float32 and made.is_contiguous(memory_format=torch.channels_last)
 
 
 def test_without_an_order_every_item_comes_once(files, tmp_path):

@@ -15,6 +15,7 @@ import pellucid as pl
 from pellucid.cli.main import run
 from pellucid.errors import UserError
 from pellucid.images.loading import Images, Loader
+from pellucid.images.loading import prepare as as_input
 from pellucid.images.preprocessing import Preprocessing, at_size, normalise, prepare
 from pellucid.images.split import SplitFile
 from pellucid.networks.loading import names_elsewhere
@@ -87,7 +88,8 @@ def test_training_and_prediction_see_the_same_channels(channels: Any, tmp_path: 
     image.save(tmp_path / "a.png")
     file = SplitFile(path="a.png", sha256="0" * 64, label="ant", group=None, part="train")
     images = Images([file], tmp_path, ("ant", "bee"), wanted, None, 0)
-    ((batch, _, _),) = Loader(images, batch=1, workers=0)
+    ((pixels, _, _),) = Loader(images, batch=1, workers=0)
+    batch = as_input(pixels, "cpu", wanted)
     expected = torch.from_numpy(prepare(image, wanted))
     assert torch.equal(batch[0], expected) and torch.equal(images[0][0], expected)
     assert batch.is_contiguous(memory_format=torch.channels_last)

@@ -17,7 +17,7 @@ from pellucid.errors import UserError, counted
 from pellucid.features.extractor import Extractor, fastest_on
 from pellucid.features.views import Features
 from pellucid.images.augmentation import Augmentation
-from pellucid.images.loading import Images, Loader
+from pellucid.images.loading import Images, Loader, prepare
 from pellucid.images.store import Row, Store, memory_left
 from pellucid.interruption import Interrupted, Interruption
 from pellucid.networks.cut import Halves
@@ -130,7 +130,7 @@ class Extraction:
                     shown.show(epoch=view, order=part)
                     made, late = [], False
                     for pixels, _, _ in batches:
-                        made.append(self.extractor(pixels))
+                        made.append(self.extractor(prepare(pixels, self.extractor.device, images.preprocessing)))
                         done += len(pixels)
                         yield done, total
                         late = until is not None and view > first and perf_counter() > until

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from pellucid.images.augmentation import mix
+from pellucid.images.loading import prepare
 from pellucid.images.preprocessing import averaged
 from pellucid.networks.cut import halves
 from pellucid.networks.network import Network
@@ -60,9 +61,10 @@ class Stepping:
 
     def batches(self, loaded: Iterable[tuple[Tensor, Tensor, Tensor]]) -> Iterator[tuple[Tensor, Tensor]]:
         """Images (or features) and labels on the device: the one place where what enters a step gets there."""
-        device = self.job.hardware.device
-        for images, labels, _ in loaded:
-            yield _laid_out(images.to(device)), labels.to(device)
+        device, preprocessing = self.job.hardware.device, self.job.data.preprocessing
+        for given, labels, _ in loaded:
+            inputs = given.to(device) if self.job.halves else prepare(given, device, preprocessing)
+            yield _laid_out(inputs), labels.to(device)
 
     def loss(self, images: Tensor, labels: Tensor, *, seed: int) -> tuple[Loss, Tensor, Tensor]:
         """The loss of a batch from `batches`, its logits (N, classes), and its targets: classes (N,), or their shares.
