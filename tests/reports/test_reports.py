@@ -11,6 +11,7 @@ from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -29,11 +30,12 @@ from pellucid.measures.intervals import Measured, wilson
 from pellucid.reports import palette
 from pellucid.reports.cautions import of_division, of_evaluation, of_split, of_training
 from pellucid.reports.charts import BOTTOM, LEFT, RIGHT, TOP, accuracy_chart, loss_chart, nice_ticks
+from pellucid.reports.curves import curves
 from pellucid.reports.history import history, means, usual_mean
 from pellucid.reports.html import render, write_report
 from pellucid.reports.live_table import LiveTable
 from pellucid.reports.picks import spread, spread_by_class
-from pellucid.reports.pictures import LONGEST_SAID, curves, image_grid, prediction_grid, show
+from pellucid.reports.pictures import LONGEST_SAID, image_grid, prediction_grid, save, show
 from pellucid.reports.spending import spent_words, starving
 from pellucid.reports.structure import structure_text
 from pellucid.reports.text import (
@@ -390,7 +392,7 @@ def test_the_curve_of_batches_is_the_mean_of_every_so_many() -> None:
     assert [usual_mean(batches) for batches in (1, 200, 201, 1000, 1001, 200_000)] == [1, 1, 2, 5, 10, 1000]
     chart = loss_chart(course, every=8)
     assert len(chart.batches.split()) == 5 and chart.every == 8
-    assert "thin: mean of every 8 batches" in curves([*training(), *told], every=8).axes[0].get_title(loc="left")
+    assert "thin: mean of every 8 batches" in curves([*training(), *told], every=8).svg
     with pytest.raises(UserError, match="not of 0"):
         curves(training(), every=0)
 
@@ -550,7 +552,7 @@ def test_a_chart_draws_its_points_where_the_axes_say() -> None:
     assert x == (LEFT + RIGHT) / 2
     assert y == pytest.approx(BOTTOM - 0.7 * (BOTTOM - TOP), abs=0.05)
     assert chart.best == (x, y)
-    assert "epoch 2, with 70.0 %, was kept" in chart.summary
+    assert "epoch 2, with 70.0 %, was the best" in chart.summary
 
 
 @given(st.floats(1e-6, 1e6))
@@ -850,18 +852,37 @@ def test_images_of_any_shape_have_a_square_each(size: tuple[int, int]) -> None:
 
 
 def test_curves_have_both_lines_and_the_best_epoch() -> None:
-    figure = curves(training())
-    loss, accuracy = figure.axes
-    assert [text.get_text() for text in loss.texts] == ["train", "validation"]
-    assert accuracy.get_ylim() == (0, 1)
-    assert "epoch 2: validation accuracy 70.0 % [48.1, 85.5] n = 20" in figure.get_suptitle()
+    drawn = curves(training())
+    assert [[line.name for line in chart.lines] for chart in drawn.charts] == [["train", "validation"]] * 2
+    assert drawn.charts[1].y_ticks[0][1] == "0 %" and drawn.charts[1].y_ticks[-1][1] == "100 %"
+    assert "epoch 2: validation accuracy 70.0 % [48.1, 85.5] n = 20" in drawn.svg.replace("\u00a0", " ")
+
+
+def test_curves_are_those_of_the_report_in_colours_of_their_own(photos: Path) -> None:
+    drawn = curves(training())
+    tree = ElementTree.fromstring(drawn.svg)
+    assert "var(" not in drawn.svg and len(drawn._repr_svg_()) == len(drawn.svg)
+    shown = {line.get("points") for line in tree.iter("{http://www.w3.org/2000/svg}polyline")}
+    report = page(photos, events=training())
+    assert shown and all(f'points="{points}"' in report for points in shown)
+
+
+@pytest.mark.parametrize("kind", ["png", "jpg", "pdf", "svg"])
+def test_curves_are_written_as_pixels_and_as_an_svg(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / f"curves.{kind}"
+    save(curves(training()), path)
+    if kind in ("png", "jpg"):
+        image = np.asarray(Image.open(path).convert("L"))
+        assert image.shape == (2 * 322, 2 * 904) and image[:52, :200].min() < 100 < image.mean()  # words in its heading
+    else:
+        assert path.read_bytes().startswith({"pdf": b"%PDF", "svg": b"<svg"}[kind])
 
 
 def test_a_run_folder_shows_its_curves(photos: Path, tmp_path: Path) -> None:
     run = create_run(tmp_path / "runs", "photos-small", config=CONFIG, provenance={}, split=split(root=str(photos)))
     for event in training(1):
         run.note(event)
-    assert len(show(str(run.path)).axes) == 2
+    assert len(show(str(run.path)).charts) == 2
     assert len(show(run.split(), most=6).axes) == 6
 
 

@@ -1,6 +1,5 @@
-"""The curves of report.html: where each line, band and label of an SVG goes. The template draws them.
-
-matplotlib is not used here: text stays text, and colours follow the page's light and dark.
+"""The curves of a run: where each line, band and label of an SVG goes. A template draws them, on the report's page and
+alone (curves.py): text stays text, and on a page colours follow its light and dark.
 """
 
 from collections.abc import Callable, Sequence
@@ -174,5 +173,5 @@ def _summary(
         for name, points in (("training", learned), ("validation", validated))
         if points
     ]
-    kept = f"; epoch {best[0]:.0f}, with {said(best[1])}, was kept" if best else ""
+    kept = f"; epoch {best[0]:.0f}, with {said(best[1])}, was the best" if best else ""
     return f"{title} by epoch: {', '.join(parts)}{kept}."

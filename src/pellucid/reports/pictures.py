@@ -1,7 +1,7 @@
-"""The pictures people look at first, for notebooks: sample grids, curves, predictions with green and red titles.
+"""The pictures people look at first, for notebooks: grids of samples, and of predictions with green and red titles.
 
-Each function returns a matplotlib Figure (`.savefig("grid.png")`); pyplot's global state is left alone. report.html
-draws the same things in HTML: see html.py.
+Grids are matplotlib Figures (`.savefig("grid.png")`); pyplot's global state is left alone. A run's curves are those of
+its report: see curves.py. report.html shows images in HTML: see html.py.
 """
 
 import io
@@ -19,7 +19,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, FigureBase
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import MaxNLocator, PercentFormatter
 from PIL import Image
 
 from pellucid.errors import UserError, counted
@@ -28,13 +27,12 @@ from pellucid.images.sources import Sample, Samples, read_samples
 from pellucid.images.split import Split, SplitFile
 from pellucid.names import in_a_line, kind_of
 from pellucid.records import write
+from pellucid.reports.curves import Curves, curves
 from pellucid.reports.fonts import cells, families_for, writable
-from pellucid.reports.history import History, check_every, history, means, usual_mean
 from pellucid.reports.palette import CROSS, INK, LIGHT, TICK
 from pellucid.reports.picks import is_right, spread, spread_by_class
 from pellucid.reports.words import percent
 from pellucid.runs.evaluation import Evaluation
-from pellucid.runs.events import Epoch, Event, Validated
 from pellucid.runs.first_batch import FirstBatch
 from pellucid.runs.run_folder import RunFolder, open_run
 from pellucid.uses.predict import Failure, Prediction
@@ -76,7 +74,7 @@ def show(
     most: int = 24,
     columns: int = 6,
     every: int | None = None,
-) -> Figure:
+) -> Figure | Curves:
     """Draw a data folder or Samples, a Split, a run folder, a first batch, an Evaluation, or a list of Predictions.
 
     A data folder becomes a grid of images with labels, a run its curves, a first batch what the network sees beside the
@@ -110,7 +108,7 @@ def show(
     )
 
 
-def save(figure: Figure, path: Path) -> None:
+def save(figure: Figure | Curves, path: Path) -> None:
     """Write the picture whole or not at all; its name says the format."""
     check_format(path)
     file = io.BytesIO()
@@ -154,27 +152,6 @@ def image_grid(data: Samples | Split | Sequence[Sample], *, most: int = 24, colu
     tiles = [Tile(path, _shortened(label)) for path, label in shown]
     title = f"{len(shown)} of {counted(len(samples), 'image')} in {counted(len(classes), 'class', 'classes')}"
     return _grid(tiles, columns=columns, title=title)
-
-
-def curves(run: RunFolder | Sequence[Event], *, every: int | None = None) -> Figure:
-    """Loss and accuracy by epoch, in training and validation; the band is validation's 95 % interval.
-
-    The thin line is the mean loss of `every` so many batches; default: so many that it has at most 200 points.
-    """
-    check_every(every)
-    course = history(run.events() if isinstance(run, RunFolder) else run)
-    if not course.laps:
-        raise UserError("there is no curve to draw: no epoch was finished")
-    with _style(()):
-        figure = Picture(figsize=(10, 4.2))
-        both = figure.subplots(1, 2)
-        for axes, measure in zip(both, ("loss", "accuracy"), strict=True):
-            _curve(axes, course, measure)
-        _batches(both[0], course, every or usual_mean(len(course.batches)))
-        best = course.best
-        if best:
-            figure.suptitle(f"Best in epoch {best.epoch}: validation accuracy {best.accuracy}", x=0.01, ha="left")
-    return figure
 
 
 def prediction_grid(
@@ -323,63 +300,6 @@ def _shortened(words: str, most: int = LONGEST) -> str:
 
 def _wrapped(words: str) -> str:
     return fill(words, 18)
-
-
-def _curve(axes: Axes, course: History, measure: str) -> None:
-    learned = [lap.learned for lap in course.laps if lap.learned]
-    validated = [lap.validated for lap in course.laps if lap.validated]
-    both: list[Epoch | Validated] = [*learned, *validated]
-    ends = []
-    points: Sequence[Epoch | Validated]
-    for points, name, style in ((learned, "train", "--"), (validated, "validation", "-")):
-        if points:
-            epochs, values = [p.epoch for p in points], [_value(p, measure) for p in points]
-            colour = LIGHT["muted"] if name == "train" else INK
-            axes.plot(epochs, values, style, color=colour, marker="o" if len(points) == 1 else None)
-            ends.append((values[-1], epochs[-1], name, colour))
-    if measure == "accuracy":
-        _band(axes, validated)
-        axes.yaxis.set_major_formatter(PercentFormatter(1.0, symbol=" %"))
-        lowest = min((p.accuracy.low or 0.0 for p in both), default=0.0)
-        axes.set_ylim(0.5 if lowest >= 0.5 else 0.0, 1.0)
-    else:
-        axes.set_ylim(0.0, 1.05 * max(p.loss for p in both))
-    if course.best:
-        axes.plot(course.best.epoch, _value(course.best, measure), "o", ms=9, mfc="none", mec=INK, mew=1.5)
-    for place, (value, epoch, name, colour) in enumerate(sorted(ends)):
-        side = "center" if len(ends) == 1 else "bottom" if place else "top"
-        axes.annotate(name, (epoch, value), xytext=(6, 0), textcoords="offset points", color=colour, va=side)
-    axes.margins(x=0.02)
-    if len(course.laps) == 1:
-        axes.set_xticks([course.laps[0].epoch])
-    else:
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set_xlabel("epoch")
-    axes.set_title(measure)
-
-
-def _batches(axes: Axes, course: History, every: int) -> None:
-    """The losses of batches behind the curves of epochs; one bad batch does not change what is seen of those."""
-    points = means(course.batches, every)
-    if len(points) > 1:
-        top = axes.get_ylim()[1]
-        axes.plot(*zip(*points, strict=True), color=LIGHT["muted"], alpha=0.45, linewidth=0.8, zorder=1)
-        axes.set_xlim(left=0)
-        axes.set_ylim(0.0, max(top, min(1.5 * top, 1.05 * max(loss for _, loss in points))))
-        axes.set_title(f"loss (thin: {f'mean of every {every} batches' if every > 1 else 'single batches'})")
-
-
-def _band(axes: Axes, validated: Sequence[Validated]) -> None:
-    epochs = [event.epoch for event in validated]
-    low, high = ([getattr(event.accuracy, side) for event in validated] for side in ("low", "high"))
-    if len(epochs) == 1:
-        axes.vlines(epochs, low, high, color=INK, alpha=0.5)
-    else:
-        axes.fill_between(epochs, low, high, color=INK, alpha=0.12, linewidth=0)
-
-
-def _value(event: Any, measure: str) -> float:
-    return float(event.loss if measure == "loss" else event.accuracy.value)
 
 
 @contextmanager
