@@ -523,6 +523,51 @@ def test_a_file_finds_what_lies_in_the_folder_one_is_in(tmp_path: Path, monkeypa
     assert known(name, 2, size=32)(torch.zeros(1, 3, 32, 32)).shape == (1, 2)
 
 
+BLOCKS = "from torch import nn\n\ndef layer():\n    return nn.Conv2d(3, 4, 3)\n"
+
+
+@pytest.mark.parametrize(
+    ("file", "line", "kept"),
+    [
+        ("nets/net.py", "from blocks import layer", ["blocks.py", "net.py"]),
+        ("nets/net.py", "from .blocks import layer", ["nets/__init__.py", "nets/blocks.py", "nets/net.py"]),
+        ("nets/net.py", "from parts.blocks import layer", ["net.py", "parts/__init__.py", "parts/blocks.py"]),
+        ("nets/net.py", "import nets.blocks\nlayer = nets.blocks.layer", None),
+        ("zoo/nets/net.py", "from ..nets.blocks import layer", ["zoo/nets/blocks.py", "zoo/nets/net.py"]),
+    ],
+)
+def test_a_run_keeps_what_the_code_imports_from_beside_it(
+    photos: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    elsewhere: Callable[[], None],
+    file: str,
+    line: str,
+    kept: list[str] | None,
+) -> None:
+    project = tmp_path / "project"
+    path = project / file
+    (path.parent / "parts").mkdir(parents=True)
+    path.write_text(HELPED.format(line=line, width=4))
+    (path.parent / "blocks.py").write_text(BLOCKS)
+    (path.parent / "parts" / "__init__.py").write_text("import more")
+    (path.parent / "parts" / "blocks.py").write_text(f"from .inner import nn\n{BLOCKS}")
+    (path.parent / "parts" / "inner.py").write_text("from torch import nn")
+    (path.parent / "more.py").touch()
+    (path.parent / "unused.py").touch()
+    with monkeypatch.context() as there:
+        there.chdir(project)
+        run = pl.train(photos, model=f"{file}:Net", **QUICK | {"epochs": 1}, runs=tmp_path / "runs")
+    copies = sorted(place.relative_to(run.path).as_posix() for place in run.path.rglob("*.py"))
+    assert set(kept or ["nets/net.py", "nets/blocks.py"]) <= set(copies) and "unused.py" not in " ".join(copies)
+    (copy,) = run.path.rglob("net.py")
+    project.rename(tmp_path / "gone")
+    elsewhere()
+    for name in list(own._BESIDE):  # nor does another process know them
+        own._set_aside(name)
+    assert pl.load(run.path, model=f"{copy}:Net").classes == ("grainy", "smooth")
+
+
 def test_two_files_each_have_what_lies_beside_them(tmp_path: Path) -> None:
     names = {}
     for width in (4, 6):

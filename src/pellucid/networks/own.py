@@ -24,6 +24,7 @@ from pellucid.architectures.layers import Architecture
 from pellucid.architectures.options import text_as
 from pellucid.errors import UserError, listed, nearest
 from pellucid.networks.own_code import bare_name, unreadable
+from pellucid.networks.own_files import copies, package, places
 
 if TYPE_CHECKING:
     from torch import nn
@@ -138,9 +139,10 @@ def notes_on(net: "nn.Module") -> Iterator[str]:
 
 
 def keep_code(folder: Path, name: str) -> None:
-    """Put a copy of the file that a named network is defined in into `folder`: nothing ever runs it by itself.
+    """Put a copy of the file that a named network is defined in, and of what it imports from beside it, into `folder`.
 
-    Of what is no file of the user's own (a package that is installed, a prompt) there is no copy.
+    Nothing ever runs it by itself. Of what is no file of the user's own (a package that is installed, a prompt) there
+    is no copy.
     """
     from pellucid.records import write  # brings pydantic, which `structure` answers without
 
@@ -150,7 +152,8 @@ def keep_code(folder: Path, name: str) -> None:
     file = own.spelled.rpartition(":")[0] or _file(own.given)
     if file:
         with suppress(OSError, UserError):
-            write(folder / Path(file).name, Path(file).expanduser().read_bytes())
+            for name, content in copies(Path(file)).items():
+                write(folder / name, content)
 
 
 def short(name: str) -> str:
@@ -219,35 +222,15 @@ def _from_file(path: Path) -> ModuleType:
         return sys.modules[name]
     module = ModuleType(name)
     module.__file__ = str(path.resolve())
-    module.__package__ = ".".join(_package(path.resolve(), text))  # what `from .blocks import Block` counts from
+    module.__package__ = ".".join(package(path.resolve(), text))  # what `from .blocks import Block` counts from
     sys.modules[name] = module  # where inspect and pickle look for what is defined in it
     try:
-        with beside(*_places(path)):
+        with beside(*places(path)):
             exec(compile(text, str(path.resolve()), "exec"), vars(module))
     except (Exception, SystemExit) as cause:
         del sys.modules[name]
         raise theirs(f"{path} cannot be imported", cause, hint=_lacking(cause), within=path.resolve()) from cause
     return module
-
-
-def _places(path: Path) -> list[Path]:
-    """Where a file finds what it imports: beside it, above the package that it is in, in the folder one is in."""
-    file = path.expanduser().resolve()
-    with suppress(OSError):
-        return [file.parent, file.parents[len(_package(file, file.read_bytes()))], Path.cwd()]
-    return [file.parent, Path.cwd()]
-
-
-def _package(file: Path, text: bytes) -> list[str]:
-    """The packages that a file is in, the outermost first; at least as many folders as its relative imports go up."""
-    levels = [0]
-    with suppress(SyntaxError, ValueError):
-        levels += [node.level for node in ast.walk(ast.parse(text)) if isinstance(node, ast.ImportFrom)]
-    inside = list(file.parents[:-1])
-    count = max(levels)
-    while count < len(inside) and (inside[count] / "__init__.py").is_file():
-        count += 1
-    return [folder.name for folder in reversed(inside[:count])]
 
 
 def _lacking(cause: BaseException) -> str:
@@ -389,7 +372,7 @@ def made(own: Own, classes: int, *, size: int, options: dict[str, Any]) -> Any:
             hint="name a function of the number of classes that gives the rest",
         )
     try:
-        with beside(*(_places(Path(own.spelled.rpartition(":")[0])) if own.spelled else [Path.cwd()])):
+        with beside(*(places(Path(own.spelled.rpartition(":")[0])) if own.spelled else [Path.cwd()])):
             module = maker(*position, **given)
     except Exception as cause:
         raise theirs(f"{own.where} cannot be made for {classes} classes", cause, hint=_lacking(cause)) from cause
