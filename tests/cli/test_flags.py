@@ -20,6 +20,7 @@ from pellucid.networks.initialisation import HEADS_OWN, INITIALISATIONS
 from pellucid.networks.table_network import TableNetwork
 from pellucid.training.config import Config
 from pellucid.training.recipes import recipes
+from tests.golden import check
 
 WORDS = (
     "word",
@@ -267,3 +268,11 @@ def test_paragraphs_of_help_are_a_line_each() -> None:
     doc += "    x\n        Three\n        lines.\n    y\n        Four."
     said = "One.\n\nTwo lines.\n\nParameters\n----------\nx\n    Three lines. More.\ny\n    Four.\n"
     assert unwrapped(doc, {"x": "More."}) == said
+
+
+def test_no_flag_of_a_verb_is_lost_or_called_otherwise_without_anybody_noticing() -> None:
+    lines = []
+    for verb in VERBS:
+        flags = [flag for flag in APP[verb].assemble_argument_collection() if flag.parse]
+        lines += [verb, *(f"  {' '.join(flag.names)}" for flag in flags)]
+    check("cli/flags", "\n".join(lines))
