@@ -12,12 +12,15 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from cyclopts import Group, Parameter, Token, convert
+from pydantic.fields import FieldInfo
 
 from pellucid.architectures.options import OPTIONS
 from pellucid.records import Described
 
 FIELD = "__"  # between a record's name and its field's, in the name of what holds a flag
+DATA_GROUP = Group("Data", sort_key=8)
 OPTIONS_GROUP = Group("Options of a network that is defined here", sort_key=9)
+IN_PYTHON = re.compile(r"\s*\(in Python [^()]*\)")  # a remark for others
 
 
 class Text(str):
@@ -34,19 +37,24 @@ def shown_as(
     records: Mapping[str, type[Described]],
     types: Mapping[str, Any] | None = None,
     options: str = "",
+    data: Mapping[str, FieldInfo] | None = None,
+    short: Mapping[str, str] | None = None,
     about: Mapping[str, str] | None = None,
     doc: str = "",
 ) -> None:
     """Give `verb` the flags and the help of `function`: a flag for each field of `records`, and for what a network
-    defined here has to be set, where `options` names an argument. `types` say what a shell gives; `about`, more help;
-    `doc` the help, where the function's own is for Python.
+    defined here has to be set, where `options` names an argument. `data` are arguments that are fields as well;
+    `short`, the arguments that set a field of a record, by its dotted name. `types` say what a shell gives; `about`,
+    more help; `doc` the help, where the function's own is for Python.
 
     The verb is called with what was said alone, to be put together by `gathered`.
     """
     arguments: list[Argument] = []
     for name, argument in signature(function).parameters.items():
         if name in records:
-            arguments += _of_record(name, records[name])
+            arguments += _of_record(name, records[name], short or {})
+        elif name in (data or {}):
+            arguments.append(_of_field(name, (data or {})[name], DATA_GROUP))
         elif name == options:
             arguments += _of_options(name, argument)
         else:
@@ -57,9 +65,17 @@ def shown_as(
     verb.__signature__ = signature(function).replace(parameters=arguments)  # type: ignore[attr-defined]
 
 
+def with_data(verb: Callable[..., Any], fields: Mapping[str, FieldInfo]) -> None:
+    """Give a verb that takes `**settings` a flag about data for each of `fields`."""
+    own = [one for one in signature(verb).parameters.values() if one.kind is not Argument.VAR_KEYWORD]
+    flags = [_of_field(name, field, DATA_GROUP) for name, field in fields.items()]
+    verb.__annotations__ |= {flag.name: flag.annotation for flag in flags}
+    verb.__signature__ = signature(verb).replace(parameters=[*own, *flags])  # type: ignore[attr-defined]
+
+
 def unwrapped(doc: str, about: Mapping[str, str] | None = None) -> str:
     """A docstring with a line a paragraph, and `about` (by argument) added: a terminal breaks lines where it ends."""
-    doc = re.sub(r"\s*\(in Python [^()]*\)", "", doc)  # that is for others
+    doc = IN_PYTHON.sub("", doc)
     paragraphs: list[list[str]] = []
     before = ""
     for line in cleandoc(doc).split("\n"):
@@ -110,24 +126,29 @@ def flag_of(name: str) -> str:
     return "--" + name.replace(FIELD, ".").replace("_", "-")
 
 
-def _of_record(name: str, record: type[Described]) -> list[Argument]:
+def _of_record(name: str, record: type[Described], short: Mapping[str, str]) -> list[Argument]:
     group = Group(name.capitalize(), sort_key=10)
     return [
-        _flag(name, field, info.annotation, group, info.description or "")
+        _of_field(f"{name}{FIELD}{field}", info, group, short.get(f"{name}.{field}"))
         for field, info in record.model_fields.items()
     ]
 
 
+def _of_field(name: str, field: FieldInfo, group: Group, short: str | None = None) -> Argument:
+    return _flag(name, field.annotation, group, f"As {flag_of(short)}." if short else field.description or "")
+
+
 def _of_options(name: str, argument: Argument) -> list[Argument]:
     """A flag for each, and one for those of one's own network, which nobody knows before its code is run."""
-    known = [_flag(name, option, each.kind, OPTIONS_GROUP, each.about) for option, each in OPTIONS.items()]
+    known = [_flag(f"{name}{FIELD}{each}", one.kind, OPTIONS_GROUP, one.about) for each, one in OPTIONS.items()]
     return [*known, argument.replace(annotation=dict[str, str] | None)]
 
 
-def _flag(place: str, field: str, kind: Any, group: Group, about: str) -> Argument:
+def _flag(name: str, kind: Any, group: Group, about: str) -> Argument:
     # No defaults are shown: what is not said comes from the recipe.
+    kind = str if get_origin(kind) is dict else kind
     shown = Parameter(
-        name=flag_of(f"{place}{FIELD}{field}"),
+        name=flag_of(name),
         group=group,
         help=" ".join(about.split()),
         show_default=False,
@@ -136,7 +157,7 @@ def _flag(place: str, field: str, kind: Any, group: Group, about: str) -> Argume
     )
     said: Any = list[str] if _repeated(kind) else _in_a_shell(kind)
     hint: Any = Annotated[said | None, shown]
-    return Argument(f"{place}{FIELD}{field}", Argument.KEYWORD_ONLY, default=None, annotation=hint)
+    return Argument(name, Argument.KEYWORD_ONLY, default=None, annotation=hint)
 
 
 def _in_a_shell(kind: Any) -> Any:

@@ -6,6 +6,8 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
+from pellucid.cli.data import READ_BY, reading
+from pellucid.cli.flags import with_data
 from pellucid.errors import DONE, REQUIREMENT_NOT_MET, USER_FAULT, UserError
 
 
@@ -21,14 +23,7 @@ def evaluate(
     format: Literal["text", "json"] = "text",
     batch: int = 32,
     model_code: str | None = None,
-    source: str = "auto",
-    label_from: str | None = None,
-    map: str | None = None,
-    labels: Path | None = None,
-    path_column: str | None = None,
-    label_column: str | None = None,
-    split_column: str | None = None,
-    leave_out: list[str] | None = None,
+    **settings: Any,
 ) -> int:
     """Measure MODEL on DATA: accuracy and more, each with n and a 95 % interval.
 
@@ -52,27 +47,10 @@ def evaluate(
         Images at once.
     model_code
         Where the code of one's own network is: FILE.py:NAME. It is run only when it is named.
-    source
-        How DATA is to be read, where looking at it is not enough: class-folders, split-folders, table, file-names.
-    label_from
-        A pattern on the file name that captures the label.
-    map
-        What labels mean, all of them: P=pm,H=nonpm,N=nonpm.
-    labels
-        A table of labels beside a flat folder.
-    path_column
-        The table's column of paths. Default: path.
-    label_column
-        The table's column of labels. Default: label.
-    split_column
-        The table's column of ready-made parts. Default: split, where the table has it; '' for none.
-    leave_out
-        A folder of DATA that is not read: its name, at whatever level, or its path. Say it again for another.
     """
     from rich.text import Text
 
     from pellucid.cli.show import aside, counting, kept_in_run, out
-    from pellucid.images.labels import parse_map
     from pellucid.reports.text import evaluation_text
     from pellucid.uses.evaluate import evaluate as measure
     from pellucid.uses.predict import load
@@ -90,14 +68,7 @@ def evaluate(
             skip_unreadable=skip_unreadable,
             batch=batch,
             progress=progress,
-            kind=source,
-            label_from=label_from,
-            map=parse_map(map),
-            labels=None if labels is None else str(labels),
-            path_column=path_column,
-            label_column=label_column,
-            split_column=split_column,
-            leave_out=tuple(leave_out or ()),
+            **reading(settings),
         )
     if format == "json":
         print(evaluation.model_dump_json(), flush=True)
@@ -108,6 +79,10 @@ def evaluate(
     for line in missed:
         aside().print(Text(f"not met: {line}"))
     return REQUIREMENT_NOT_MET if missed else DONE if kept else USER_FAULT
+
+
+# Groups say what may not be parted, and evaluating parts nothing.
+with_data(evaluate, {name: field for name, field in READ_BY.items() if not name.startswith("group_")})
 
 
 def predict(

@@ -6,31 +6,15 @@ from inspect import cleandoc, signature
 from pathlib import Path
 from typing import Any, Literal
 
+from pellucid.cli.data import reading
 from pellucid.cli.flags import flag_of, shown_as
 from pellucid.cli.runs import ASKED, asked
 from pellucid.errors import UserError
-from pellucid.images.labels import parse_map
+from pellucid.images.samples import READING
 from pellucid.names import kind_of
 from pellucid.training.configure import configure
 
 Of = Literal["files", "first-batch", "curves", "results"]
-READING = {
-    "source": "kind",
-    **{
-        name: name
-        for name in (
-            "labels",
-            "label_from",
-            "map",
-            "path_column",
-            "label_column",
-            "split_column",
-            "group_from",
-            "group_column",
-            "leave_out",
-        )
-    },
-}
 
 
 def show(data: str, /, *, out: Path, of: Of | None = None, most: int = 24, **settings: Any) -> None:
@@ -97,10 +81,7 @@ def _of_data(data: str, of: Of, said: dict[str, Any]) -> Any:
                 f"{flag_of(others[0])} changes nothing about the files",
                 hint="--of first-batch shows what a network would see of them",
             )
-        source = {READING[name]: str(value) if name == "labels" else value for name, value in said.items()}
-        if "map" in source:
-            source["map"] = parse_map(source["map"])
-        return read_samples(data, Source.from_fields(source, "the way to read the data"))
+        return read_samples(data, Source.from_fields(reading(said), "the way to read the data"))
     from pellucid.cli.show import counting
     from pellucid.runs.first_batch import FirstBatch
     from pellucid.training.preview import preview

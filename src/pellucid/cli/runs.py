@@ -8,12 +8,13 @@ from typing import Any
 from pellucid.cli.flags import gathered, shown_as
 from pellucid.errors import DONE, USER_FAULT, UserError
 from pellucid.images.augmentation import Augmentation
+from pellucid.images.samples import READING
 from pellucid.names import in_a_line, kind_of
 from pellucid.networks.own import remember
 from pellucid.records import Described
 from pellucid.runs.run_folder import RunFolder
-from pellucid.training.config import Config, Elsewhere, FeatureSettings, Input, Learning, Machine
-from pellucid.training.configure import IN_A_SHELL, configure
+from pellucid.training.config import AMOUNTS, Config, Elsewhere, FeatureSettings, Input, Learning, Machine
+from pellucid.training.configure import IN_A_SHELL, SETS, configure, setting
 from pellucid.training.recipes import recipes
 
 
@@ -65,8 +66,10 @@ RECORDS: dict[str, type[Described]] = {
 }
 ASKED: dict[str, Any] = {  # how a shell gives what `configure` takes
     "records": RECORDS,
-    "types": {"model": str | None, "map": str | None, "leave_out": list[str] | None},
+    "types": {"model": str | None},
     "options": "options",
+    "data": {name: setting(name) for name in (*AMOUNTS, *READING, "skip_unreadable")},
+    "short": {place: name for name, place in SETS.items() if name != place},
     "doc": IN_A_SHELL,
     "about": {"recipe": f"Known are {', '.join(recipes())}; `pellucid recipes` says what they do."},
 }

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
-from pellucid.records import Record
+from pellucid.records import Described
 
 Kind = Literal["auto", "class-folders", "split-folders", "table", "file-names", "manifest"]
 
@@ -49,7 +49,7 @@ class Samples:
         return {name: found[name] for name in self.classes}
 
 
-class Source(Record):
+class Source(Described):
     """How data is to be read, where looking at it is not enough.
 
     A column that is named has to be there; of those that are not, split and group are used where a table has them.
@@ -57,18 +57,32 @@ class Source(Record):
     """
 
     kind: Kind = "auto"
-    path_column: str | None = None  # "path"
-    label_column: str | None = None  # "label"
-    split_column: str | None = None  # "split"
-    group_column: str | None = None  # "group"
-    labels: str | None = None  # a table of labels beside a flat folder
-    label_from: str | None = None  # a pattern on the file name with a group named label
-    map: dict[str, str] = Field(default_factory=dict)  # what labels mean; every label is in it, or is what one means
-    group_from: str | None = None  # a pattern on the path below the root, with a group named group
-    leave_out: tuple[str, ...] = ()  # folders that are not read: names, at any level, or paths below the root
+    """How DATA is to be read, where looking at it is not enough: class-folders, split-folders, table, file-names."""
+    path_column: str | None = None
+    """The table's column of paths. Default: path."""
+    label_column: str | None = None
+    """The table's column of labels. Default: label."""
+    split_column: str | None = None
+    """The table's column of ready-made parts. Default: split, where the table has it; '' for none."""
+    group_column: str | None = None
+    """The table's column of groups. Default: group, where the table has it; '' for none."""
+    labels: str | None = None
+    """A table of labels beside a flat folder."""
+    label_from: str | None = None
+    """A pattern on the file name that captures the label: '^(?P<label>[HNP])'."""
+    map: dict[str, str] = Field(default_factory=dict)
+    """What labels mean, all of them: P=pm,H=nonpm,N=nonpm."""
+    group_from: str | None = None
+    """A pattern on the path below DATA that captures the group, (?P<group>...); a group is never divided."""
+    leave_out: tuple[str, ...] = ()
+    """A folder of DATA that is not read: its name, at whatever level, or its path. Say it again for another."""
 
     @field_validator("leave_out", mode="before")
     @classmethod
     def _several(cls, given: Any) -> Any:
         """One of them may stand alone."""
         return (given,) if isinstance(given, str) else given
+
+
+# What the fields are called as flags and arguments, beside others: --source, and as they are.
+READING = {"source" if name == "kind" else name: name for name in Source.model_fields}

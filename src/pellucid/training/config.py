@@ -14,7 +14,7 @@ from pellucid.images.augmentation import Augmentation
 from pellucid.images.labels import parse_map
 from pellucid.images.preprocessing import Channels, Interpolation, Triple
 from pellucid.images.sources import Source
-from pellucid.records import Described, Record
+from pellucid.records import Described
 
 Mode = Literal["scratch", "probe", "finetune"]
 Option = bool | float | str
@@ -50,19 +50,30 @@ class Elsewhere(Described):
         return Source(**said, map=parse_map(self.map, "--validation-from.map"))
 
 
-class Data(Record):
+class Data(Described):
     """Which images, how they are read, and how they are split."""
 
     folder: str
     source: Source = Source()
-    train: str | None = None  # "500" images, "0.8" or "80%" of them, or "rest"
+    train: str | None = None
+    """Images of the train part: 500, 0.8, 80%, or rest. Default: rest, where other parts are said."""
     validation: str | None = None
+    """Images of the validation part, to choose the best weights by."""
     test: str | None = None
-    per_class: bool = False  # the counts are for each class
-    keep_split: str | None = None  # a manifest or a run folder, which is extended
-    ignore_parts: bool = False  # all of data that comes divided is divided anew
+    """Images of the test part, kept for the final measurement."""
+    per_class: bool = False
+    """The counts are for each class."""
+    keep_split: str | None = None
+    """A manifest or a run folder whose split is extended: its images stay in their parts, new ones are divided."""
+    ignore_parts: bool = False
+    """Divide all of data that comes divided anew. Without it, amounts divide its train part alone."""
     skip_unreadable: bool = False
+    """Leave unreadable images out and record them, instead of stopping."""
     validation_from: Elsewhere = Elsewhere()
+    """Images elsewhere to choose the best weights by, with labels of their own: --validation-from.data more/."""
+
+
+AMOUNTS = ("train", "validation", "test", "per_class", "keep_split", "ignore_parts")  # how data is divided
 
 
 class Input(Described):
@@ -99,13 +110,15 @@ class Learning(Described):
     """How weights are changed. Epochs and rates as everywhere in the field; `batch` counts images."""
 
     epochs: int = Field(default=20, ge=1)
-    """As --epochs."""
+    """Passes over the training images."""
     batch: int = Field(default=32, ge=1)
-    """As --batch."""
+    """Images a step."""
     optimizer: Literal["sgd", "adamw", "solve"] = "adamw"
-    """As --optimizer."""
+    """sgd (with momentum), adamw, or solve: the best head of a probe is computed, without steps. Default: of the
+    recipe; for a probe solve, or adamw where epochs or rate are said.
+    """
     rate: float = Field(default=1e-3, gt=0)
-    """As --rate."""
+    """The learning rate at its highest."""
     momentum: float = Field(default=0.9, ge=0, lt=1)
     """sgd: how much of the last step is in the next."""
     nesterov: bool = False
@@ -129,9 +142,9 @@ class Learning(Described):
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     """How much of each label is spread over all classes."""
     class_weights: bool = False
-    """As --class-weights."""
+    """Weigh each class's loss in inverse proportion to its images."""
     balanced_sampling: bool = False
-    """As --balanced-sampling."""
+    """Draw every class equally often."""
     clip: float | None = Field(default=None, gt=0)
     """The largest norm that a gradient may have."""
     accumulate: int = Field(default=1, ge=1)
@@ -143,7 +156,7 @@ class Learning(Described):
     best_by: Measure = "accuracy"
     """What of the validation part chooses the best weights; ties go to the lower loss."""
     one_logit: bool = False
-    """As --one-logit."""
+    """Two classes: one output with binary cross-entropy; the second class is the positive one."""
     head: Literal["solved", "random"] = "solved"
     """finetune: the head starts from its optimum on the features as they are, or at random."""
     input_rate: float = Field(default=1.0, gt=0, le=1)
@@ -186,7 +199,9 @@ class FeatureSettings(Described):
     cache: Literal["auto", "off"] = "auto"
     """off: compute what is frozen anew in each epoch, and let heads start at random."""
     views: int | None = Field(default=None, ge=1)
-    """As --views. Default: 1 where the head is solved, otherwise 4."""
+    """Random views of each image whose features are kept, where a part is frozen; 1 is the plain image. Default: 1
+    where the head is solved, otherwise 4.
+    """
     most_views: int | None = Field(default=None, ge=1)
     """Another view of each image is added after each epoch, until there are so many."""
     precision: Literal["float16", "float32"] = "float16"
@@ -194,7 +209,7 @@ class FeatureSettings(Described):
     pixels: Literal["auto", "off"] = "auto"
     """auto: decoded pixels are kept where half of the cache holds them; off: photographs are decoded in each epoch."""
     size: str = "20GB"
-    """As --cache-size."""
+    """How much disk kept features and pixels may take, of all runs: 20GB."""
     folder: str | None = None
     """Where they are kept; default: $PELLUCID_CACHE, or the user's cache folder."""
 
@@ -209,13 +224,13 @@ class Machine(Described):
     """Where it runs. None of this changes what is learned, save by rounding."""
 
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    """As --device."""
+    """auto, cpu, cuda or mps."""
     devices: int = 1
     """One: training on several devices is refused until it is right."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """What is computed with; auto: bfloat16 where the device gains by it."""
     workers: int | None = Field(default=None, ge=0)
-    """As --workers."""
+    """Processes that decode images."""
     threads: int | None = Field(default=None, ge=1)
     """Threads that torch computes with; default: its own choice."""
 
@@ -228,27 +243,53 @@ class Machine(Described):
         return devices
 
 
-class Config(Record):
+class Config(Described):
     """What was asked of `train`, whole: the same config, data and machine give the same weights."""
 
     model: str
+    """A network of `pellucid models`, timm/NAME, or one's own: FILE.py:NAME, package.module:NAME (in Python an
+    nn.Module, a class or function that makes one, or a table). Default: resnet18.
+    """
     mode: Mode
-    weights: str  # "none", "imagenet", "own" (one's own network, as it comes), or a file
+    """scratch: random weights, all trained. probe: all but the head frozen. finetune: all trained, or from an end
+    point on. Default: finetune with weights, otherwise scratch.
+    """
+    weights: str
+    """imagenet, none, own (as one's own module comes), a run's folder, or a file (.safetensors, .pth, .ckpt, .npz,
+    .h5, .keras, .pdparams). Default: imagenet, own for one's own network, none from scratch.
+    """
     layout: str = "auto"
-    until: str | None = None  # the weights end at this end point
+    """Whose names the tensors in the weights file have: pellucid, torchvision, timm, tf-slim, keras, paddle. Default:
+    auto.
+    """
+    until: str | None = None
+    """The weights file ends at this end point, by our name or the file's; what comes after stays random."""
     train_from: str | None = None
-    probe_at: str | None = None  # "all", or end points with commas: a head is solved at each
-    options: dict[str, Option] = Field(default_factory=dict)  # width, dropout, ...: as the architecture takes them
+    """finetune: the first end point that is trained; everything before it is frozen."""
+    probe_at: str | None = None
+    """Before training, solve a head at each of these end points, with commas, or at all, and tell its accuracy."""
+    options: dict[str, Option] = Field(default_factory=dict)
+    """The network's own settings: --options.width 0.5, --options.auxiliary. One's own takes those of its own."""
     seed: int = Field(default=0, ge=0, lt=2**63)
-    budget: str | None = None  # "5m": mode, resolution, epochs and views are chosen to fit
-    runs: str = "runs"  # where run folders are made
-    log_every: int = Field(default=0, ge=0)  # tell the loss of every so-manieth batch; 0: of none
+    """Decides the split, the first weights, the order and the augmentation. Default: 0."""
+    budget: str | None = None
+    """How long it may take, 5m: what this machine does is measured; mode, resolution, epochs and views chosen to fit.
+    """
+    runs: str = "runs"
+    """The folder in which the run's own folder is made. Default: runs."""
+    log_every: int = Field(default=0, ge=0)
+    """Tell the loss of every 20th batch, say; of all, events.jsonl has it. Default: 0, of none."""
     data: Data
     input: Input = Input()
+    """How images reach the network, where it should differ from what the weights want: --input.resize native."""
     augmentation: Augmentation = Augmentation()
+    """Random changes to training images: --augmentation.flip 0."""
     learning: Learning = Learning()
+    """Everything about optimiser and schedule: --learning.momentum 0.9."""
     features: FeatureSettings = FeatureSettings()
+    """What is the same in every epoch is kept, not computed again: --features.cache off, --features.pixels off."""
     machine: Machine = Machine()
+    """Where it runs: --machine.threads 2."""
     _asked: tuple[str, ...] = PrivateAttr(default=())
     _remarks: tuple[str, ...] = PrivateAttr(default=())
 

@@ -3,21 +3,38 @@
 Torch-free, so that `pellucid train --help` answers at once.
 """
 
+import re
 from collections.abc import Mapping, Sequence
+from inspect import cleandoc, signature
 from pathlib import Path
-from typing import Any, Literal
+from textwrap import fill, indent
+from types import NoneType
+from typing import Any, Literal, get_args
 
 from pydantic import ValidationError
+from pydantic.fields import FieldInfo
 
 from pellucid.architectures.catalog import ARCHITECTURES
 from pellucid.architectures.options import OF_TIMM, check_names, typed
 from pellucid.errors import UserError
 from pellucid.images.augmentation import Augmentation
 from pellucid.images.labels import parse_map
+from pellucid.images.samples import READING
 from pellucid.networks.own import is_own, remember
 from pellucid.records import Record, flat, refusal
 from pellucid.spelling import as_python
-from pellucid.training.config import Config, Data, Elsewhere, FeatureSettings, Input, Learning, Machine, Mode, Option
+from pellucid.training.config import (
+    AMOUNTS,
+    Config,
+    Data,
+    Elsewhere,
+    FeatureSettings,
+    Input,
+    Learning,
+    Machine,
+    Mode,
+    Option,
+)
 from pellucid.training.effects import idle
 from pellucid.training.recipes import layers, recipes
 from pellucid.training.recipes import recipe as built_in
@@ -86,142 +103,85 @@ def configure(
     ----------
     data
         A folder with a folder for each class, a folder of ready splits, a table, or a flat folder of images.
-    model
-        A network of `pellucid models`, timm/NAME, or one's own: FILE.py:NAME, package.module:NAME (in Python an
-        nn.Module, a class or function that makes one, or a table). Default: resnet18.
-    mode
-        scratch: random weights, all trained. probe: all but the head frozen. finetune: all trained, or from an end
-        point on. Default: finetune with weights, otherwise scratch.
-    train_from
-        finetune: the first end point that is trained; everything before it is frozen.
-    probe_at
-        Before training, solve a head at each of these end points, with commas, or at all, and tell its accuracy.
-    weights
-        imagenet, none, own (as one's own module comes), a run's folder, or a file (.safetensors, .pth, .ckpt, .npz,
-        .h5, .keras, .pdparams). Default: imagenet, own for one's own network, none from scratch.
-    layout
-        Whose names the tensors in the weights file have: pellucid, torchvision, timm, tf-slim, keras, paddle. Default:
-        auto.
-    until
-        The weights file ends at this end point, by our name or the file's; what comes after stays random.
     recipe
         A recipe of `pellucid recipes`, or a TOML file of settings; a run's config.toml is one.
-    train
-        How many images to train on: 500, 0.8, 80%, or rest. Default: rest, where other parts are said.
-    validation
-        How many images to choose the best weights by.
-    test
-        How many images to keep for the final measurement.
-    per_class
-        The counts are for each class.
-    keep_split
-        A run folder or a manifest whose split is extended: its images stay in their parts, new ones are divided.
-    ignore_parts
-        Divide all of data that comes divided anew. Without it, amounts divide its train part alone.
-    source
-        How DATA is to be read, where looking at it is not enough: class-folders, split-folders, table, file-names.
-    label_from
-        A pattern on the file name that captures the label: '^(?P<label>[HNP])'.
-    map
-        What captured labels mean: P=pm,H=nonpm,N=nonpm; in the place of a recipe's map as a whole.
-    labels
-        A table of labels beside a flat folder.
-    group_from
-        A pattern on the path that captures the group; a group is never divided.
-    path_column
-        The table's column of paths. Default: path.
-    label_column
-        The table's column of labels. Default: label.
-    split_column
-        The table's column of ready-made parts. Default: split, where the table has it; '' for none.
-    group_column
-        The table's column of groups. Default: group, where the table has it; '' for none.
-    leave_out
-        A folder of DATA that is not read: its name, at whatever level, or its path. Say it again for another.
-    skip_unreadable
-        Leave unreadable images out and record them, instead of stopping.
-    size
-        Pixels a side that the network sees.
-    budget
-        How long it may take, 5m: what this machine does is measured; mode, resolution, epochs and views chosen to fit.
-    epochs
-        Passes over the training images.
-    batch
-        Images a step.
-    rate
-        The learning rate at its highest.
-    optimizer
-        sgd (with momentum), adamw, or solve: the best head of a probe is computed, without steps. Default: of the
-        recipe; for a probe solve, or adamw where epochs or rate are said.
-    views
-        Random views of each image whose features are kept, where a part is frozen; 1 is the plain image.
-    cache_size
-        How much disk kept features and pixels may take, of all runs: 20GB.
-    one_logit
-        Two classes: one output with binary cross-entropy; the second class is the positive one.
-    class_weights
-        Weigh each class's loss in inverse proportion to its images.
-    balanced_sampling
-        Draw every class equally often.
-    seed
-        Decides the split, the first weights, the order and the augmentation. Default: 0.
-    device
-        auto, cpu, cuda or mps.
-    workers
-        Processes that decode images.
-    runs
-        The folder in which the run's own folder is made. Default: runs.
-    log_every
-        Tell the loss of every 20th batch, say; of all, events.jsonl has it. Default: 0, of none.
-    options
-        The network's own settings: --options.width 0.5, --options.auxiliary. One's own takes those of its own.
-    validation_from
-        Images elsewhere to choose the best weights by, with labels of their own: --validation-from.data more/.
-    input
-        How images reach the network, where it should differ from what the weights want: --input.resize native.
-    augmentation
-        Random changes to training images: --augmentation.flip 0.
-    learning
-        Everything about optimiser and schedule: --learning.momentum 0.9.
-    features
-        What is the same in every epoch is kept, not computed again: --features.cache off, --features.pixels off.
-    machine
-        Where it runs: --machine.threads 2.
     """
-    steps = {"epochs": epochs, "batch": batch, "rate": rate, "optimizer": optimizer, "one_logit": one_logit}
-    columns: dict[str, Any] = {"path_column": path_column, "label_column": label_column}
-    columns |= {"split_column": split_column, "group_column": group_column, "kind": source}
-    columns |= {"leave_out": leave_out if leave_out is None or isinstance(leave_out, str) else list(leave_out)}
-    columns |= {"labels": _word(labels), "label_from": label_from, "group_from": group_from}
-    counts: dict[str, Any] = {"train": _word(train), "validation": _word(validation), "test": _word(test)}
-    counts |= {"per_class": per_class, "skip_unreadable": skip_unreadable, "ignore_parts": ignore_parts}
-    keeping = _given({"keep_split": _word(keep_split)})
-    model = None if model is None else remember(model)
-    words = {"model": model, "mode": mode, "weights": weights, "layout": layout, "seed": seed, "runs": _word(runs)}
-    words["log_every"] = log_every
-    places = _given({"until": until, "train_from": train_from, "probe_at": probe_at, "budget": budget})
-    said = {
-        **_given(words),
-        **{name: None if word == "none" else word for name, word in places.items()},
-        "options": dict(options or {}),
-        "data": _given(counts)
-        | {name: None if word == "none" else word for name, word in keeping.items()}
-        | {"folder": str(data)}
-        | {"source": _given(columns | {"map": None if map is None else parse_map(map)})}
-        | {"validation_from": _joined("validation_from", validation_from, {})},
-        "input": _joined("input", input, {"size": size}),
-        "augmentation": _joined("augmentation", augmentation, {}),
-        "learning": _joined(
-            "learning", learning, steps | {"class_weights": class_weights, "balanced_sampling": balanced_sampling}
-        ),
-        "features": _joined("features", features, {"views": views, "size": cache_size}),
-        "machine": _joined("machine", machine, {"device": device, "workers": workers}),
-    }
-    return _configured(said, recipe)
+    given = {name: value for name, value in locals().items() if name in SETS and value is not None}
+    said = _placed(given | ({} if model is None else {"model": remember(model)}))
+    parts = {"input": input, "augmentation": augmentation, "learning": learning, "features": features}
+    for place, record in (parts | {"machine": machine}).items():
+        said[place] = _joined(place, record, said.get(place, {}))
+    ours = {"folder": str(data), "source": {}, "validation_from": _joined("validation_from", validation_from, {})}
+    said["data"] = ours | said.get("data", {})
+    return _configured(said | {"options": dict(options or {})}, recipe)
 
 
-IN_A_SHELL = configure.__doc__ or ""  # its help as whoever types flags reads it
+# What each argument sets that is no record: a field of the configuration, whose help is its own.
+SETS = {
+    **{name: name for name in ("model", "mode", "train_from", "probe_at", "weights", "layout", "until")},
+    **{name: f"data.{name}" for name in AMOUNTS},
+    **{name: f"data.source.{field}" for name, field in READING.items()},
+    "skip_unreadable": "data.skip_unreadable",
+    "size": "input.size",
+    "budget": "budget",
+    **{name: f"learning.{name}" for name in ("epochs", "batch", "rate", "optimizer")},
+    "views": "features.views",
+    "cache_size": "features.size",
+    **{name: f"learning.{name}" for name in ("one_logit", "class_weights", "balanced_sampling")},
+    "seed": "seed",
+    **{name: f"machine.{name}" for name in ("device", "workers")},
+    **{name: name for name in ("runs", "log_every")},
+}
+
+
+def setting(name: str) -> FieldInfo:
+    """The field that an argument of `configure` sets, or which it is."""
+    record: Any = Config
+    *above, last = SETS.get(name, "data.validation_from" if name == "validation_from" else name).split(".")
+    for place in above:
+        record = record.model_fields[place].annotation
+    found: FieldInfo = record.model_fields[last]
+    return found
+
+
+def _documented(doc: str) -> str:
+    """`doc`, which says of few arguments what they are, with what the fields say of theirs."""
+    head, _, rest = cleandoc(doc).partition("Parameters\n----------\n")
+    own = dict(re.findall(r"^(\w+)\n((?:    .*\n?)+)", rest, flags=re.MULTILINE))
+    lines = [head + "Parameters", "----------"]
+    for name in signature(configure).parameters:
+        lines += [name, own[name].rstrip() if name in own else indent(fill(_in_a_line(setting(name)), 112), "    ")]
+    return "\n".join(lines) + "\n"
+
+
+def _in_a_line(field: FieldInfo) -> str:
+    return " ".join((field.description or "").split())
+
+
+IN_A_SHELL = _documented(configure.__doc__ or "")  # its help as whoever types flags reads it
 configure.__doc__ = as_python(IN_A_SHELL)
+
+
+def _placed(given: Mapping[str, Any]) -> dict[str, Any]:
+    """What was given, by argument, as tables of the configuration."""
+    tables: dict[str, Any] = {}
+    for name, value in given.items():
+        *above, last = SETS[name].split(".")
+        inside = tables
+        for place in above:
+            inside = inside.setdefault(place, {})
+        taken_back = value == "none" and NoneType in get_args(setting(name).annotation)
+        inside[last] = None if taken_back else _as_written(name, value)
+    return tables
+
+
+def _as_written(name: str, value: Any) -> Any:
+    """An argument as a recipe would say it."""
+    if name == "map":
+        return parse_map(value)
+    if isinstance(value, Path) or name in ("train", "validation", "test"):
+        return str(value)
+    return list(value) if name == "leave_out" and not isinstance(value, str) else value
 
 
 def _configured(said: Mapping[str, Any], recipe: str | None) -> Config:
@@ -318,23 +278,13 @@ def _default_mode(model: str, weights: str | None) -> Mode:
     return "scratch" if weights == "none" else "finetune"
 
 
-def _word(value: str | float | Path | None) -> str | None:
-    return None if value is None else str(value)
-
-
-def _joined(place: str, record: Record | Mapping[str, Any] | None, flags: Mapping[str, Any]) -> dict[str, Any]:
+def _joined(place: str, record: Record | Mapping[str, Any] | None, short: Mapping[str, Any]) -> dict[str, Any]:
     """What was said explicitly, in a record and by the short flags of its fields; defaults are left to the recipe."""
     said = record.model_dump(exclude_unset=True) if isinstance(record, Record) else dict(record or {})
-    short = _given(flags)
     if twice := [name for name in short if name in said and said[name] != short[name]]:
         values = [f"{place}.{name}: {short[name]} and {said[name]}" for name in twice]
         raise UserError("one setting is given two values", values, hint="leave one of them out")
-    return said | short
-
-
-def _given(values: Mapping[str, Any]) -> dict[str, Any]:
-    """What is None was not said."""
-    return {name: value for name, value in values.items() if value is not None}
+    return said | dict(short)
 
 
 def _overlay(base: Mapping[str, Any], said: Mapping[str, Any], place: str = "") -> dict[str, Any]:
