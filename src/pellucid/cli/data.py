@@ -1,21 +1,10 @@
-"""The verbs about images: split; and how the flags of every verb say that data is read."""
+"""The verb about images: split."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pellucid.cli.flags import with_data
-from pellucid.images.labels import parse_map
-from pellucid.images.samples import READING, Source
+from pellucid.cli.flags import READ_BY, reading, with_data
 from pellucid.training.config import AMOUNTS, Data
-
-READ_BY = {name: Source.model_fields[field] for name, field in READING.items()}
-
-
-def reading(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a Source that flags came to."""
-    said = {READING[name]: value for name, value in settings.items() if name in READING and value is not None}
-    return said | ({"map": parse_map(said["map"])} if "map" in said else {})
 
 
 def split(

@@ -15,11 +15,14 @@ from cyclopts import Group, Parameter, Token, convert
 from pydantic.fields import FieldInfo
 
 from pellucid.architectures.options import OPTIONS
+from pellucid.images.labels import parse_map
+from pellucid.images.samples import READING, Source
 from pellucid.records import Described
 
 FIELD = "__"  # between a record's name and its field's, in the name of what holds a flag
 DATA_GROUP = Group("Data", sort_key=8)
 OPTIONS_GROUP = Group("Options of a network that is defined here", sort_key=9)
+READ_BY = {name: Source.model_fields[field] for name, field in READING.items()}  # of every verb that reads data
 IN_PYTHON = re.compile(r"\s*\(in Python [^()]*\)")  # a remark for others
 
 
@@ -119,6 +122,12 @@ def gathered(said: Mapping[str, Any], *, records: Mapping[str, type[Described]],
     if options and (set_there := parts.pop(options, {}) | _underscored(given.pop(options, {}))):
         given[options] = set_there
     return given | {place: records[place].from_fields(fields, f"--{place}") for place, fields in parts.items()}
+
+
+def reading(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a Source that flags came to."""
+    said = {READING[name]: value for name, value in settings.items() if name in READING and value is not None}
+    return said | ({"map": parse_map(said["map"])} if "map" in said else {})
 
 
 def flag_of(name: str) -> str:

@@ -6,8 +6,7 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from pellucid.cli.data import READ_BY, reading
-from pellucid.cli.flags import with_data
+from pellucid.cli.flags import READ_BY, reading, with_data
 from pellucid.errors import DONE, REQUIREMENT_NOT_MET, USER_FAULT, UserError
 
 

@@ -6,8 +6,7 @@ from inspect import cleandoc, signature
 from pathlib import Path
 from typing import Any, Literal
 
-from pellucid.cli.data import reading
-from pellucid.cli.flags import flag_of, shown_as
+from pellucid.cli.flags import flag_of, reading, shown_as
 from pellucid.cli.runs import ASKED, asked
 from pellucid.errors import UserError
 from pellucid.images.samples import READING
