@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from pellucid.images.preprocessing import Preprocessing
+from pellucid.images.preprocessing import Preprocessing, normalise
 from pellucid.runs.card import FORMAT, Card, Proof
 from pellucid.uses.predict import Classifier
 
@@ -20,8 +20,9 @@ class Brightness:
         self.card = card
         self.batches: list[int] = []
 
-    def logits(self, inputs: np.ndarray) -> np.ndarray:
-        self.batches.append(len(inputs))
+    def logits_of_pixels(self, pixels: np.ndarray) -> np.ndarray:
+        self.batches.append(len(pixels))
+        inputs = normalise(pixels, self.card.preprocessing)
         bright = 8 * (inputs.mean(axis=(1, 2, 3)) - 0.5)
         if self.card.one_logit:
             return bright[:, None].astype(np.float32)

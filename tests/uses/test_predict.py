@@ -361,6 +361,15 @@ def test_a_real_model_gives_what_its_network_gives_for_the_prepared_image(traine
     assert predicted.best == judge.classes[int(np.argmax(expected))]
 
 
+def test_an_engine_says_the_same_of_pixels_and_of_prepared_images(trained):
+    from pellucid.images.preprocessing import normalise
+
+    engine = load(trained, device="cpu").engine
+    side = engine.card.preprocessing.seen
+    pixels = np.random.default_rng(0).integers(0, 256, (5, side, side, 3), dtype=np.uint8)
+    assert np.array_equal(engine.logits_of_pixels(pixels), engine.logits(normalise(pixels, engine.card.preprocessing)))
+
+
 def test_results_do_not_depend_on_the_batch(trained):
     judge = load(trained)
     images = [noise(seed) for seed in range(17)]

@@ -7,18 +7,20 @@ import numpy as np
 import numpy.typing as npt
 
 from pellucid.errors import UserError
-from pellucid.images.preprocessing import Input
+from pellucid.images.preprocessing import Pixels
 from pellucid.runs.card import Card
 from pellucid.runs.run_folder import locate
 
 
 class Engine(Protocol):
-    """What maps pixels to logits: float32 (N, 3, size, size) to (N, classes), or (N, 1) for one logit."""
+    """What maps pixels to logits."""
 
     @property
     def card(self) -> Card: ...
 
-    def logits(self, inputs: Input) -> npt.NDArray[np.float32]: ...
+    def logits_of_pixels(self, pixels: Pixels) -> npt.NDArray[np.float32]:
+        """uint8 (N, seen, seen, 3), as preprocessing.crop makes them, to (N, classes); (N, 1) for one logit."""
+        ...
 
 
 def open_engine(model: Path | str, *, device: str = "auto") -> Engine:

@@ -1,4 +1,4 @@
-"""A model file computed by torch: prepared images in, logits out."""
+"""A model file computed by torch: pixels in, logits out."""
 
 from typing import Any
 
@@ -7,7 +7,8 @@ import numpy.typing as npt
 import torch
 
 from pellucid.errors import UserError
-from pellucid.images.preprocessing import Input, averaged
+from pellucid.images.loading import prepare
+from pellucid.images.preprocessing import Input, Pixels, averaged
 from pellucid.networks.quick import keep_memory, quick
 from pellucid.runs.card import Card
 from pellucid.runs.model_file import ModelFile
@@ -29,10 +30,18 @@ class TorchEngine:
         with torch.backends.cudnn.flags(allow_tf32=False):
             replay(model_file.card, self.logits, str(model_file.path))
 
+    def logits_of_pixels(self, pixels: Pixels) -> npt.NDArray[np.float32]:
+        """uint8 (N, seen, seen, 3), as preprocessing.crop makes them, to (N, classes); (N, 1) for one logit."""
+        batch = torch.from_numpy(pixels).permute(0, 3, 1, 2)
+        return self._logits(prepare(batch, self.device, self.card.preprocessing))
+
     def logits(self, inputs: Input) -> npt.NDArray[np.float32]:
-        """float32 (N, 3, seen, seen), as preprocessing.prepare makes them, to (N, classes); (N, 1) for one logit."""
+        """The same of float32 (N, 3, seen, seen), as preprocessing.prepare makes them: a proof keeps some of those."""
+        return self._logits(torch.from_numpy(inputs).to(self.device))
+
+    def _logits(self, images: torch.Tensor) -> npt.NDArray[np.float32]:
         with torch.inference_mode():
-            images = torch.from_numpy(inputs).to(self.device, memory_format=torch.channels_last)
+            images = images.contiguous(memory_format=torch.channels_last)
             given = averaged(self._network, images, self.card.preprocessing)
             logits: npt.NDArray[np.float32] = given.float().cpu().numpy()
         return logits

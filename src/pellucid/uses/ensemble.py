@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from pellucid.errors import UserError, counted, listed, named
 from pellucid.images.decode import open_image
-from pellucid.images.preprocessing import Input, Preprocessing, prepare
+from pellucid.images.preprocessing import Pixels, Preprocessing, crop
 from pellucid.images.split import content_hash
 from pellucid.measures.comparison import difference, mcnemar
 from pellucid.measures.confusion import accuracy, confusion
@@ -177,22 +177,22 @@ def _said(
     wanted = loaded[0].card.preprocessing  # which is everybody's
     given: list[list[Shares]] = [[] for _ in engines]
     for start in range(0, len(images), BATCH):
-        inputs = [_input(image, wanted) for image in images[start : start + BATCH]]
+        pixels = [_pixels(image, wanted) for image in images[start : start + BATCH]]
         for said, engine in zip(given, engines, strict=True):
-            said.append(shares(engine, inputs))
+            said.append(shares(engine, pixels))
         if progress:
-            progress(start + len(inputs), len(images))
+            progress(start + len(pixels), len(images))
     orders = [[engine.card.classes.index(name) for name in classes] for engine in engines]
     return [np.concatenate(said)[:, order] for said, order in zip(given, orders, strict=True)]
 
 
-def _input(image: _Image, wanted: Preprocessing) -> Input:
+def _pixels(image: _Image, wanted: Preprocessing) -> Pixels:
     if not image.path.is_file() or content_hash(image.path) != image.sha256:
         raise UserError(
             f"{image.path} is gone, or not what it was when the runs were made", hint="put it back as it was"
         )
     name = str(image.path)
-    return prepare(open_image(image.path, background=wanted.background, name=name), wanted, name=name)
+    return crop(open_image(image.path, background=wanted.background, name=name), wanted, name=name)
 
 
 def _measured(

@@ -18,7 +18,7 @@ from pellucid.images.decode import Unreadable, content_of, open_image
 from pellucid.images.folders import left_out_words
 from pellucid.images.labels import MOST_MAPPED, look
 from pellucid.images.manifest import Split, fingerprint, hash_of
-from pellucid.images.preprocessing import Input, Preprocessing, prepare
+from pellucid.images.preprocessing import Pixels, Preprocessing, crop
 from pellucid.images.sources import PARTS, Sample, Source, read_samples
 from pellucid.measures import confusion, likelihood, ranking
 from pellucid.names import path_of, shown
@@ -204,7 +204,7 @@ def _measure(
         if refused and not skip_unreadable:
             raise _unreadable(chosen, card.preprocessing)
         tally.left_out += [LeftOut(path=_below(chosen.root, Path(each.name)), reason=each.reason) for each in refused]
-        given = shares(classifier.engine, [each.input for each in ready])
+        given = shares(classifier.engine, [each.pixels for each in ready])
         tally.scores += given[:, -1].tolist()
         for each, row, best in zip(ready, given.tolist(), decide(given, card), strict=True):
             tally.judged.append(
@@ -229,7 +229,7 @@ def _measure(
 class _Opened:
     sample: Sample
     sha256: str
-    input: Input
+    pixels: Pixels
 
 
 def _opened(sample: Sample, preprocessing: Preprocessing) -> _Opened | Unreadable:
@@ -237,7 +237,7 @@ def _opened(sample: Sample, preprocessing: Preprocessing) -> _Opened | Unreadabl
         name = str(sample.path)
         content = content_of(sample.path, name)
         image = open_image(content, background=preprocessing.background, name=name)
-        return _Opened(sample, hash_of(content), prepare(image, preprocessing, name=name))
+        return _Opened(sample, hash_of(content), crop(image, preprocessing, name=name))
     except Unreadable as cause:
         return cause
 

@@ -16,7 +16,7 @@ from PIL import Image
 from pellucid.engines.choose import Engine, open_engine
 from pellucid.errors import UserError, named
 from pellucid.images.decode import Unreadable, open_image
-from pellucid.images.preprocessing import Input, Preprocessing, prepare
+from pellucid.images.preprocessing import Pixels, Preprocessing, crop
 from pellucid.measures.calibration import probabilities
 from pellucid.names import path_of
 from pellucid.networks.own import remember
@@ -71,10 +71,10 @@ class Failure(Record):
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """An image as the network wants it; `name` as in Prediction."""
+    """An image cut as the network wants it, uint8 (seen, seen, 3); `name` as in Prediction."""
 
     name: str | None
-    input: Input
+    pixels: Pixels
 
 
 class Classifier:
@@ -147,12 +147,14 @@ def predict_stream(
             yield next(predictions) if isinstance(each, Ready) else each
 
 
-def shares(engine: Engine, inputs: Sequence[Input]) -> Shares:
-    """Prepared images to probabilities (N, classes); rows add up to 1. For the uses of a model, not for their users."""
+def shares(engine: Engine, pixels: Sequence[Pixels]) -> Shares:
+    """Images cut as the model wants them to probabilities (N, classes); rows add up to 1. For the uses of a model."""
     card = engine.card
-    if not inputs:
+    if not pixels:
         return np.empty((0, len(card.classes)))
-    given = probabilities(engine.logits(np.stack(inputs)), temperature=card.temperature, one_logit=card.one_logit)
+    given = probabilities(
+        engine.logits_of_pixels(np.stack(pixels)), temperature=card.temperature, one_logit=card.one_logit
+    )
     if not np.isfinite(given).all():
         raise UserError("the model's outputs are not finite numbers", hint="its training went astray: train it again")
     return given
@@ -172,7 +174,7 @@ def checked(batch: int) -> int:
 
 
 def _opened(image: ImageLike, place: str, preprocessing: Preprocessing) -> Ready:
-    """Decode and prepare one image; `place` says which one it is where it has no name."""
+    """Decode and cut one image; `place` says which one it is where it has no name."""
     if not isinstance(image, str | Path | bytes | Image.Image | np.ndarray):
         raise UserError(f"{place} is a {type(image).__name__}, not an image", hint=DOOR)
     if isinstance(image, np.ndarray) and image.dtype != np.uint8:
@@ -183,7 +185,7 @@ def _opened(image: ImageLike, place: str, preprocessing: Preprocessing) -> Ready
         background=preprocessing.background,
         name=name or place,
     )
-    return Ready(name, prepare(opened, preprocessing, name=name or place))
+    return Ready(name, crop(opened, preprocessing, name=name or place))
 
 
 def _name(image: object) -> str | None:
@@ -192,7 +194,7 @@ def _name(image: object) -> str | None:
 
 def _judged(engine: Engine, ready: Sequence[Ready]) -> Iterator[Prediction]:
     card = engine.card
-    given = shares(engine, [each.input for each in ready])
+    given = shares(engine, [each.pixels for each in ready])
     for each, row, best in zip(ready, given.tolist(), decide(given, card), strict=True):
         ranking = sorted(zip(card.classes, row, strict=True), key=lambda pair: -pair[1])
         probability = row[best]
