@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from shlex import quote
 from typing import Literal
 
 from pellucid.errors import UserError, of_system
@@ -87,3 +88,14 @@ def _escaped(error: UnicodeError) -> tuple[str, int]:
 
 
 codecs.register_error(ESCAPES, _escaped)
+
+
+def is_own(network: str) -> bool:
+    """Whether a network's name is an import path: mynet.py:MyNet, package.module:function."""
+    return ":" in network and not network.startswith("timm/")
+
+
+def to_resume(run: Path, network: object) -> str:
+    """The command that goes on with a run: one's own network has to be named again."""
+    code = f" --model-code {quote(network)}" if isinstance(network, str) and is_own(network) else ""
+    return f"pellucid resume {run}{code}"

@@ -323,7 +323,11 @@ def test_a_folder_stands_for_the_model_in_it_or_says_what_is_in_it(theirs: dict[
     (run / "config.toml").touch()
     with pytest.raises(UserError, match="a run without a model yet") as caught:
         read_tensors(run)
-    assert f"pellucid resume {run}" in caught.value.hint
+    assert f"`pellucid resume {run}` goes on" in caught.value.hint
+    (run / "config.toml").write_text('model = "my nets/net.py:Net"\n')
+    with pytest.raises(UserError, match="a run without a model yet") as caught:
+        read_tensors(run)
+    assert f"`pellucid resume {run} --model-code 'my nets/net.py:Net'` goes on" in caught.value.hint
     save_file(theirs, run / "model.safetensors")
     assert f"the weights are {run / 'model.safetensors'}" in loaded(run, theirs).notes
     with pytest.raises(UserError, match="is not there"):

@@ -5,8 +5,8 @@ from typing import Any
 from pellucid.architectures.catalog import architecture
 from pellucid.architectures.options import OF_TIMM, TIMM, check_options
 from pellucid.architectures.written import TABLE
+from pellucid.names import is_own
 from pellucid.networks.network import Network
-from pellucid.networks.own import is_own
 from pellucid.networks.table_network import TableNetwork, written_network
 
 

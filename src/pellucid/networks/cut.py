@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, fx, nn
 
 from pellucid.errors import UserError
+from pellucid.names import is_own
 from pellucid.networks.network import Network, held, is_unit, units
-from pellucid.networks.own import is_own
 from pellucid.networks.undisturbed import undisturbed
 
 CHECKED_TO = 1e-5  # relative to the largest logit

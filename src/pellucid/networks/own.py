@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from pellucid.architectures.layers import Architecture
 from pellucid.architectures.options import text_as
 from pellucid.errors import UserError, listed, nearest
+from pellucid.names import is_own
 from pellucid.networks.own_code import bare_name, unreadable
 from pellucid.networks.own_files import copies, package, places
 
@@ -53,11 +54,6 @@ class Own:
 
 
 _NAMED: dict[str, Own] = {}  # by the name that networks.build.network takes; the last one named at the end
-
-
-def is_own(name: str) -> bool:
-    """Whether a network's name is an import path: mynet.py:MyNet, package.module:function."""
-    return ":" in name and not name.startswith("timm/")
 
 
 def remember(model: Any) -> str:

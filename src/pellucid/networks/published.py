@@ -10,8 +10,8 @@ from pellucid.architectures.options import TIMM
 from pellucid.architectures.written import TABLE
 from pellucid.errors import UserError
 from pellucid.images.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
+from pellucid.names import is_own
 from pellucid.networks.network import Network
-from pellucid.networks.own import is_own
 from pellucid.weights.fetching import fetch
 from pellucid.weights.sources.inputs import HALF, WANTED
 from pellucid.weights.sources.table import ELSEWHERE

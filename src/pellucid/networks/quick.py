@@ -11,10 +11,10 @@ from torch import fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from pellucid.errors import UserError
+from pellucid.names import is_own
 from pellucid.networks.cut import followed
 from pellucid.networks.ensemble import Ensemble
 from pellucid.networks.network import Network
-from pellucid.networks.own import is_own
 from pellucid.networks.table_network import SameConv
 from pellucid.networks.winograd import Winograd, winograd
 

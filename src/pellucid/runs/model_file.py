@@ -11,11 +11,10 @@ from torch import Tensor, nn
 
 from pellucid.errors import UserError, first_line, listed
 from pellucid.images.preprocessing import Input, Preprocessing, averaged
-from pellucid.names import textual
+from pellucid.names import is_own, textual
 from pellucid.networks.build import network
 from pellucid.networks.ensemble import Ensemble, Voice
 from pellucid.networks.network import Network, check_vectors
-from pellucid.networks.own import is_own
 from pellucid.records import write
 from pellucid.runs.card import CARD, CHANGED, Card, Member, read_card, sealed, unreal
 from pellucid.runs.proof import Logits, replay

@@ -14,7 +14,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from shlex import quote
 from typing import Any
 
 import tomli_w
@@ -22,8 +21,7 @@ from pydantic import ValidationError
 
 from pellucid.errors import UserError, of_system
 from pellucid.images.split import Split, write_manifest
-from pellucid.names import kind_of, path_of, shown
-from pellucid.networks.own import is_own
+from pellucid.names import kind_of, path_of, shown, to_resume
 from pellucid.records import SCRATCH, clear_scratch, flat, hold, is_held, read_text, scratch_name, write, write_json
 from pellucid.runs.card import Card, read_card
 from pellucid.runs.events import EVENTS, Event, Failed, Planned, Preparing, Progress, Started, Stopped
@@ -77,10 +75,10 @@ class RunFolder:
 
     def to_resume(self) -> str:
         """The command that goes on with it: one's own code has to be named again."""
-        model = ""
+        model = None
         with suppress(UserError):
-            model = str(self.config().get("model", ""))
-        return f"pellucid resume {self.path}" + (f" --model-code {quote(model)}" if is_own(model) else "")
+            model = self.config().get("model")
+        return to_resume(self.path, model)
 
     def is_there(self) -> bool:
         """Whether there is a run at all: a model may lie in any folder."""

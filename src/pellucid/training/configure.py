@@ -20,7 +20,8 @@ from pellucid.errors import UserError
 from pellucid.images.augmentation import Augmentation
 from pellucid.images.labels import parse_map
 from pellucid.images.samples import READING
-from pellucid.networks.own import is_own, remember
+from pellucid.names import is_own
+from pellucid.networks.own import remember
 from pellucid.records import Record, flat, refusal
 from pellucid.spelling import as_python
 from pellucid.training.config import (

@@ -16,8 +16,8 @@ from pellucid.images.loading import Images
 from pellucid.images.pixels import PixelCache
 from pellucid.images.preprocessing import Preprocessing
 from pellucid.images.split import Split
+from pellucid.names import is_own
 from pellucid.networks.network import Network
-from pellucid.networks.own import is_own
 from pellucid.records import flat
 from pellucid.runs.events import Event, Planned, Preparing, now
 from pellucid.training.budget import FINISH, MEASURED, Plan, Speed, choose, measure, most_epochs, planned

@@ -15,10 +15,10 @@ from pellucid.images.pixels import PixelCache
 from pellucid.images.preprocessing import Preprocessing, at_size, changed
 from pellucid.images.split import Split
 from pellucid.images.store import cache_folder, check_folder
+from pellucid.names import is_own
 from pellucid.networks.build import network
 from pellucid.networks.loading import load_weights
 from pellucid.networks.network import Network
-from pellucid.networks.own import is_own
 from pellucid.networks.published import default_preprocessing, published_weights
 from pellucid.runs.run_folder import DAMAGED, RunFolder
 from pellucid.runs.start import start_from

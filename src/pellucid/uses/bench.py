@@ -16,7 +16,8 @@ from pellucid.architectures.rows import Structure
 from pellucid.errors import UserError, counted, nearest
 from pellucid.images.workers import check_not_starting
 from pellucid.inspection.stopwatch import PRODUCT_OPERATIONS, ROWS, seconds_of
-from pellucid.networks.own import is_own, remember
+from pellucid.names import is_own
+from pellucid.networks.own import remember
 from pellucid.records import Record
 from pellucid.uses.structure import CLASSES, is_there, structure
 

@@ -13,10 +13,11 @@ from pellucid.images.decode import open_image
 from pellucid.images.preprocessing import prepare
 from pellucid.inspection.originals import check_library, original
 from pellucid.inspection.parity import Parity, parity
+from pellucid.names import is_own
 from pellucid.networks.build import network
 from pellucid.networks.loading import load_weights, names_elsewhere
 from pellucid.networks.network import Network
-from pellucid.networks.own import is_own, remember
+from pellucid.networks.own import remember
 from pellucid.networks.published import default_preprocessing
 from pellucid.networks.undisturbed import kept_randomness
 from pellucid.uses.structure import structure

@@ -11,7 +11,8 @@ from pellucid.architectures.numbers import check_numbers
 from pellucid.architectures.rows import Structure
 from pellucid.architectures.written import TABLE, check_table, from_text
 from pellucid.errors import UserError
-from pellucid.networks.own import is_own, named, remember
+from pellucid.names import is_own
+from pellucid.networks.own import named, remember
 from pellucid.weights.called import end_point_called
 
 CLASSES = 1000  # ImageNet's, where nothing else is said

@@ -6,8 +6,10 @@ pickle names is imported or called.
 
 import pickle
 import re
+import tomllib
 import warnings
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -21,7 +23,7 @@ from torch import Tensor
 from torch._weights_only_unpickler import _get_allowed_globals, get_globals_in_pkl
 
 from pellucid.errors import UserError, first_line, listed, of_system
-from pellucid.names import kind_of, textual
+from pellucid.names import kind_of, textual, to_resume
 from pellucid.weights.kinds import AGAIN, FORMATS, SUFFIXES, check_growth, check_index, parts_of, recognise
 from pellucid.weights.pickled import Array, Kind, NotPlain, arrays_of
 from pellucid.weights.states import State, is_of_optimizer, same, states_in, without
@@ -128,8 +130,11 @@ def weights_file(path: Path) -> Path:
     if known := next((path / name for name in IN_FOLDERS if path / name in inside), None):
         return known
     if (path / "config.toml") in inside:
+        network = None
+        with suppress(OSError, ValueError):  # what is damaged there, `resume` says
+            network = tomllib.loads((path / "config.toml").read_text(encoding="utf-8")).get("model")
         raise UserError(
-            f"{path} is a run without a model yet", hint=f"`pellucid resume {path}` goes on with its training"
+            f"{path} is a run without a model yet", hint=f"`{to_resume(path, network)}` goes on with its training"
         )
     if (path / "saved_model.pb") in inside:
         hint = "in Keras: model.save_weights('model.weights.h5')"
