@@ -178,3 +178,45 @@ def test_arrays_of_tf_slim_are_compared_from_the_shell(capsys: pytest.CaptureFix
     np.savez(tmp_path / "other.npz", x=np.zeros(3))
     with pytest.raises(UserError, match="does not hold `input`"):
         compare("inception_v2", against=str(tmp_path / "other.npz"))
+
+
+PAIR = """
+from torch import nn
+from torch.nn import functional as F
+
+
+class One(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
+        self.deep = nn.Conv2d(4, 4, 3, padding=1)
+        self.head = nn.Linear(4, classes)
+
+    def forward(self, x):
+        return self.head(self.between(self.deep(self.body(x))).mean((2, 3)))
+
+    def between(self, x):
+        return F.relu(x)
+
+
+class Other(One):
+    def __init__(self, classes):
+        super().__init__(classes)
+        self.deep = nn.Conv2d(4, 4, 3)
+
+
+class Third(One):
+    def between(self, x):
+        return F.relu(x) + 1
+"""
+
+
+def test_two_modules_are_compared_wherever_they_have_the_same_end_points(tmp_path: Path) -> None:
+    (tmp_path / "pair.py").write_text(PAIR)
+    one, other, third = (f"{tmp_path}/pair.py:{name}" for name in ("One", "Other", "Third"))
+    ends = ["PreLogits", "Logits", "Predictions"]
+    same = compare(one, against=one, size=16)
+    assert [each.name for each in same.compared] == ["body.0", "body.1", "deep", *ends] and same.first is None
+    assert [each.name for each in compare(one, against=other, size=16).compared] == ["body.0", "body.1", *ends]
+    differs = compare(one, against=third, size=16)
+    assert differs.first is not None and differs.first.name == "PreLogits" and differs.compared[2].agrees

@@ -326,10 +326,11 @@ def parity(
     Parameters
     ----------
     net
-        A network of `pellucid models`.
+        A network of `pellucid models`, or one's own: FILE.py:NAME.
     against
-        torchvision, timm, keras, paddle, one's own (FILE.py:NAME; both then have the same random weights, tensor by
-        tensor in order), or an .npz of `input`, `end_points/NAME` and `weights/NAME`, as arrays.
+        torchvision, timm, keras, paddle, or an .npz of `input`, `end_points/NAME` and `weights/NAME`, as arrays. Where
+        one of both is one's own, a network by name, or FILE.py:NAME: both then have the same random weights, tensor by
+        tensor in order.
     weights
         The weights for both, under the names of `against`; default: random ones, or those in the .npz.
     layout

@@ -19,7 +19,7 @@ from pellucid.networks.loading import load_weights, names_elsewhere
 from pellucid.networks.network import Network
 from pellucid.networks.own import remember
 from pellucid.networks.published import default_preprocessing
-from pellucid.networks.undisturbed import kept_randomness
+from pellucid.networks.undisturbed import kept_randomness, undisturbed
 from pellucid.uses.structure import structure
 from pellucid.weights.files import read_tensors
 
@@ -45,7 +45,8 @@ def compare(
     """Run `net` and `against` (torchvision, timm, keras, paddle, or an .npz) on one image with the same weights.
 
     `net` and `against` may be one's own (FILE.py:NAME), and an own network's other any network by name: both then have
-    the same random weights, tensor by tensor in their order, and are compared where they end.
+    the same random weights, tensor by tensor in their order, and are compared where they end; two modules also wherever
+    an end point of the one has the name and shape of one of the other.
 
     An .npz holds `input` (1, H, W, 3) or (1, 3, H, W), `end_points/NAME`, and `weights/NAME` unless `weights` names a
     file, and decides the size. Without `weights`, a library's are random, with random statistics, from `seed` (0).
@@ -94,9 +95,11 @@ def _with_own(net: str, against: str, *, size: int | None, seed: int) -> Parity:
             tensor.uniform_(0.5, 2)
     _give(ours, theirs, net, against)
     images = torch.randn(1, 3, ours.size, ours.size)
-    with torch.no_grad():
-        found = theirs.end_points(images)
-    return parity(ours, images, {name: found[name] for name in WHERE_ALL_END})
+    with torch.no_grad(), undisturbed(ours):
+        here, found = ours.eval().end_points(images), theirs.end_points(images)
+    modules = ours.table is None and theirs.table is None  # a table's end points are after a ReLU, a module's before it
+    alike = [name for name in found if modules and name in here and here[name].shape == found[name].shape]
+    return parity(ours, images, {name: found[name] for name in (*alike, *WHERE_ALL_END)})
 
 
 def _give(ours: Network, theirs: Network, net: str, against: str) -> None:
