@@ -27,7 +27,6 @@ def after(values: np.ndarray, *, keeps: float) -> nn.BatchNorm1d:
     norm = nn.BatchNorm1d(1, momentum=1 - keeps)
     statistics = Statistics(nn.Sequential(norm), fresh_norms(nn.Sequential(norm)))
     for batch in torch.from_numpy(values).float():
-        statistics.before_batch()
         norm(batch[:, None])
     statistics.leave()
     assert norm.momentum == 1 - keeps
@@ -105,10 +104,34 @@ def test_a_norm_that_keeps_almost_all_of_itself_is_of_the_images_at_once(photos:
     assert learned[0].loss == pytest.approx(np.log(2), abs=0.3)
 
 
+class Shared(nn.Module):
+    """A norm that is used twice, and one that half of the batches pass over."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.first, self.second, self.head = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3), nn.Linear(4, classes)
+        self.twice, self.now_and_then = nn.BatchNorm2d(4, momentum=0.003), nn.BatchNorm2d(4, momentum=0.003)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        maps = self.twice(self.second(self.twice(self.first(images))))
+        return self.head((self.now_and_then(maps) if torch.rand(()) > 0.5 else maps).mean((2, 3)))
+
+
+def test_a_norm_that_two_batches_passed_over_begins_with_the_third() -> None:
+    often, seldom = (nn.BatchNorm1d(1, momentum=0.001) for _ in range(2))
+    Statistics(net := nn.ModuleList([often, seldom]), fresh_norms(net))
+    for batch in range(3):
+        often(torch.tensor([[3.0], [5.0]]))
+        if batch == 2:
+            seldom(torch.tensor([[3.0], [5.0]]))
+    assert seldom.running_mean.item() == 4.0 and seldom.running_var.item() == 2.0
+
+
+@pytest.mark.parametrize("network", [SLOW, {"model": Shared, "size": 32, "batch": 4}], ids=["table", "own"])
 def test_resumed_in_the_first_epoch_they_are_as_if_it_had_not_been(
-    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, network: dict[str, Any]
 ) -> None:
-    settings = SLOW | {"epochs": 1}
+    settings = network | {"epochs": 1, "workers": 0}
     whole = pl.train(photos, **settings, runs=tmp_path / "whole")
     asked = iter([False, True, True])
     monkeypatch.setattr(Interruption, "asked", property(lambda _: next(asked), lambda *_: None), raising=False)

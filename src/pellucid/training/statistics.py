@@ -1,6 +1,7 @@
 """Batch norms' running statistics, corrected for their start: of images from the first batch on (decisions/0018)."""
 
 from collections.abc import Iterable
+from typing import Any
 
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -28,18 +29,20 @@ class Statistics:
         norms = [network.get_submodule(name) for name in fresh]
         self._own = {norm: float(norm.momentum) for norm in norms if isinstance(norm, _BatchNorm) and norm.momentum}
         self._seen: dict[_BatchNorm, int] = {}
+        self._hooks = [norm.register_forward_pre_hook(self._before) for norm in self._own]
 
-    def before_batch(self) -> None:
-        """To be called before each forward in training; which batch it is, the norms' own counts say."""
-        for norm, own in self._own.items():
-            if norm.training:
-                if norm not in self._seen:  # at the beginning, or where a resumed run goes on
-                    self._seen[norm] = int(norm.num_batches_tracked)
-                self._seen[norm] += 1
-                norm.momentum = momentum_at(own, self._seen[norm])
+    def _before(self, norm: nn.Module, _: Any) -> None:
+        """Which batch it is the norm's own count says at the beginning, or where a resumed run goes on."""
+        if isinstance(norm, _BatchNorm) and norm.training:
+            if norm not in self._seen:
+                self._seen[norm] = int(norm.num_batches_tracked)
+            self._seen[norm] += 1
+            norm.momentum = momentum_at(self._own[norm], self._seen[norm])
 
     def leave(self) -> None:
         """Give the norms their own momentum back."""
+        for hook in self._hooks:
+            hook.remove()
         for norm, own in self._own.items():
             norm.momentum = own
 

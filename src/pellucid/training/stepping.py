@@ -51,11 +51,11 @@ class Stepping:
         network = job.halves.rest if job.halves else job.network
         quick_to_train(network)
         self.network = job.hardware.to(network)
-        self.statistics = Statistics(job.network, job.fresh_norms)
         self.optimizer = make_optimizer(job.network, learning)
         self.average = (
             AveragedModel(job.network, multi_avg_fn=averaging(learning.ema), use_buffers=True) if learning.ema else None
         )
+        self.statistics = Statistics(job.network, job.fresh_norms)
         counts = np.bincount(job.data.labels, minlength=len(job.data.classes))
         self.objective = objective(learning, counts.tolist())
 
@@ -74,7 +74,6 @@ class Stepping:
         job, learning = self.job, self.job.config.learning
         torch.manual_seed(seed)
         images, targets = mix(images, labels, job.config.augmentation, classes=len(job.data.classes), seed=seed)
-        self.statistics.before_batch()
         logits, *heads = job.hardware.forward(self.network.with_heads, _laid_out(images))
         main = self.objective(logits.float(), targets)
         beside = [self.objective(head.float(), targets) for head in heads]
