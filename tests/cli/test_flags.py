@@ -221,6 +221,26 @@ def test_what_cannot_be_said_is_refused_with_what_can(
     assert all(each in shown for each in told), shown
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["train", "photos", "--epochs", "1.5"],
+        ["train", "photos", "--samplings", "2.4"],
+        ["show", "photos", "--out", "a.png", "--most", "2.5"],
+        ["bench", "small", "--batch", "-0.5"],
+    ],
+)
+def test_a_number_that_should_be_whole_is_refused_and_not_rounded(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main.run(words) == 2
+    assert f'"{words[-1]}" into int' in capsys.readouterr().err
+
+
+def test_a_whole_number_may_be_written_with_a_point(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert trained(["--epochs", "20.0"], monkeypatch).learning.epochs == 20
+
+
 def trained(words: list[str], monkeypatch: pytest.MonkeyPatch) -> Config:
     """The configuration that `pellucid train photos WORDS` comes to."""
     caught: list[Config] = []

@@ -11,10 +11,11 @@ from inspect import cleandoc, signature
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from cyclopts import Group, Parameter, Token, convert
+from cyclopts import Group, Parameter, Token
 from pydantic.fields import FieldInfo
 
 from pellucid.architectures.options import OPTIONS
+from pellucid.cli.whole import whole
 from pellucid.images.labels import parse_map
 from pellucid.images.samples import READING, Source
 from pellucid.records import Described
@@ -219,7 +220,7 @@ def _plain(kind: Any) -> Any:
         return kind
 
     def said(_: Any, tokens: Sequence[Token]) -> Any:
-        return "none" if [token.value for token in tokens] == ["none"] else convert(kind, tokens)
+        return "none" if [token.value for token in tokens] == ["none"] else whole(kind, tokens)
 
     either: Any = Union[(*_members(kind), Text)]
     return Annotated[either | None, Parameter(converter=said, metavar=_metavar(kind))]

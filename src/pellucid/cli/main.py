@@ -17,6 +17,7 @@ from rich.text import Text
 
 from pellucid.cli.loading import announce
 from pellucid.cli.quiet import quieten
+from pellucid.cli.whole import whole
 from pellucid.errors import DONE, OUR_FAULT, USER_FAULT, UserError, named, of_missing, of_system
 from pellucid.names import forgive_streams
 from pellucid.spelling import in_a_shell
@@ -26,7 +27,7 @@ app = App(
     help="Point it at a folder of images and get a classifier that you can see through.",
     version_flags=["--version"],
     help_format="plaintext",
-    default_parameter=Parameter(negative_iterable=()),
+    default_parameter=Parameter(negative_iterable=(), converter=whole),
     suppress_keyboard_interrupt=False,  # told below; cyclopts would end without a word
 )
 # Each verb is imported when it is called, so that `--help` and `structure` answer at once. A test compares these
