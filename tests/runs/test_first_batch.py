@@ -174,6 +174,14 @@ def test_show_writes_pictures_from_the_command_line(
     assert "the first 4 of the 8 images" in capsys.readouterr().err
 
 
+def test_show_says_that_no_more_than_the_first_images_of_a_batch_are_kept(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = [str(photos), "--of", "first-batch", "--model", "small", "--size", "24", "--batch", "20", "--most", "20"]
+    assert command(["show", *said, "--out", str(tmp_path / "batch.png")]) == 0
+    assert "the first 16 of the 20 images" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("said", "words"),
     [
@@ -201,18 +209,37 @@ def predict(trained: RunFolder, *arguments: str) -> int:
     return command(["predict", str(trained.path), *arguments])
 
 
-@pytest.mark.parametrize("kind", ["folders", "table", "class"])
+@pytest.mark.parametrize("kind", ["folders", "table", "columns", "class"])
 def test_predictions_are_drawn_with_their_truth(
     trained: RunFolder, photos: Path, tmp_path: Path, kind: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     images = [photos / "grainy/000.png", photos / "smooth/001.png", photos / "smooth/002.png"]
     table = tmp_path / "truth.csv"
-    table.write_text("path,kind\n" + "".join(f"{path},{path.parent.name}\n" for path in images[:2]))
-    truth = {"folders": ["folders"], "table": [str(table), "--label-column", "kind"], "class": ["smooth"]}[kind]
+    table.write_text(
+        f"{'file' if kind == 'columns' else 'path'},kind\n"
+        + "".join(f"{path},{path.parent.name}\n" for path in images[:2])
+    )
+    truth = {
+        "folders": ["folders"],
+        "table": [str(table), "--label-column", "kind"],
+        "columns": [str(table), "--label-column", "kind", "--path-column", "file"],
+        "class": ["smooth"],
+    }[kind]
     out = tmp_path / "grid.png"
     assert predict(trained, *map(str, images), "--grid", str(out), "--truth", *truth) == 0
     assert Image.open(out).width > 300
-    assert ("1 image without a label" in capsys.readouterr().err) == (kind == "table")
+    assert ("1 image without a label" in capsys.readouterr().err) == (kind in ("table", "columns"))
+
+
+def test_a_table_of_images_and_one_of_labels_may_call_their_paths_otherwise(
+    trained: RunFolder, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image = photos / "grainy/000.png"
+    (tmp_path / "images.csv").write_text(f"file\n{image}\n")
+    (tmp_path / "truth.csv").write_text(f"path,label\n{image},grainy\n")
+    said = [str(tmp_path / "images.csv"), "--path-column", "file", "--truth", str(tmp_path / "truth.csv")]
+    assert predict(trained, *said, "--grid", str(tmp_path / "grid.png")) == 0
+    assert "without a label" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -2,23 +2,32 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from pellucid.errors import UserError, counted, nearest
 from pellucid.uses.predict import Failure, Prediction
 
 FOLDERS = "folders"
 MOST = 48
+PATH = "path"
 Truth = Callable[[str], str | None]
+
+
+class Columns(NamedTuple):
+    """What the columns of tables are called: of paths, in the table of images and in that of labels, and of labels."""
+
+    path: str = PATH
+    label: str | None = None
 
 
 class Grid:
     """Takes what was said of each image as it comes, without the images; drawn at the end."""
 
     def __init__(
-        self, path: Path, truth: str | None, classes: Sequence[str], *, label_column: str | None, most: int | None
+        self, path: Path, truth: str | None, classes: Sequence[str], *, most: int | None, columns: Columns
     ) -> None:
         self.path, self.classes, self.most = path, classes, most or MOST
-        self.truth = None if truth is None else truth_of(truth, classes, label_column=label_column)
+        self.truth = None if truth is None else truth_of(truth, classes, columns)
         self.said: list[Prediction | Failure] = []
 
     def take(self, predicted: Prediction | Failure) -> None:
@@ -54,7 +63,7 @@ class Grid:
         return words
 
 
-def truth_of(truth: str, classes: Sequence[str], *, label_column: str | None = None) -> Truth:
+def truth_of(truth: str, classes: Sequence[str], columns: Columns) -> Truth:
     """What an image with a given name is in truth: by the folder it lies in, by a table, or all the same class.
 
     Raises UserError for what is none of these. Of an image that the table does not list, or whose label the model does
@@ -67,7 +76,7 @@ def truth_of(truth: str, classes: Sequence[str], *, label_column: str | None = N
     if truth in classes:
         return lambda _: truth
     if Path(truth).suffix.lower() in TABLES:
-        known = _listed(Path(truth), label_column)
+        known = _listed(Path(truth), columns)
         return lambda name: known.get(Path(name).resolve())
     right = nearest(truth, [*classes, FOLDERS])
     raise UserError(
@@ -77,8 +86,14 @@ def truth_of(truth: str, classes: Sequence[str], *, label_column: str | None = N
     )
 
 
-def _listed(table: Path, label_column: str | None) -> dict[Path, str]:
+def _listed(table: Path, columns: Columns) -> dict[Path, str]:
     from pellucid.images.sources import Source, read_samples
 
-    read = read_samples(table, Source(kind="table", label_column=label_column))
+    source = Source(kind="table", path_column=columns.path, label_column=columns.label)
+    try:
+        read = read_samples(table, source)
+    except UserError:
+        if columns.path == PATH:
+            raise
+        read = read_samples(table, source.model_copy(update={"path_column": PATH}))  # it was said of the images' table
     return {sample.path.resolve(): sample.label for sample in read}

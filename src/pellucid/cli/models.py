@@ -113,7 +113,7 @@ def predict(
     batch
         Images at once.
     path_column
-        The table's column of paths.
+        The column of paths, of a table of images and of that of --truth.
     grid
         A picture to write as well (.png, .pdf, .svg, .jpg): the images, titled with what was said of them.
     truth
@@ -128,7 +128,7 @@ def predict(
     """
     from rich.text import Text
 
-    from pellucid.cli.grid import Grid
+    from pellucid.cli.grid import Columns, Grid
     from pellucid.cli.show import aside
     from pellucid.reports.text import prediction_header, prediction_line
     from pellucid.uses.inputs import expand_inputs
@@ -141,7 +141,8 @@ def predict(
         raise UserError(f"unknown option: {unknown[0]}", hint="`pellucid predict --help` lists what there is")
     _check_grid(grid, {"--truth": truth, "--label-column": label_column, "--most": most})
     classifier = load(model, model=model_code)
-    drawn = None if grid is None else Grid(grid, truth, classifier.classes, label_column=label_column, most=most)
+    columns = Columns(path_column, label_column)
+    drawn = None if grid is None else Grid(grid, truth, classifier.classes, most=most, columns=columns)
     if header := prediction_header(format):
         print(header)
     failed = False

@@ -31,7 +31,7 @@ def show(data: str, /, *, out: Path, of: Of | None = None, most: int = 24, **set
         files: images with their labels. first-batch: beside each file what the network sees of it in its first step:
         cropped, flipped, coloured, mixed. curves or results, of a run. Default: files, of a run curves.
     most
-        Images in a grid.
+        Images in a grid; of a first batch 16 at most.
     """
     from rich.text import Text
 
@@ -49,8 +49,8 @@ def show(data: str, /, *, out: Path, of: Of | None = None, most: int = 24, **set
         raise UserError(f"{data} is a run, not images", hint="--of first-batch shows what it was trained on")
     thing = _of_run(data, of, said) if run else _of_data(data, of, said)
     save(draw(thing, most=most), out)
-    if of == "first-batch" and most < thing.shown.images:
-        aside().print(Text(f"the first {min(most, len(thing.shown.files))} of the {thing.shown.images:,} images"))
+    if of == "first-batch" and (drawn := min(most, len(thing.shown.files))) < thing.shown.images:
+        aside().print(Text(f"the first {drawn} of the {thing.shown.images:,} images"))
     say_lines(str(out))
 
 
