@@ -72,11 +72,12 @@ def looked(folder: Path, computed: list[dict[str, Any]]) -> list[dict[str, Any]]
     """What those say and import that compute nothing."""
     assert computed[0]["code"] == 0  # there is a run
     verbs = [["structure", "resnet50"], ["recipes"], ["models"], ["runs"], ["split", "photos", "parts.json"]]
-    return watched(folder, [*verbs, ["structure", "RUN"], ["train", "photos", "--epoch", "1"], ["report", "RUN"]])
+    verbs += [["structure", "RUN"], ["train", "photos", "--epoch", "1"], ["report", "RUN"]]
+    return watched(folder, [*verbs, ["show", "photos", "--out", "a.gif"], ["predict", "RUN", "photos", "--grid", "a"]])
 
 
 def test_torch_is_imported_by_what_computes_and_by_nothing_else(looked: list[dict[str, Any]]) -> None:
-    assert [each["code"] for each in looked] == [0, 0, 0, 0, 0, 0, 2, 0]
+    assert [each["code"] for each in looked] == [0, 0, 0, 0, 0, 0, 2, 0, 2, 2]
     assert looked[0]["modules"] == []
     for each in looked:
         assert not set(each["modules"]) - {"numpy", "pydantic", "jinja2"}, each["verb"]

@@ -169,14 +169,14 @@ def _check_grid(grid: Path | None, others: dict[str, Any]) -> None:
         if said := [flag for flag, value in others.items() if value is not None]:
             raise UserError(f"{said[0]} is for a picture of the predictions", hint="add --grid predictions.png")
         return
-    from pellucid.reports.pictures import MOST, check_format
+    from pellucid.reports.formats import check_format, check_most
 
     check_format(grid)
     if others["--label-column"] is not None and others["--truth"] is None:
         raise UserError("--label-column is for --truth TABLE", hint="name the table")
     most = others["--most"]
-    if most is not None and not 1 <= most <= MOST:
-        raise UserError(f"a grid shows 1 to {MOST} images, not {most}", hint="several grids show more")
+    if most is not None:
+        check_most(most)
 
 
 def verify(model: Path, /, *, model_code: str | None = None) -> None:

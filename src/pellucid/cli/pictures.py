@@ -36,10 +36,10 @@ def show(data: str, /, *, out: Path, of: Of | None = None, most: int = 24, **set
     from rich.text import Text
 
     from pellucid.cli.show import aside, say_lines
-    from pellucid.reports.pictures import check_format, save
-    from pellucid.reports.pictures import show as draw
+    from pellucid.reports.formats import check_format, check_most
 
     check_format(out)
+    check_most(most)
     said = {name: value for name, value in settings.items() if value is not None}
     run = kind_of(Path(data) / "config.toml") == "file"
     of = of or ("curves" if run else "files")
@@ -48,6 +48,9 @@ def show(data: str, /, *, out: Path, of: Of | None = None, most: int = 24, **set
     if of == "files" and run:
         raise UserError(f"{data} is a run, not images", hint="--of first-batch shows what it was trained on")
     thing = _of_run(data, of, said) if run else _of_data(data, of, said)
+    from pellucid.reports.pictures import save
+    from pellucid.reports.pictures import show as draw
+
     save(draw(thing, most=most), out)
     if of == "first-batch" and (drawn := min(most, len(thing.shown.files))) < thing.shown.images:
         aside().print(Text(f"the first {drawn} of the {thing.shown.images:,} images"))

@@ -29,6 +29,7 @@ from pellucid.names import in_a_line, kind_of
 from pellucid.records import write
 from pellucid.reports.curves import Curves, curves
 from pellucid.reports.fonts import cells, families_for, writable
+from pellucid.reports.formats import check_format, check_most
 from pellucid.reports.palette import CROSS, INK, LIGHT, TICK
 from pellucid.reports.picks import is_right, spread, spread_by_class
 from pellucid.reports.words import percent
@@ -42,8 +43,6 @@ CELL = 1.7  # inches a side of an image in a grid
 LONGEST, LONGEST_SAID = 20, 14  # letters of a name in a grid; of one that stands beside other words
 LEFT_TO_RIGHT = "\u200e"  # after a name, or Arabic and Hebrew ones would pull the number to their other side
 SHARP = 256  # pixels of an image's longest side in a grid
-FORMATS = (".png", ".pdf", ".svg", ".jpg")  # that pictures are written in
-MOST = 400  # images in a grid: of more, nobody sees any
 
 
 class Picture(Figure):
@@ -89,8 +88,7 @@ def show(
         raise UserError("every is for the curves of a run", hint="show(run, every=100)")
     if not predicted and (truth is not None or images is not None):
         raise UserError("truth and images are for a list of Predictions", hint="show(predictions, truth=[...])")
-    if not 1 <= most <= MOST:
-        raise UserError(f"a grid shows 1 to {MOST} images, not {most}", hint="several grids show more")
+    check_most(most)
     match thing:
         case Samples() | Split():
             return image_grid(thing, most=most, columns=columns)
@@ -114,12 +112,6 @@ def save(figure: Figure | Curves, path: Path) -> None:
     file = io.BytesIO()
     figure.savefig(file, format=path.suffix.lower().removeprefix("."))
     write(path, file.getvalue())
-
-
-def check_format(path: Path) -> None:
-    """Raises UserError for a name that is none of a picture."""
-    if path.suffix.lower() not in FORMATS:
-        raise UserError(f"{path} is no name for a picture", hint=f"call it something{', '.join(FORMATS)}")
 
 
 def batch_grid(batch: FirstBatch, *, most: int = 16) -> Figure:
