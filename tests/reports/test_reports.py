@@ -470,8 +470,8 @@ def test_a_resumed_run_counts_an_epoch_once_and_forgets_the_first_end() -> None:
         ("So few images of ants (3)", of_evaluation(evaluation([[0, 3], [0, 30]]))),
         ("10 times as many images of bees as of ants", of_evaluation(evaluation([[0, 3], [0, 30]]))),
         ("few images to learn from of ants (5) and bees (5)", of_split(split(train=5))),
-        ("kept for validation", of_split(split(validation=0))),
-        ("kept for a test", of_split(split(test=0))),
+        ("There were no validation images", of_split(split(validation=0))),
+        ("set apart for a test", of_split(split(test=0))),
         ("train part has few images of ants (5) and bees (5)", of_division(split(train=5))),
         ("no validation part", of_division(split(validation=0))),
         ("no test part", of_division(split(test=0))),
@@ -699,7 +699,7 @@ def test_a_report_before_anything_was_measured(photos: Path) -> None:
 def test_a_report_of_an_interrupted_run_flatters_no_one(photos: Path) -> None:
     text = Page(page(photos, events=training(why="interrupted"), evaluation=None)).text
     assert "on the validation images, while it was trained" in text
-    assert "The model that was kept has not been evaluated" in text
+    assert "The best model has not been evaluated" in text
 
 
 def test_an_image_that_went_missing_is_named(photos: Path) -> None:

@@ -150,12 +150,20 @@ def told_by_content(start: bytes) -> bool:
 
 @contextmanager
 def decoding_threads(number: int = THREADS) -> Iterator[ThreadPoolExecutor]:
-    """A pool of threads; what none has begun is given up when the block ends, as by an error or Ctrl-C."""
+    """A pool of threads; what none has begun is given up when the block ends, as by an error or Ctrl-C.
+
+    No thread is waited for where a generator around the block is left half read: the garbage collector may close it, in a
+    place where to join a thread is to wait for ever.
+    """
     pool = ThreadPoolExecutor(number, thread_name_prefix="decoding")
+    joined = True
     try:
         yield pool
+    except GeneratorExit:
+        joined = False
+        raise
     finally:
-        pool.shutdown(cancel_futures=True)
+        pool.shutdown(wait=joined, cancel_futures=True)
 
 
 def _opened(source: Source, name: str) -> Image.Image:

@@ -25,7 +25,7 @@ def of_evaluation(evaluation: Evaluation) -> Iterator[str]:
     if len(present) == 1 and len(supports) > 1:
         yield (
             f"All of these images are of one class, {present[0]}: the accuracy is how many of them are recognised, and "
-            "says nothing of how often other images are called so."
+            "does not say how often images of other classes would be called so."
         )
     yield from _of_accuracy(evaluation, supports)
     if few := [f"{name} ({n})" for name, n in supports.items() if n < FEW]:
@@ -68,15 +68,15 @@ def _of_accuracy(evaluation: Evaluation, supports: dict[str, int]) -> Iterator[s
             "Expect somewhat less on new images, and measure on images that played no part."
         )
     elif evaluation.part == "train":
-        yield "It was measured on the images it learned from. That says nothing of new images."
+        yield "It was measured on the images it learned from, which does not say how it does on new ones."
 
 
 def of_no_evaluation(history: History) -> Iterator[str]:
     """What is missing where nothing was evaluated."""
     if history.best:
         yield (
-            "The model that was kept has not been evaluated. The figure is from the validation images, which also "
-            f"chose the best of {counted(len(history.laps), 'epoch')}: it flatters."
+            "The best model has not been evaluated. The figure is from the validation images, which also "
+            f"chose the best of {counted(len(history.laps), 'epoch')}: expect somewhat less on new images."
         )
     else:
         yield "Nothing has been measured yet."
@@ -89,9 +89,9 @@ def of_split(split: Split) -> Iterator[str]:
     if uneven := _uneven_train(split):
         yield f"To learn from, {uneven[:1].lower()}{uneven[1:]}"
     if "validation" in (lacking := _lacking(split)):
-        yield "No images were kept for validation, so the last epoch was taken unseen, and nothing was calibrated."
+        yield "There were no validation images: the last epoch was taken, whatever it is worth, and nothing calibrated."
     if "test" in lacking:
-        yield "No images were kept for a test: a figure from images that decided nothing is still to be measured."
+        yield "No images were set apart for a test: measure it on images that had no part in training or choosing it."
 
 
 def of_division(split: Split) -> Iterator[str]:
@@ -128,7 +128,7 @@ def of_training(history: History) -> Iterator[str]:
     if history.failed:
         yield f"Training ended with an error: {history.failed.problem}."
     elif history.stopped is None:
-        yield "Training had not come to its end when this was written: it was still running, or it was killed."
+        yield "Training had not ended when this was written: it was still running, or it was killed."
     elif history.stopped.why == "interrupted":
         epochs = history.started.epochs if history.started else history.stopped.epoch
         done = f"{history.stopped.epoch} of {counted(epochs, 'epoch')}"

@@ -42,11 +42,9 @@ def decision(card: Card) -> list[str]:
             "a probability of 90 % means right nine times in ten."
         )
     if card.members and card.sure_from is None:
-        sure = "It never calls itself sure: from which probability it might was not looked for."
+        sure = "It never calls itself sure: nobody measured from which probability on it could."
     elif card.sure_from is None:
-        sure = (
-            "It never calls itself sure: no probability was found from which on validation was right 95 % of the time."
-        )
+        sure = "It never calls itself sure: from no probability on were 95 % of its answers on validation right."
     else:
         sure = (
             f"It calls itself sure from a probability of {percent(card.sure_from)}: "
@@ -69,7 +67,7 @@ def preprocessing(card: Card) -> str:
     cut = f"{p.size} x {p.size} pixels are cut from its centre"
     if p.crops > 1:
         crops = f"{p.crops**2} crops of {p.size} x {p.size} pixels, spread over {p.seen} x {p.seen} at its centre,"
-        cut = f"{crops} are looked at and averaged"
+        cut = f"{crops} are evaluated, and the answers averaged"
     seen = "" if p.channels == "RGB" else " The network sees blue first, then green, then red."
     return (
         f"An image is turned upright, {resized}, and {cut}. "

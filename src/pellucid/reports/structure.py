@@ -36,7 +36,7 @@ def structure_text(structure: Structure, *, every_layer: bool = False) -> Render
     if any(end.field for end in structure.ends):
         notes.append("field/stride: input pixels per side that a cell has seen, and from cell to cell")
     if not every_layer:
-        notes.append("memory is what the layers' outputs take in float32; --all shows every layer")
+        notes.append("memory: what the layers' outputs take in float32; --all shows every layer")
     return _grouped(structure, images, notes, every_layer=every_layer)
 
 

@@ -211,7 +211,9 @@ def ensemble_text(told: Ensembled) -> RenderableType:
         Text("gained, lost: images that only the ensemble with it has right, or only that without it", style="dim"),
     ]
     if told.part == "validation":
-        lines.append(Text("! these images chose each member's epoch and calibration, which flatters all of them"))
+        lines.append(
+            Text("! these images chose each member's epoch and calibration: expect somewhat less on new images")
+        )
     return Group(*lines)
 
 

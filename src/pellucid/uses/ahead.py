@@ -28,6 +28,7 @@ def ahead(make: Callable[[Any], Made], given: Iterable[Any], *, depth: int) -> I
     """
     waiting: deque[Future[Made]] = deque()
     pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="decode")
+    joined = True
     try:
         for item in given:
             if item is PAUSE:
@@ -40,8 +41,13 @@ def ahead(make: Callable[[Any], Made], given: Iterable[Any], *, depth: int) -> I
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
+    except GeneratorExit:
+        # Left half read, it may be closed by the garbage collector, in a thread that is just being started: Python's
+        # list of threads is locked then, and to join one would be to wait for ever.
+        joined = False
+        raise
     finally:
-        pool.shutdown(cancel_futures=True)
+        pool.shutdown(wait=joined, cancel_futures=True)
 
 
 def windows(items: Iterable[Made | Pause], size: int) -> Iterator[list[Made]]:
