@@ -152,8 +152,8 @@ def told_by_content(start: bytes) -> bool:
 def decoding_threads(number: int = THREADS) -> Iterator[ThreadPoolExecutor]:
     """A pool of threads; what none has begun is given up when the block ends, as by an error or Ctrl-C.
 
-    No thread is waited for where a generator around the block is left half read: the garbage collector may close it, in a
-    place where to join a thread is to wait for ever.
+    No thread is waited for where a generator around the block is left half read: the garbage collector may close it in
+    a place where to join a thread is to wait for ever.
     """
     pool = ThreadPoolExecutor(number, thread_name_prefix="decoding")
     joined = True

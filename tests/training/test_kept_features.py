@@ -1,4 +1,4 @@
-"""Features computed once: the same training as without, never believed without their key; a head that is optimal."""
+"""Training on features computed once: the same as without, never believed without their key, told as it goes."""
 
 import json
 import shutil
@@ -6,27 +6,17 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import timm
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
-from sklearn.linear_model import LogisticRegression
 
 import pellucid as pl
 from pellucid.cli.main import run as command
 from pellucid.errors import UserError
-from pellucid.features.extract import fingerprint
-from pellucid.features.head import solve_head
-from pellucid.images.store import Store
 from pellucid.interruption import Interruption
-from pellucid.measures.comparison import mcnemar
-from pellucid.networks.cut import Place, halves
 from pellucid.reports.transfer import transfer_words
-from pellucid.runs.events import EVENTS, FeaturesReady, HeadSolved
-from pellucid.runs.paired import CHANCE, Paired, compared, note_tuned, write_paired
+from pellucid.runs.events import FeaturesReady, HeadSolved
 from pellucid.runs.run_folder import RunFolder
 from pellucid.training.config import Config, bytes_of
 from pellucid.training.configure import configure
@@ -34,6 +24,8 @@ from pellucid.training.train import resume_events, train_events
 from tests.pictures import make_classes
 
 QUICK: dict[str, Any] = {"model": "small", "size": 32, "batch": 8, "machine": {"workers": 0, "precision": "float32"}}
+
+
 STILL = {"crop": "centre", "flip": 0.0}
 
 
@@ -65,54 +57,6 @@ def resumed_after(config: Config, *, epoch: int) -> RunFolder:
     (run,) = Path(config.runs).iterdir()
     list(resume_events(run))
     return RunFolder(run)
-
-
-@pytest.mark.parametrize(
-    ("name", "options"),
-    [
-        ("small", {}),
-        ("resnet18", {"width": 0.1}),
-        ("vgg11_bn", {"width": 0.05}),
-        ("inception_v3", {"width": 0.1, "auxiliary": True}),
-        ("inception_resnet_v2", {"width": 0.05}),
-    ],
-)
-@settings(max_examples=6, deadline=None)
-@given(data=st.data())
-def test_two_halves_compute_what_the_network_does(name: str, options: dict[str, Any], data: st.DataObject) -> None:
-    torch.manual_seed(0)
-    net = pl.network(name, 3, size=139 if "inception" in name else 64, **options).eval()
-    end_point = data.draw(st.sampled_from(net.end_point_names[1:-1]))
-    cut = halves(net, end_point)
-    images = torch.randn(2, 3, net.size, net.size)
-    if cut is None:  # a head that is trained starts before the cut
-        assert net.head_names
-        return
-    with torch.no_grad():
-        assert torch.equal(cut.rest(cut.frozen(images)), net(images))
-        logits, *heads = cut.rest.with_heads(cut.frozen(images))
-        assert torch.equal(logits, net(images)) and len(heads) <= len(net.head_names)
-
-
-@pytest.mark.parametrize("name", ["mobilenetv2_050", "vit_tiny_patch16_224", "convnext_atto", "densenet121"])
-@settings(max_examples=3, deadline=None)
-@given(data=st.data())
-def test_timms_networks_are_cut_in_the_graph_of_their_operations(name: str, data: st.DataObject) -> None:
-    torch.manual_seed(0)
-    net = pl.network(f"timm/{name}", 3, size=64)
-    end_point = data.draw(st.sampled_from([*net.end_point_names[:-3], "Logits"]))
-    cut = halves(net, end_point)
-    assert cut is not None
-    images = torch.randn(2, 3, 64, 64)
-    net.eval()
-    with torch.no_grad():
-        expected = net(images)
-        assert torch.allclose(cut.rest(cut.frozen(images)), expected, atol=1e-5 * float(expected.abs().max()))
-    trained = {
-        id(one) for part in (*net.divided(end_point).within, *net.divided(end_point).after) for one in part.parameters()
-    }
-    assert not trained & {id(one) for one in cut.frozen.parameters()} or end_point == "Logits"
-    assert {id(one) for one in cut.rest.parameters()} <= trained
 
 
 def test_timms_last_blocks_train_on_kept_features_as_on_images(photos: Path, tmp_path: Path) -> None:
@@ -224,20 +168,6 @@ def test_a_stretch_that_was_tampered_with_is_computed_again(photos: Path, weight
         assert all(torch.equal(value, expected[name]) for name, value in load_file(again.model).items()), harm
 
 
-def test_the_cache_is_bounded_and_what_is_used_least_goes_first(tmp_path: Path) -> None:
-    stores = [Store(tmp_path, "arrays", {"number": number}, limit=25_000) for number in range(3)]
-    for number, store in enumerate(stores):
-        store.add([f"image{number}"], np.zeros((1, 2000), np.float32))  # 8 kB each
-    assert [len(store.rows([f"image{number}"])) for number, store in enumerate(stores)] == [1, 1, 1]
-    import os
-
-    for moment, number in enumerate((1, 0, 2)):  # the second was used least
-        for path in stores[number].place.iterdir():
-            os.utime(path, (moment, moment))
-    Store(tmp_path, "arrays", {"number": 3}, limit=25_000).add(["image3"], np.zeros((1, 2000), np.float32))
-    assert [len(store.rows([f"image{number}"])) for number, store in enumerate(stores)] == [1, 0, 1]
-
-
 def test_where_nothing_can_be_kept_training_goes_on_to_the_same_weights(
     photos: Path, weights: Path, tmp_path: Path
 ) -> None:
@@ -249,56 +179,6 @@ def test_where_nothing_can_be_kept_training_goes_on_to_the_same_weights(
     assert ready(without).refused == f"{tmp_path}/file cannot keep them: it is a file"
     kept, held = load_file(usual.model), load_file(without.model)
     assert all(torch.equal(held[name], tensor) for name, tensor in kept.items())
-
-
-def test_what_is_not_asked_for_is_not_read(tmp_path: Path) -> None:
-    store = Store(tmp_path, "arrays", {"number": 1}, limit=10**6)
-    store.add(["mine"], np.ones((1, 3), np.float32))
-    store.add(["another's"], np.ones((1, 3), np.float32))
-    note = next(note for note in store.place.glob("*.json") if "another's" in note.read_text())
-    note.with_suffix(".values").write_bytes(b"damaged, which shows to whoever reads it")
-    assert set(store.rows(["mine"])) == {"mine"} and note.exists()
-    assert not store.rows(["another's"]) and not note.exists()
-
-
-def test_two_processes_may_keep_the_same_and_half_a_stretch_does_not_count(tmp_path: Path) -> None:
-    one, other = (Store(tmp_path, "arrays", {"number": 1}, limit=10**6) for _ in range(2))
-    one.add(["a", "b"], np.ones((2, 3), np.float32))
-    other.add(["b", "c"], np.ones((2, 3), np.float32))
-    (one.place / "0123.values").write_bytes(b"interrupted before its note was written")
-    found = one.rows(["a", "b", "c", "d"])
-    assert set(found) == {"a", "b", "c"} and all(row.array.tolist() == [1, 1, 1] for row in found.values())
-
-
-def test_the_solved_head_is_scikit_learns_optimum() -> None:
-    random = np.random.default_rng(0)
-    labels = random.integers(3, size=300)
-    features = (random.normal(size=(300, 20)) + labels[:, None] * random.normal(size=20)).astype(np.float32)
-    for balanced in (False, True):
-        ours = solve_head(features, labels, classes=3, class_weights=balanced)
-        spread = features.std(axis=0)
-        scaled = (features - features.mean(axis=0)) / spread
-        weight = "balanced" if balanced else None
-        theirs = LogisticRegression(C=1 / (300 * ours.strength), class_weight=weight, tol=1e-9, max_iter=10_000)
-        theirs.fit(scaled.astype(np.float64), labels)
-        expected = theirs.predict_proba(scaled)
-        logits = features @ ours.weight.T + ours.bias
-        found = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-        assert np.abs(found - expected).max() < 1e-4
-        assert min(loss for _, loss in ours.strengths) == dict(ours.strengths)[ours.strength]
-
-
-def test_more_features_than_images_are_solved_alike() -> None:
-    random = np.random.default_rng(1)
-    labels = np.arange(40) % 2
-    features = random.normal(size=(40, 90)) + labels[:, None]
-    ours = solve_head(features, labels, classes=2, strengths=(0.1,))
-    spread = features.std(axis=0)
-    scaled = (features - features.mean(axis=0)) / spread
-    # Two sets of weights w and -w share the penalty that scikit-learn puts on their difference 2w.
-    theirs = LogisticRegression(C=1 / (40 * 0.05), tol=1e-10, max_iter=10_000).fit(scaled, labels)
-    difference = (ours.weight[1] - ours.weight[0]) * spread
-    assert np.abs(difference - theirs.coef_[0]).max() < 1e-4
 
 
 @pytest.mark.parametrize("one_logit", [False, True])
@@ -402,55 +282,6 @@ def test_fine_tuning_starts_from_the_solved_head_and_is_compared_with_it(
     assert "compared" not in [
         event.event for event in pl.train(photos, **QUICK, **settings, learning={"head": "random"}).events()
     ]
-
-
-@pytest.mark.parametrize(
-    ("probe", "tuned", "chance"),
-    [("1111100000", "1111111111", 0.0625), ("10", "01", 1.0), ("0000000", "1111111", 0.015625)],
-)
-def test_the_paired_test_is_mcnemars_exact_one(tmp_path: Path, probe: str, tuned: str, chance: float) -> None:
-    """By hand: 5 gained and none lost is 2 / 2^5; 7 is 2 / 2^7."""
-    run = RunFolder(tmp_path)
-    write_paired(run, Paired(probe=tuple(one == "1" for one in probe), tuned=()))
-    assert compared(run) is None
-    note_tuned(run, [one == "1" for one in tuned])
-    found = compared(run)
-    assert found is not None and found.chance == pytest.approx(chance)
-    assert found.worth == (chance < 0.05)
-
-
-def test_without_a_difference_fine_tuning_is_hardly_ever_called_worth_it() -> None:
-    """The best of twelve epochs, none of which is better than the probe, on the images that choose it."""
-    random, claimed, at_once = np.random.default_rng(0), 0, 0
-    for _ in range(600):
-        probe, *tuned = random.random((13, 150)) < 0.8
-        best = max(tuned, key=lambda right: int(right.sum()))
-        gained, lost = int((best & ~probe).sum()), int((probe & ~best).sum())
-        claimed += gained > lost and mcnemar(gained, lost, tries=12) < CHANCE
-        at_once += gained > lost and mcnemar(gained, lost) < CHANCE
-    assert claimed <= 0.05 * 600 < at_once
-
-
-def told_of(probe: str, tuned: str, *, kept: int, epochs: int, place: Path) -> str:
-    run = RunFolder(place)
-    write_paired(run, Paired(probe=tuple(one == "1" for one in probe), tuned=()))
-    note_tuned(run, [one == "1" for one in tuned])
-    found = compared(run, kept=kept, epochs=epochs)
-    assert found is not None
-    return transfer_words(found)
-
-
-def test_what_fine_tuning_added_is_said_of_the_kept_model_alone(tmp_path: Path) -> None:
-    probe, tuned = "0" * 12 + "1" * 8, "1" * 20
-    once = told_of(probe, tuned, kept=1, epochs=1, place=tmp_path)
-    assert once.startswith("fine-tuning was worth it: probe 40.0 %") and "exploratory" not in once
-    several = told_of(probe, tuned, kept=2, epochs=5, place=tmp_path)
-    assert several.startswith("fine-tuning seems worth it") and "p = 0.0024" in several  # 5 times 2 / 2^12
-    assert several.endswith("exploratory, since these images also chose epoch 2 of 5, and p is for all of them)")
-    assert told_of(probe, tuned, kept=0, epochs=3, place=tmp_path) == (
-        "fine-tuning did not help, and the probe stays the best: none of 3 epochs was better than its "
-        "40.0 % [21.9, 61.3] n = 20"
-    )
 
 
 def test_the_model_that_was_kept_is_compared_and_no_other(photos: Path, weights: Path, tmp_path: Path) -> None:
@@ -578,37 +409,6 @@ def test_a_head_that_does_not_stand_alone_is_refused_before_anything_is_written(
         pl.train(photos, **model, mode="probe", weights=str(weights), runs=tmp_path / "runs")
     assert "--optimizer adamw" in refused.value.hint
     assert not (tmp_path / "runs").exists()
-
-
-@pytest.mark.parametrize(
-    ("name", "train_from", "frozen_until"),
-    [
-        ("small", "conv3", "pool2"),
-        ("small", "Logits", "PreLogits"),
-        ("timm/resnet18", "layer4", "layer3"),
-        ("timm/mobilenetv2_050", "blocks.6", None),  # after blocks.5, which is no end point
-        ("timm/mobilenetv2_050", "Logits", "PreLogits"),
-    ],
-)
-def test_a_cut_is_called_by_the_end_points_on_both_sides(name: str, train_from: str, frozen_until: str | None) -> None:
-    net = pl.network(name, 2, size=32)
-    cut = halves(net, train_from)
-    assert cut is not None and cut.place == Place(frozen_until, train_from)
-    assert fingerprint(net, cut)["place"] == {"frozen_until": frozen_until, "train_from": train_from, "averaged": ()}
-
-
-def test_features_of_older_runs_are_told_as_they_were() -> None:
-    """They had one field for the last end point that is frozen, several of them, and the first that is trained."""
-    for said in ("Mixed_6e", "3 end points", "the input of blocks.6"):
-        line = (
-            '{"event":"features_ready","time":"","end_point":"%s","images":2,"views":1,"computed":0,'
-            '"precision":"float32","difference":0,"kept":"float16","seconds":1}'
-        )
-        told = EVENTS.validate_json(line % said)
-        assert isinstance(told, FeaturesReady) and told.place == said
-        assert EVENTS.validate_json(told.model_dump_json()) == told
-    old = EVENTS.validate_json('{"event":"frozen_recomputed","time":"","end_point":"conv5","why":"so it is"}')
-    assert transfer_words(old) == "what is frozen before conv5 is computed anew in every epoch: so it is"
 
 
 def test_what_is_frozen_and_cannot_be_kept_is_told(photos: Path, weights: Path, tmp_path: Path) -> None:
