@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pellucid.cli.flags import gathered, shown_as
+from pellucid.cli.shared import Made
 from pellucid.training.config import Input
 
 
@@ -11,7 +12,7 @@ def _adopt(
     net: str,
     /,
     *,
-    out: Path,
+    out: Made,
     weights: str = "imagenet",
     layout: Literal["auto", "pellucid", "torchvision", "timm", "tf-slim", "keras", "paddle"] = "auto",
     classes: Path | None = None,
@@ -21,14 +22,12 @@ def _adopt(
 ) -> None:
     """Make a model of weights that others trained: published ones, or a file.
 
-    It carries their classes and preprocessing, and a probe that every load replays, like one that was trained here.
+    It carries their classes and preprocessing, and a proof that every load replays, like one that was trained here.
 
     Parameters
     ----------
     net
         A network of `pellucid models`, or timm/NAME.
-    out
-        The .safetensors to write.
     weights
         imagenet, for what torchvision or timm publish, or a file, or a run's folder.
     layout

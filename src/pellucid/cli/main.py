@@ -47,7 +47,7 @@ VERBS = {
     "show": ("pictures", "Draw DATA, what a network sees of it, or a run, into a picture."),
     "evaluate": ("models", "Measure MODEL on DATA: accuracy and more, each with n and a 95 % interval."),
     "predict": ("models", "Classify IMAGES: files, folders, globs, a table of paths, or - for standard input."),
-    "ensemble": ("ensembles", "Make one model of several, and measure what each of them adds."),
+    "ensemble": ("models", "Make one model of several, and measure what each of them adds."),
     "report": ("runs", "Write the run's report.html again, from what its folder holds now."),
     "verify": ("models", "Replay MODEL's proof and show its card."),
 }

@@ -1,4 +1,4 @@
-"""The verbs about trained models: evaluate, predict, verify."""
+"""The verbs about trained models: evaluate, predict, ensemble, verify."""
 
 import sys
 from pathlib import Path
@@ -7,11 +7,12 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter
 
 from pellucid.cli.flags import READ_BY, reading, with_data
+from pellucid.cli.shared import Code, Made, Model
 from pellucid.errors import DONE, REQUIREMENT_NOT_MET, USER_FAULT, UserError
 
 
 def evaluate(
-    model: Path,
+    model: Model,
     data: str | None = None,
     /,
     *,
@@ -21,15 +22,13 @@ def evaluate(
     skip_unreadable: bool = False,
     format: Literal["text", "json"] = "text",
     batch: int = 32,
-    model_code: str | None = None,
+    model_code: Code = None,
     **settings: Any,
 ) -> int:
     """Measure MODEL on DATA: accuracy and more, each with n and a 95 % interval.
 
     Parameters
     ----------
-    model
-        A run folder or a model file (.safetensors).
     data
         Labelled images, as for train. Default: the run's own test part.
     part
@@ -44,8 +43,6 @@ def evaluate(
         text or json.
     batch
         Images at once.
-    model_code
-        Where the code of one's own network is: FILE.py:NAME. It is run only when it is named.
     """
     from rich.text import Text
 
@@ -85,7 +82,7 @@ with_data(evaluate, {name: field for name, field in READ_BY.items() if not name.
 
 
 def predict(
-    model: Path,
+    model: Model,
     images: Annotated[list[str], Parameter(allow_leading_hyphen=True)],
     /,
     *,
@@ -96,14 +93,12 @@ def predict(
     truth: str | None = None,
     label_column: str | None = None,
     most: int | None = None,
-    model_code: str | None = None,
+    model_code: Code = None,
 ) -> int:
     """Classify IMAGES: files, folders, globs, a table of paths, or - for standard input.
 
     Parameters
     ----------
-    model
-        A run folder or a model file (.safetensors).
     images
         What to classify. The order is kept; an unreadable image gets an error in its place, and the exit code is 2.
         Standard input holds a path a line, answered as they come. Bytes of a name that are no text are shown as
@@ -123,8 +118,6 @@ def predict(
         For --truth TABLE: its column of labels. Default: label.
     most
         For --grid: how many images it shows at most, mistakes first. Default: 48.
-    model_code
-        Where the code of one's own network is: FILE.py:NAME. It is run only when it is named.
     """
     from rich.text import Text
 
@@ -179,16 +172,28 @@ def _check_grid(grid: Path | None, others: dict[str, Any]) -> None:
         check_most(most)
 
 
-def verify(model: Path, /, *, model_code: str | None = None) -> None:
-    """Replay MODEL's proof and show its card.
+def ensemble(models: list[str], /, *, out: Made, model_code: Code = None) -> None:
+    """Make one model of several, and measure what each of them adds.
+
+    It says the mean of their calibrated probabilities, is a file like any other model's, and takes as long as all of
+    them together. What they are worth is measured on images that none of them learned from.
 
     Parameters
     ----------
-    model
-        A run folder or a model file (.safetensors).
-    model_code
-        Where the code of one's own network is: FILE.py:NAME. It is run only when it is named.
+    models
+        Run folders or .safetensors models that tell the same classes apart.
     """
+    from pellucid.cli.show import counting, say
+    from pellucid.reports.text import ensemble_text
+    from pellucid.uses.ensemble import ensemble as make
+
+    with counting("measuring") as progress:
+        told = make(models, out, model=model_code, progress=progress)
+    say(ensemble_text(told))
+
+
+def verify(model: Model, /, *, model_code: Code = None) -> None:
+    """Replay MODEL's proof and show its card."""
     from pellucid.cli.show import say
     from pellucid.engines.choose import open_engine
     from pellucid.networks.own import remember

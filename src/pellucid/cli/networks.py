@@ -3,10 +3,9 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from cyclopts import Parameter
-
+from pellucid.cli.shared import Auxiliary, Classes, Code, Conventions, Layout, Size, Switch, Width
 from pellucid.errors import DONE, REQUIREMENT_NOT_MET, UserError, counted, named
 
 
@@ -31,24 +30,24 @@ def structure(
     net: str,
     /,
     *,
-    size: int | None = None,
+    size: Size = None,
     batch: int = 1,
-    classes: int | None = None,
-    width: float | None = None,
-    auxiliary: bool | None = None,
-    conventions: Literal["torch", "tensorflow"] | None = None,
+    classes: Classes = None,
+    width: Width = None,
+    auxiliary: Auxiliary = None,
+    conventions: Conventions = None,
     spatial_squeeze: bool | None = None,
     until: str | None = None,
     names: Literal["slim", "tf-slim", "paddle", "torchvision", "timm", "keras"] | None = None,
-    all: Annotated[bool, Parameter(negative=())] = False,
-    end_points: Annotated[bool, Parameter(negative=())] = False,
+    all: Switch = False,
+    end_points: Switch = False,
     compare: str | None = None,
-    time: Annotated[bool, Parameter(negative=())] = False,
-    backward: Annotated[bool, Parameter(negative=())] = False,
+    time: Switch = False,
+    backward: Switch = False,
     image: Path | None = None,
     weights: str | None = None,
-    layout: str = "auto",
-    model_code: str | None = None,
+    layout: Layout = "auto",
+    model_code: Code = None,
     format: Literal["text", "lines", "json", "csv", "html"] = "text",
     out: Path | None = None,
 ) -> None:
@@ -57,19 +56,9 @@ def structure(
     Parameters
     ----------
     net
-        A network of `pellucid models`, timm/NAME, a run folder, a bundle, or one's own: FILE.py:NAME.
-    size
-        Pixels a side; default: what the network was designed for.
+        A network of `pellucid models`, timm/NAME, a run folder, a model file, or one's own: FILE.py:NAME.
     batch
         Images at once, the first number of every output shape.
-    classes
-        Outputs of the last layer; default: 1000, or those of the bundle.
-    width
-        A factor on every convolution's channels, of a network that is defined here; default: 1.
-    auxiliary
-        With its auxiliary heads, of a network that is defined here and has some.
-    conventions
-        How maps are padded and averaged in a network that is defined here: as torch (default) or as TensorFlow does.
     spatial_squeeze
         No: the one cell that maps are averaged to stays a map, up to logits (N, classes, 1, 1).
     until
@@ -91,11 +80,7 @@ def structure(
     image
         A photograph: what flows through for it, by end point; with --format html, maps to look at.
     weights
-        With --image: imagenet, or a file. A bundle has its own.
-    layout
-        Whose names the tensors in the weights file have.
-    model_code
-        Where the code of a run's or a bundle's network is, if it is one's own: FILE.py:NAME.
+        With --image: imagenet, or a file. A model file has its own.
     format
         text, lines (name, output, weight, bias or norm of each layer), json, csv (a line a layer) or html (one page
         with the network drawn, that opens offline).
@@ -220,15 +205,15 @@ def bench(
     /,
     *,
     batch: int = 32,
-    size: int | None = None,
+    size: Size = None,
     burn_in: int = 10,
     steps: int = 100,
-    backward: Annotated[bool, Parameter(negative=())] = False,
+    backward: Switch = False,
     against: str | None = None,
-    classes: int | None = None,
-    width: float | None = None,
-    auxiliary: bool | None = None,
-    conventions: Literal["torch", "tensorflow"] | None = None,
+    classes: Classes = None,
+    width: Width = None,
+    auxiliary: Auxiliary = None,
+    conventions: Conventions = None,
     last: str | None = None,
     threads: int | None = None,
     format: Literal["text", "json"] = "text",
@@ -241,8 +226,6 @@ def bench(
         A network of `pellucid models`, timm/NAME, or one's own: FILE.py:NAME.
     batch
         Images a batch.
-    size
-        Pixels a side; default: what the network was designed for.
     burn_in
         Batches before those that count.
     steps
@@ -251,14 +234,6 @@ def bench(
         Forward and backward, in training mode.
     against
         Whose network of that name takes turns with ours: torchvision,timm, and from a checkout keras,paddle.
-    classes
-        Outputs of the last layer; default: 1000, or those that one's own network has.
-    width
-        A factor on every convolution's channels, of a network that is defined here; default: 1.
-    auxiliary
-        With its auxiliary heads computed, of a network that is defined here and has some.
-    conventions
-        How maps are padded and averaged in a network that is defined here: as torch (default) or as TensorFlow does.
     last
         The end point after which a network that is defined here ends: pooled and classified there.
     threads
@@ -311,7 +286,7 @@ def parity(
     *,
     against: str,
     weights: Path | None = None,
-    layout: str = "auto",
+    layout: Layout = "auto",
     image: Path | None = None,
     size: int | None = None,
     width: float = 1.0,
@@ -333,8 +308,6 @@ def parity(
         tensor in order.
     weights
         The weights for both, under the names of `against`; default: random ones, or those in the .npz.
-    layout
-        Whose names the tensors in the weights file have.
     image
         What both see; default: noise, or the input in the .npz.
     size

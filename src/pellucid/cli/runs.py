@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pellucid.cli.flags import gathered, shown_as
+from pellucid.cli.shared import Code
 from pellucid.errors import DONE, USER_FAULT, UserError
 from pellucid.images.augmentation import Augmentation
 from pellucid.images.samples import READING
@@ -93,7 +94,7 @@ def asked(*arguments: Any, **settings: Any) -> Config:
     return configure(*arguments, **gathered(settings, records=RECORDS, options="options"))
 
 
-def resume(run: Path, /, *, model_code: str | None = None) -> int:
+def resume(run: Path, /, *, model_code: Code = None) -> int:
     """Go on with a run that was interrupted, to the same weights as if it had not been.
 
     It computes with as many threads as before. Edited settings are refused; what else has changed is told.
@@ -102,8 +103,6 @@ def resume(run: Path, /, *, model_code: str | None = None) -> int:
     ----------
     run
         The run folder.
-    model_code
-        Where the code of one's own network is: FILE.py:NAME. It is run only when it is named.
     """
     from pellucid.cli.show import follow
     from pellucid.training.train import resume_events
@@ -164,7 +163,7 @@ def _train(config: Any) -> int:
 def _train_several(config: Config, number: int) -> int:
     from rich.text import Text
 
-    from pellucid.cli.ensembles import ensemble
+    from pellucid.cli.models import ensemble
     from pellucid.cli.show import aside, follow
     from pellucid.training.samplings import check_samplings, sampling
     from pellucid.training.train import train_events
