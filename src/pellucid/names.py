@@ -35,7 +35,7 @@ def in_a_line(name: str) -> str:
     )
 
 
-def path_of(name: str | Path) -> Path:
+def path_of(name: str | os.PathLike[str]) -> Path:
     """The path that `name` means: where no file has this very name, `\\udcXX` in it stands for the byte XX."""
     if BYTE.search(str(name)) and not os.path.lexists(name):
         return Path(BYTE.sub(lambda found: chr(int(found[1], 16)), str(name)))

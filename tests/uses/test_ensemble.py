@@ -33,7 +33,7 @@ def members(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> list[RunF
 @pytest.fixture(scope="module")
 def joined(members: list[RunFolder], tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("models") / "three.safetensors"
-    pl.ensemble([member.path for member in members], out)
+    pl.ensemble(members, out)
     return out
 
 
@@ -55,6 +55,20 @@ def test_help_says_what_samplings_are_and_what_comes_of_them() -> None:
     assert shown.parameters["samplings"].default == 7
     assert shown.parameters.keys() - {"samplings"} == signature(pl.train).parameters.keys()
     assert shown.return_annotation == list[RunFolder]
+    summary, *_, last = str(pl.train_samplings.__doc__).strip().splitlines()
+    assert "`samplings` times, each time with the next seed" in summary and last == "    How many times."
+    assert "returns the run folders" in summary and "nothing is read or trained" in str(pl.configure.__doc__)
+
+
+def test_what_training_returns_is_taken_wherever_a_run_folder_is(members: list[RunFolder]) -> None:
+    run, path = members[0], str(members[0].path)
+    assert pl.load(run).card == pl.load(path).card
+    assert pl.evaluate(run).accuracy == pl.evaluate(path).accuracy
+    assert pl.structure(run) == pl.structure(path)
+    assert pl.write_report(path) == pl.write_report(run) == run.report_path
+    assert pl.configure("photos/", weights=run).weights == path
+    with pytest.raises(UserError, match=f"{path} has been trained to its end"):
+        pl.resume(run)
 
 
 def test_it_says_the_mean_of_their_calibrated_probabilities(
@@ -141,7 +155,9 @@ def test_what_cannot_be_joined_is_refused(
     first = members[0].path
     for models, words in (
         ([first], "two members or more"),
+        (first, "two members or more"),
         ([first, first], "is there twice"),
+        (members[:1] * 2, f"{first} is there twice"),
         ([first, joined], "is an ensemble itself"),
         ([first, other.path], "see images in another way"),
         ([first, cats.path], "tell other classes apart"),

@@ -1,6 +1,6 @@
 """From a model's path to the engine that computes it. Torch is imported only where the model needs it."""
 
-from pathlib import Path
+from os import PathLike
 from typing import Protocol
 
 import numpy as np
@@ -23,7 +23,7 @@ class Engine(Protocol):
         ...
 
 
-def open_engine(model: Path | str, *, device: str = "auto") -> Engine:
+def open_engine(model: str | PathLike[str], *, device: str = "auto") -> Engine:
     """Open a run folder's best model file, or a .safetensors; its proof is replayed on opening.
 
     `device`: "auto", "cpu", "cuda", "cuda:1". Raises UserError for what is not there, is no model file, was changed

@@ -25,7 +25,7 @@ from pellucid.runs.card import Card
 from pellucid.runs.evaluation import Evaluation, read_evaluation
 from pellucid.runs.events import Event
 from pellucid.runs.first_batch import FirstBatch, read_first_batch
-from pellucid.runs.run_folder import RunFolder
+from pellucid.runs.run_folder import RunFolder, open_run
 
 SPACIOUS = 10  # classes up to which the confusion matrix has room for percentages
 LARGEST_MATRIX = 60  # classes up to which it is drawn at all
@@ -52,12 +52,13 @@ class Headline:
     commonest: float | None  # what always answering the commonest class would reach
 
 
-def write_report(run: RunFolder, *, every: int | None = None) -> Path:
+def write_report(run: RunFolder | Path | str, *, every: int | None = None) -> Path:
     """Write the run's report.html from what its folder holds now: evaluated or not, finished or not.
 
     `every`: of how many batches each point of the curve of batch losses is the mean; default: at most 200 points.
     """
     check_every(every)
+    run = run if isinstance(run, RunFolder) else open_run(run)
     page = render(
         run.path.name,
         config=run.settings(),

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -47,9 +48,18 @@ DAMAGED = "put an unchanged copy in its place, or train anew"
 
 @dataclass(frozen=True)
 class RunFolder:
-    """A run on disk. Nothing is held open: every question reads what is there now."""
+    """A run on disk. Nothing is held open: every question reads what is there now.
+
+    It stands for its path wherever one is wanted: `pl.load(run)`, `pl.ensemble(runs, out)`.
+    """
 
     path: Path
+
+    def __fspath__(self) -> str:
+        return str(self.path)
+
+    def __str__(self) -> str:
+        return str(self.path)
 
     @property
     def model(self) -> Path:
@@ -316,7 +326,7 @@ def _without_none(values: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def open_run(path: Path | str) -> RunFolder:
+def open_run(path: str | PathLike[str]) -> RunFolder:
     """The run at `path`, or a UserError that says why it is none; what dead writers left in it is removed."""
     path = path_of(path)
     hint = "`pellucid runs` lists them"
@@ -342,7 +352,7 @@ def find_runs(runs: Path) -> list[RunFolder]:
     return [RunFolder(place) for place in folders if any((place / name).is_file() for name in BEFORE_TRAINING)]
 
 
-def locate(model: Path | str) -> Path:
+def locate(model: str | PathLike[str]) -> Path:
     """MODEL as people give it (a run folder, or a model file) to the file that holds the model file."""
     path = path_of(model)
     match kind_of(path):

@@ -6,6 +6,7 @@ Torch-free, so that `pellucid train --help` answers at once.
 import re
 from collections.abc import Mapping, Sequence
 from inspect import cleandoc, signature
+from os import PathLike
 from pathlib import Path
 from textwrap import fill, indent
 from types import NoneType
@@ -94,7 +95,7 @@ def configure(
     features: FeatureSettings | Mapping[str, Any] | None = None,
     machine: Machine | Mapping[str, Any] | None = None,
 ) -> Config:
-    """Train a classifier on DATA.
+    """What `train` is to do with DATA, for `train_events`; nothing is read or trained yet.
 
     What is not said comes from the recipe; what that does not say, from the mode's own recipe or the one that it names
     (recipe = "resnet-paper"); the rest from the defaults. `none` takes back what a recipe says. All of it is written
@@ -159,8 +160,16 @@ def _in_a_line(field: FieldInfo) -> str:
     return " ".join((field.description or "").split())
 
 
-IN_A_SHELL = _documented(configure.__doc__ or "")  # its help as whoever types flags reads it
-configure.__doc__ = as_python(IN_A_SHELL)
+SETTINGS = _documented(configure.__doc__ or "").partition("\n\n")[2]
+IN_A_SHELL = f"Train a classifier on DATA.\n\n{SETTINGS}"  # its help as whoever types flags reads it
+
+
+def documented(summary: str, more: str = "") -> str:
+    """Help in Python for what takes the settings of `configure`: a summary of its own, and `more` parameters."""
+    return f"{summary}\n\n{as_python(SETTINGS)}{more}"
+
+
+configure.__doc__ = documented((configure.__doc__ or "").partition("\n\n")[0])
 
 
 def _placed(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -180,7 +189,7 @@ def _as_written(name: str, value: Any) -> Any:
     """An argument as a recipe would say it."""
     if name == "map":
         return parse_map(value)
-    if isinstance(value, Path) or name in ("train", "validation", "test"):
+    if isinstance(value, PathLike) or name in ("train", "validation", "test"):
         return str(value)
     return list(value) if name == "leave_out" and not isinstance(value, str) else value
 

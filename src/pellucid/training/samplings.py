@@ -7,7 +7,7 @@ from typing import Any
 from pellucid.errors import UserError
 from pellucid.runs.run_folder import RunFolder
 from pellucid.training.config import Config
-from pellucid.training.configure import configure
+from pellucid.training.configure import configure, documented
 from pellucid.training.train import last_run, train_events
 
 MOST = 100
@@ -43,10 +43,7 @@ def sampling(config: Config, place: int, first: RunFolder | None) -> Config:
 
 @wraps(configure)
 def train_samplings(*arguments: Any, samplings: int = 7, **settings: Any) -> list[RunFolder]:
-    """Train `samplings` times, each time with the next seed on the same split; see `configure` for every setting.
-
-    `pl.ensemble(runs, "model.safetensors")` makes one model of what is returned.
-    """
+    """One training after another, without a word."""
     config, runs = configure(*arguments, **settings), list[RunFolder]()
     check_samplings(config, samplings)
     for place in range(samplings):
@@ -55,6 +52,11 @@ def train_samplings(*arguments: Any, samplings: int = 7, **settings: Any) -> lis
 
 
 # What `help` shows: configure's settings, and what is added and comes of them here.
+train_samplings.__doc__ = documented(
+    "Train `samplings` times, each time with the next seed on the same split; returns the run folders.\n\n"
+    "`ensemble` makes one model of them.",
+    "samplings\n    How many times.\n",
+)
 train_samplings.__name__ = train_samplings.__qualname__ = "train_samplings"
 train_samplings.__annotations__ = configure.__annotations__ | {"samplings": int, "return": list[RunFolder]}
 train_samplings.__signature__ = signature(configure).replace(  # type: ignore[attr-defined]

@@ -4,6 +4,7 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from functools import wraps
 from inspect import signature
+from os import PathLike
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -29,7 +30,7 @@ from pellucid.runs.lock import held
 from pellucid.runs.provenance import gather
 from pellucid.runs.run_folder import DAMAGED, ENDED, RunFolder, create_run, open_run
 from pellucid.training.config import Config
-from pellucid.training.configure import configure
+from pellucid.training.configure import configure, documented
 from pellucid.training.frozen import begins_solved, solved_start, with_features
 from pellucid.training.job import Job, Start, started
 from pellucid.training.loop import fit
@@ -54,17 +55,20 @@ from pellucid.training.state import Position, load_network, read_position
 
 @wraps(configure)
 def train(*arguments: Any, **settings: Any) -> RunFolder:
-    """Train and return the run folder; see `configure` for every setting. Quiet: `train_events` tells what happens."""
+    """Let a training happen without a word."""
     return last_run(train_events(configure(*arguments, **settings)))
 
 
 # What `help` shows: configure's settings, and what comes of them here.
+train.__doc__ = documented(
+    "Train a classifier on DATA and return its run folder. Quiet: `train_events` tells what happens."
+)
 train.__name__ = train.__qualname__ = "train"
 train.__annotations__ = configure.__annotations__ | {"return": RunFolder}
 train.__signature__ = signature(configure).replace(return_annotation=RunFolder)  # type: ignore[attr-defined]
 
 
-def resume(run: str | Path, *, model: Any = None) -> RunFolder:
+def resume(run: str | PathLike[str], *, model: Any = None) -> RunFolder:
     """Go on with a run that was interrupted, to the same weights as if it had not been.
 
     `model` is one's own network, as for `train`, where the run is of one and it has not been named in this process.
@@ -118,7 +122,7 @@ def _named(run: RunFolder) -> Iterator[None]:
         raise
 
 
-def resume_events(run: str | Path) -> Iterator[Event]:
+def resume_events(run: str | PathLike[str]) -> Iterator[Event]:
     """As train_events, from where the run's checkpoint stands. Raises UserError too where another process is at it."""
     folder = open_run(run)
     with held(folder.path):

@@ -6,6 +6,7 @@ every run, or in another part that is not train where they share no test images.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,7 +72,7 @@ class _Image:
 
 
 def ensemble(
-    models: Sequence[Path | str],
+    models: Sequence[str | PathLike[str]],
     out: Path | str,
     *,
     model: Any = None,
@@ -86,6 +87,7 @@ def ensemble(
     from pellucid.runs.model_file import joined, load_model_file, save_model_file
 
     remember(model)
+    models = [models] if isinstance(models, str | PathLike) else models
     path = Path(out)
     if path.suffix != ".safetensors":
         raise UserError(f"{path} is no name for a model", hint="call it something.safetensors")
@@ -105,7 +107,7 @@ def ensemble(
     return told
 
 
-def _member(model: Path | str, model_file: "ModelFile") -> Member:
+def _member(model: str | PathLike[str], model_file: "ModelFile") -> Member:
     card = model_file.card
     if card.members:
         raise UserError(f"{model} is an ensemble itself", hint="name its members, or models of other runs")
@@ -121,7 +123,7 @@ def _member(model: Path | str, model_file: "ModelFile") -> Member:
     )
 
 
-def _check(models: Sequence[Path | str], loaded: Sequence["ModelFile"], members: Sequence[Member]) -> None:
+def _check(models: Sequence[str | PathLike[str]], loaded: Sequence["ModelFile"], members: Sequence[Member]) -> None:
     if len(loaded) < 2:
         raise UserError("an ensemble has two members or more", hint="name the runs or models that belong to it")
     first = loaded[0].card

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from pellucid.uses.predict import Classifier, checked, decide, load, shares
 
 
 def evaluate(
-    model: Classifier | Path | str,
+    model: Classifier | str | PathLike[str],
     data: Path | str | None = None,
     *,
     part: str | None = None,

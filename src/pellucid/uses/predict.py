@@ -6,6 +6,7 @@ Which images a command line means is inputs.py's business.
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +115,7 @@ class Classifier:
         return f"<Classifier {self.model}: {self.card.architecture}, {named(self.classes)}>"
 
 
-def load(path: Path | str, *, device: str = "auto", model: Any = None) -> Classifier:
+def load(path: str | PathLike[str], *, device: str = "auto", model: Any = None) -> Classifier:
     """Open a run folder or a .safetensors as a classifier; see engines.choose.open_engine for what can go wrong.
 
     `model` is one's own network, as for `train`: what a file says of code is never run, only what is named here.

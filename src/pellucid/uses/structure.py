@@ -1,6 +1,7 @@
 """`structure` of anything: tables are counted without torch, everything else is run once and watched."""
 
 from dataclasses import replace
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -75,7 +76,7 @@ def _counted(
         classes = CLASSES if classes is None else classes
         until = until and end_point_called(net, until)
         return geometry.structure(net, size=size, batch=batch, classes=classes, until=until, **options)
-    if isinstance(net, str | Path) and is_there(net) and not str(net).endswith(".py"):
+    if isinstance(net, str | PathLike) and is_there(net) and not str(net).endswith(".py"):
         _refuse(options | ({} if classes is None else {"classes": classes}), f"{net} is as it was trained")
         return _of_bundle(Path(net), size=size, batch=batch, until=until)
     name = own_name(net)
@@ -142,7 +143,7 @@ def _refuse(options: dict[str, Any], why: str) -> None:
         )
 
 
-def is_there(net: "str | Path") -> bool:
+def is_there(net: "str | PathLike[str]") -> bool:
     """Whether a file or folder of that name exists; False as well for what can be no name of one."""
     try:
         return Path(net).exists()
@@ -245,7 +246,7 @@ def _is_own_table(net: Any) -> bool:
     """Whether what was counted is somebody's own table, by whatever name, or a model of one."""
     if isinstance(net, str) and net in ARCHITECTURES:
         return False
-    if isinstance(net, str | Path) and is_there(net) and not str(net).endswith(".py"):
+    if isinstance(net, str | PathLike) and is_there(net) and not str(net).endswith(".py"):
         return _card(Path(net)).architecture.startswith(TABLE)
     return True
 
