@@ -6,11 +6,11 @@ import os
 import re
 import secrets
 import sys
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from types import NoneType
-from typing import Any, Self, get_args
+from types import NoneType, UnionType
+from typing import Any, Self, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
@@ -21,8 +21,17 @@ PIPES = ("/dev/fd/", "/dev/stdin", "/proc/self/fd/")  # what a shell opened for 
 SCRATCH = re.compile(r"\.(.+)\.[0-9a-f]{8}")  # names of what is being written, see `scratch_name`
 
 
-# By how pydantic calls its errors: int_parsing, int_type, int_from_float, ...
-WANTED = {"int": "a whole number is wanted", "float": "a number is wanted", "bool": "true or false is wanted"}
+# What is wanted, by how pydantic calls its errors (int_parsing, int_from_float, ...): their longest beginning decides.
+WANTED = {
+    **{"int": "a whole number", "float": "a number", "bool": "true or false", "string": "a text", "none": "nothing"},
+    **{"dict": "a table of settings", "mapping": "a table of settings", "model": "a table of settings"},
+    **{"list": "a list", "tuple": "a list", "set": "a list", "literal_error": "{expected}", "enum": "{expected}"},
+    **{"greater_than": "more than {gt}", "greater_than_equal": "at least {ge}", "finite_number": "a finite number"},
+    **{"less_than": "less than {lt}", "less_than_equal": "at most {le}", "date": "a date", "time": "a time"},
+    **{"too_short": "at least {min_length} values", "too_long": "at most {max_length} values"},
+    **{"string_too_short": "a text of at least {min_length} letters", "missing": "more values"},
+    **{"string_too_long": "a text of at most {max_length} letters"},
+}
 
 
 class Record(BaseModel):
@@ -43,12 +52,14 @@ class Record(BaseModel):
             raise refusal(cls, cause, where, hint) from cause
 
     @classmethod
-    def from_fields(cls, fields: dict[str, Any], where: str, hint: str = "") -> Self:
-        """Read one record from plain values (TOML, flags); `where` names the source in the error."""
+    def from_fields(
+        cls, fields: dict[str, Any], where: str, hint: str = "", *, called: Callable[[str], str] = str
+    ) -> Self:
+        """Read one record from plain values (TOML, flags); `where` names the source in the error, `called` a field."""
         try:
             return cls.model_validate(fields)
         except ValidationError as cause:
-            raise refusal(cls, cause, where, hint) from cause
+            raise refusal(cls, cause, where, hint, called=called) from cause
 
     def model_dump_json(self, *, indent: int | None = None, **options: Any) -> str:
         try:
@@ -84,26 +95,91 @@ def _choices(record: type[BaseModel], name: str) -> tuple[Any, ...]:
     return get_args(field.annotation) if field else ()
 
 
-def refusal(record: type[BaseModel], cause: ValidationError, where: str, hint: str = "") -> UserError:
-    """The user's error for values that do not fit `record`: each field, what it was given, the nearest right name."""
+def refusal(
+    record: type[BaseModel],
+    cause: ValidationError,
+    where: str,
+    hint: str = "",
+    *,
+    called: Callable[[str], str] = str,
+) -> UserError:
+    """The user's error for values that do not fit `record`: each field, what it was given, the nearest right name.
+
+    `called` says how whoever gave them calls the field at a dotted place, a list as a whole.
+    """
     problems, hints = [], []
+    told: dict[tuple[int | str, ...], list[Any]] = {}
     for error in cause.errors():
-        place = ".".join(str(part) for part in error["loc"])
-        match error["type"]:
+        loc = _field_at(record, error)
+        numbers = [at for at, part in enumerate(loc) if isinstance(part, int) and called is not str]
+        told.setdefault(loc[: numbers[0]] if numbers else loc, []).append(error)
+    for loc, errors in told.items():
+        place = called(".".join(map(str, loc))) if loc else ""
+        match errors[0]["type"]:
             case "extra_forbidden":
-                known = _fields_at(record, error["loc"][:-1])
-                right = nearest(str(error["loc"][-1]), known)
+                known = _fields_at(record, loc[:-1])
+                right = nearest(str(loc[-1]), known)
                 problems.append(f"{place} is not known here")
                 hints.append(f"did you mean {right}?" if right else f"known are {', '.join(known)}")
-            case "missing":
+            case "missing" if len(loc) == len(errors[0]["loc"]):
                 problems.append(f"{place} is missing")
             case "json_invalid":
                 problems.append("it is not valid JSON (cut short, or edited by hand?)")
             case _:
-                said = WANTED.get(error["type"].split("_")[0], error["msg"].removeprefix("Value error, "))
-                given = "" if isinstance(error["input"], dict) else f", not {error['input']!r}"
-                problems.append(f"{place}: {said[:1].lower()}{said[1:]}{given}" if place else said)
+                given = min(errors, key=lambda error: len(error["loc"]))["input"]
+                said = _wanted(errors) + ("" if isinstance(given, dict) else f", not {given!r}")
+                problems.append(f"{place}: {said}" if place else said)
     return UserError(f"{where} cannot be used", listed(problems), "; ".join(dict.fromkeys(hints)) or hint)
+
+
+def _wanted(errors: Sequence[Any]) -> str:
+    """What would have done, of all the kinds that a field may be; what a record of ours says itself, as it says it."""
+    for error in errors:
+        if error["type"] in ("value_error", "assertion_error"):
+            said: str = error["msg"].partition(", ")[2]
+            return said[:1].lower() + said[1:]
+    kinds = []
+    for error in errors:
+        known = [kind for kind in WANTED if error["type"].startswith(kind)]
+        several = [part for part in error["loc"] if str(part).startswith("tuple[") and "..." not in str(part)]
+        if several:
+            kinds.append(f"{str(several[-1]).count(',') + 1} values")
+        elif known:
+            words = {name: _in_words(value) for name, value in error.get("ctx", {}).items()}
+            kinds.append(WANTED[max(known, key=len)].format(**words))
+    *others, last = dict.fromkeys(kinds or ["another value"])
+    wanted = f"{', '.join(others)} or {last}" if others else last
+    return f"{wanted} {'are' if last.endswith('values') else 'is'} wanted"
+
+
+def _in_words(value: Any) -> str:
+    said = f"{value:g}" if isinstance(value, float) else str(value)
+    return said.replace("'", "")
+
+
+def _field_at(record: type[BaseModel], error: Any) -> tuple[int | str, ...]:
+    """The place of an error without pydantic's own words in it: which of several kinds it tried there."""
+    kind: Any = record
+    place: list[int | str] = []
+    for part in error["loc"]:
+        choices = [one for one in get_args(kind) if one is not NoneType] if _is_choice(kind) else []
+        if len(choices) == 1:
+            kind, choices = choices[0], []
+        if choices:
+            break
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            if part not in kind.model_fields and error["type"] != "extra_forbidden":
+                break
+            kind = kind.model_fields[part].annotation if part in kind.model_fields else Any  # type: ignore[index]
+        else:
+            inner = [one for one in get_args(kind) if one is not ...]
+            kind = inner[min(part, len(inner) - 1)] if isinstance(part, int) and inner else (inner or [Any])[-1]
+        place.append(part)
+    return tuple(place)
+
+
+def _is_choice(kind: Any) -> bool:
+    return get_origin(kind) in (Union, UnionType)
 
 
 def _fields_at(record: type[BaseModel], place: tuple[int | str, ...]) -> list[str]:

@@ -91,11 +91,14 @@ def _command(part: str) -> str:
 
 
 def _sentence(text: str) -> str:
-    return SOME.sub(lambda sequence: ", ".join(_arguments(sequence[0])), text)
+    def said(sequence: re.Match[str]) -> str:
+        return ", ".join(_arguments(sequence[0], bare=text.startswith(":", sequence.end())))
+
+    return SOME.sub(said, text)
 
 
-def _arguments(flags: str) -> list[str]:
-    """Each flag of a sequence as an argument; the fields of a record together."""
+def _arguments(flags: str, *, bare: bool = False) -> list[str]:
+    """Each flag of a sequence as an argument; the fields of a record together. `bare`: what needs no value is named."""
     said: dict[str, str] = {}
     records: dict[str, dict[str, str]] = {}
     for found in ONE.finditer(flags):
@@ -104,7 +107,7 @@ def _arguments(flags: str) -> list[str]:
         if value is None and name.startswith("no_") and name[3:] in SWITCHES:
             name, written = name[3:], "False"
         else:
-            written = "True" if value is None and name in SWITCHES else _value(value)
+            written = "True" if value is None and name in SWITCHES and not bare else _value(value)
         if not field:
             name = RENAMED.get(name, name)
             said[name] = f"{name}={written}" if written else f"`{name}`"

@@ -277,7 +277,7 @@ def test_epochs_and_a_budget_are_one_or_the_other(tmp_path: Path) -> None:
         ("data = {source = 3}", "data.source: a table of settings is wanted"),
         ("model = 3", "model: a word is wanted, not 3"),
         ("recipe = 'resnet-papper'", "did you mean resnet-paper"),
-        ("seed = -1", r"recipe .*: |seed: input should be greater than or equal to 0, not -1"),
+        ("seed = -1", r"recipe .*mine.toml cannot be used\n  seed: at least 0 is wanted, not -1"),
         ("machine = {devices = 2}", r"machine.devices: one device trains"),
         ("machine = {devices = 'gpu'}", r"machine.devices: one device trains.* not 'gpu'"),
         ("machine = {threads = 'all'}", r"machine.threads: a whole number is wanted, not 'all'"),
@@ -291,8 +291,27 @@ def test_what_a_recipe_says_and_cannot_mean_is_refused_by_name(tmp_path: Path, t
     assert re.search(told, str(refused.value)), refused.value
 
 
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        (["--source", "folders"], "--source: auto, class-folders, .* or manifest is wanted, not 'folders'"),
+        (["--input.resize", "foo"], "--input.resize: 2 values, a whole number or native is wanted, not 'foo'"),
+        (["--machine.threads", "all"], "--machine.threads: a whole number is wanted, not 'all'"),
+        (["--learning.schedule", "line"], "--learning.schedule: constant, .* or exponential is wanted, not 'line'"),
+        (["--size", "3"], "--size: at least 8 is wanted, not 3"),
+        (["--validation-from.map", "1=a"], "--validation-from.map says how .*: say where, with --validation-from.data"),
+    ],
+)
+def test_what_does_not_fit_is_refused_by_its_flag_in_plain_words(
+    capsys: pytest.CaptureFixture[str], flags: list[str], told: str
+) -> None:
+    assert command(["train", "photos", *flags]) == 2
+    said = capsys.readouterr().err
+    assert re.search(told, said) and not re.search(r"nput should|data\.|source\.", said), said
+
+
 def test_a_fault_in_a_flag_is_not_told_of_the_recipe() -> None:
-    with pytest.raises(UserError, match=r"^this configuration cannot be used\n  learning.rate"):
+    with pytest.raises(UserError, match=r"^this configuration cannot be used\n  --rate: more than 0 is wanted"):
         configure("photos", recipe="demo", rate=-1.0)
 
 
@@ -338,14 +357,14 @@ def test_what_would_have_no_effect_is_refused(settings: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
-        ({"machine": {"devices": 2}}, "machine.devices: one device trains"),
+        ({"machine": {"devices": 2}}, "--machine.devices: one device trains"),
         ({"learning": {"class_weights": True, "balanced_sampling": True}}, "count rare ones twice"),
         ({"optimizer": "sgd", "learning": {"nesterov": True, "momentum": 0.0}}, "looks ahead by the momentum"),
-        ({"seed": 2**64}, "seed: input should be less than"),
-        ({"cache_size": "9" * 400 + "GB"}, "features.size: it is no size"),
+        ({"seed": 2**64}, "--seed: less than 9223372036854775808 is wanted"),
+        ({"cache_size": "9" * 400 + "GB"}, "--cache-size: it is no size"),
         ({"budget": "9" * 400 + "h"}, "budget: it is no time"),
         ({"augmentation": {"mixup": 1e-320}}, "mixup is 0, which mixes nothing, or at least 0.001"),
-        ({"augmentation": {"cutmix": 1e300}}, "augmentation.cutmix: input should be less than or equal to 1000"),
+        ({"augmentation": {"cutmix": 1e300}}, r"--augmentation.cutmix: at most 1000 is wanted, not 1e\+300"),
         ({"epochs": 3, "learning": {"epochs": 4}}, "learning.epochs: 3 and 4"),
     ],
     ids=str,

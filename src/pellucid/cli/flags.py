@@ -6,6 +6,7 @@ number or two. What is said of a field is text until the record reads it, as it 
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from inspect import Parameter as Argument
 from inspect import cleandoc, signature
 from types import NoneType, UnionType
@@ -122,7 +123,14 @@ def gathered(said: Mapping[str, Any], *, records: Mapping[str, type[Described]],
             given[name] = value
     if options and (set_there := parts.pop(options, {}) | _underscored(given.pop(options, {}))):
         given[options] = set_there
-    return given | {place: records[place].from_fields(fields, f"--{place}") for place, fields in parts.items()}
+    return given | {
+        place: records[place].from_fields(fields, f"--{place}", called=partial(_flag_in, place))
+        for place, fields in parts.items()
+    }
+
+
+def _flag_in(place: str, field: str) -> str:
+    return flag_of(f"{place}{FIELD}{field}")
 
 
 def reading(settings: Mapping[str, Any]) -> dict[str, Any]:

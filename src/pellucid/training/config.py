@@ -330,7 +330,9 @@ class Config(Described):
     def _consistent(self) -> Self:
         elsewhere, data = self.data.validation_from, self.data
         if elsewhere.data is None and (said := [name for name, value in elsewhere if value is not None]):
-            raise ValueError(f"validation_from.{said[0]} says how images elsewhere are read: say where, with .data")
+            where = "--validation-from.data"
+            flag = where.replace("data", said[0].replace("_", "-"))
+            raise ValueError(f"{flag} says how images elsewhere are read: say where, with {where}")
         if elsewhere.data is not None and (data.validation or data.ignore_parts or data.keep_split):
             raise ValueError(
                 "validation_from names the validation images, which leaves nothing to validation, ignore_parts and "
@@ -349,7 +351,7 @@ class Config(Described):
             )
         slowly = self.learning.unfreeze or self.learning.norms == "kept"
         if slowly and self.mode != "finetune":
-            raise ValueError("learning.unfreeze and learning.norms are for mode finetune: there is nothing to be kept")
+            raise ValueError("--learning.unfreeze and --learning.norms are for mode finetune, where something is kept")
         if self.until and self.weights in ("none", "imagenet", "own"):
             raise ValueError("until says where a weights file ends: it goes with a file as weights")
         learning = self.learning
@@ -359,5 +361,5 @@ class Config(Described):
                 "rare ones twice: leave one of them out"
             )
         if learning.optimizer == "sgd" and learning.nesterov and not learning.momentum:
-            raise ValueError("learning.nesterov looks ahead by the momentum, which is 0: leave one of them out")
+            raise ValueError("--learning.nesterov looks ahead by the momentum, which is 0: leave one of them out")
         return self

@@ -222,7 +222,9 @@ def _configured(said: Mapping[str, Any], recipe: str | None) -> Config:
         config = Config.model_validate(values)
     except ValidationError as cause:
         ours = recipe is None or all(_says(said, error["loc"]) for error in cause.errors())
-        raise refusal(Config, cause, "this configuration" if ours else f"recipe {recipe}") from cause
+        if ours:
+            raise refusal(Config, cause, "this configuration", called=_flag_at) from cause
+        raise refusal(Config, cause, f"recipe {recipe}") from cause
     flags, others = dict(flat(said)), dict(flat(_overlay(_defaults(), usual)))
     wishes = [name for name, value in flat(file) if _plain(value) != _plain(others.get(name))]
     if problems := list(idle(config, flags=flags, recipe=wishes)):
@@ -310,6 +312,12 @@ def _overlay(base: Mapping[str, Any], said: Mapping[str, Any], place: str = "") 
 
 def _plain(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
+
+
+def _flag_at(place: str) -> str:
+    """The flag that sets what lies there."""
+    name = next((name for name, field in SETS.items() if field == place), place.removeprefix("data."))
+    return "DATA" if name == "folder" else "--" + name.replace("_", "-")
 
 
 def _says(said: Any, place: Sequence[int | str]) -> bool:
