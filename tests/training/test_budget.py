@@ -59,7 +59,7 @@ def test_times_are_read(text: str, seconds: float) -> None:
     "text", ["soon", "0m", "0s", "-3s", "5 minutes", "1e9h", "inf", "nan", "", " ", "s", f"{10**400}h"]
 )
 def test_what_is_no_time_is_told(text: str) -> None:
-    with pytest.raises(UserError, match="budget: it is no time: write 90s, 5m or 1h"):
+    with pytest.raises(UserError, match="budget: this is not a time: write 90s, 5m or 1h"):
         configure("photos", budget=text)
 
 

@@ -256,7 +256,9 @@ def test_sizes_are_read(text: str, bytes_: int) -> None:
 
 
 def test_what_cannot_be_solved_or_sized_is_told(photos: Path, weights: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"features\.size: it is no size: write 20GB, not 'lots'"):
+    with pytest.raises(
+        UserError, match=r"features\.size: this is not a size: write a number and a unit, such as 20GB, not 'lots'"
+    ):
         pl.train(photos, **QUICK, mode="probe", weights=str(weights), cache_size="lots", runs=tmp_path)
     with pytest.raises(UserError, match="solve is for mode probe"):
         configure(photos, **QUICK, mode="scratch", optimizer="solve")
@@ -385,7 +387,7 @@ def test_an_end_point_that_is_not_there_is_refused_before_anything_is_written(
 
 def test_a_head_that_cannot_be_solved_is_told(photos: Path, weights: Path, tmp_path: Path) -> None:
     for chosen in ({"augmentation": {"mixup": 0.2}}, {"options": {"auxiliary": True}}):
-        with pytest.raises(UserError, match="solve works on kept features"):
+        with pytest.raises(UserError, match="solve works on cached features"):
             pl.train(photos, **QUICK, mode="probe", weights=str(weights), **chosen, runs=tmp_path)
     assert not list(tmp_path.iterdir())
 

@@ -134,7 +134,7 @@ def _crop(
 
 
 def _resized(part: Pixels, size: int, interpolation: Interpolation) -> Pixels:
-    """To `size` pixels a side."""
+    """To `size` pixels per side."""
     if interpolation not in BY_TORCH:
         return np.asarray(Image.fromarray(part).resize((size, size), INTERPOLATIONS[interpolation]), dtype=np.uint8)
     import torch

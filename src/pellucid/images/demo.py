@@ -47,7 +47,7 @@ PHOTOGRAPHS: Mapping[str, tuple[str, ...]] = {
     "motorcycle": ("skimage/data/motorcycle_left.png", "skimage/data/motorcycle_right.png"),
 }
 
-TILE = 96  # pixels a side
+TILE = 96  # pixels per side
 MARGIN = 8  # a tile is up-sampled with a margin, so that no filter meets its edge
 REGION = TILE + 2 * MARGIN
 STEP = 48  # pixels from a tile to its neighbour

@@ -69,7 +69,7 @@ class Form:
         same = single(bare).model_copy(update={"resize": None, "interpolation": None, "size": 1})
         if augmentation.crop != "random-resized" or not reduced:
             return cls("whole", same)
-        # A crop of the smallest share of the area still has `size` pixels a side.
+        # A crop of the smallest share of the area still has `size` pixels per side.
         return cls("whole", same, math.ceil(preprocessing.size / math.sqrt(augmentation.scale[0])))
 
     def cut(self, image: Image.Image, extent: tuple[int, int], *, name: str = "the image") -> Kept:

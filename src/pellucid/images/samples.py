@@ -44,7 +44,7 @@ class Samples:
         return iter(self.samples)
 
     def counts(self) -> dict[str, int]:
-        """Images a class, in the order of the classes."""
+        """Images per class, in the order of the classes."""
         found = Counter(sample.label for sample in self.samples)
         return {name: found[name] for name in self.classes}
 

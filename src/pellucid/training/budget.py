@@ -32,12 +32,12 @@ LOADED = 1.15  # what loading adds to a look
 # Views of each training image, and epochs, for the last blocks: the most that fits.
 LAST_BLOCKS = (*((views, MOST_TUNED) for views in (12, 8, 6, 4, 3, 2)), (2, 6))
 HURRIED = ((1, 6), (1, 2))  # where the probe is there, and nothing more would be tried
-SOLVED = 5e-7  # seconds an image and weight of the head that solving it takes, measured on 2 cores
+SOLVED = 5e-7  # seconds per image and weight of the head that solving it takes, measured on 2 cores
 
 
 @dataclass(frozen=True)
 class Speed:
-    """Seconds an image: a training step, a look at it without training, decoding; and the weights of its head.
+    """Seconds per image: a training step, a look at it without training, decoding; and the weights of its head.
 
     `solvable`: whether the head stands by itself. `last`: of training from one end point on alone, where that can be
     done on kept features. `crowding`: how many times as long as alone everything takes, what is not measured too.
@@ -71,7 +71,7 @@ class Speed:
 
 @dataclass(frozen=True)
 class LastBlocks:
-    """Seconds an image: to compute what comes before `train_from`, and a training step of the rest."""
+    """Seconds per image: to compute what comes before `train_from`, and a training step of the rest."""
 
     train_from: str
     before: float

@@ -80,11 +80,11 @@ class Input(Described):
     """How images reach the network, where it should differ from what the network or its weights want."""
 
     size: int | None = Field(default=None, ge=8)
-    """Pixels a side that the network sees."""
+    """Pixels per side that the network sees."""
     resize: tuple[int, int] | int | Literal["native"] | None = None
     """The short side before the crop, or height and width (240x320); native: no resizing, crops at full resolution."""
     crops: int | None = Field(default=None, ge=1)
-    """So many crops a side of each image are looked at, evenly spread, and what the network says is averaged."""
+    """How many crops per side of each image are evaluated, evenly spread; the answers are averaged."""
     region: int | None = Field(default=None, ge=8)
     """Pixels a side of the centre over which they are spread. Default: as many crops side by side."""
     interpolation: Interpolation | None = None
@@ -112,7 +112,7 @@ class Learning(Described):
     epochs: int = Field(default=20, ge=1)
     """Passes over the training images."""
     batch: int = Field(default=32, ge=1)
-    """Images a step."""
+    """Images per step."""
     optimizer: Literal["sgd", "adamw", "solve"] = "adamw"
     """sgd (with momentum), adamw, or solve: the best head of a probe is computed, without steps. Default: of the
     recipe; for a probe solve, or adamw where epochs or rate are said.
@@ -148,9 +148,9 @@ class Learning(Described):
     clip: float | None = Field(default=None, gt=0)
     """The largest norm that a gradient may have."""
     accumulate: int = Field(default=1, ge=1)
-    """Batches a step."""
+    """Batches per step."""
     ema: float | None = Field(default=None, gt=0, lt=1)
-    """Keep a moving average of the weights, with this decay a step; in the first steps with less of it."""
+    """Keep a moving average of the weights, with this decay per step; in the first steps with less of it."""
     patience: int | None = Field(default=None, ge=1)
     """Stop after so many epochs without a better value."""
     best_by: Measure = "accuracy"
@@ -177,7 +177,7 @@ def bytes_of(text: str) -> int:
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?B)?\s*", text.upper())
     size = float(found[1]) * UNITS[found[2] or ""] if found else inf
     if not isfinite(size):
-        raise ValueError("it is no size: write 20GB")
+        raise ValueError("this is not a size: write a number and a unit, such as 20GB")
     return int(size)
 
 
@@ -189,29 +189,29 @@ def seconds_of(text: str) -> float:
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smh]?)\s*", text.lower())
     seconds = float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]] if found else 0.0
     if not 0 < seconds <= LONGEST:
-        raise ValueError("it is no time: write 90s, 5m or 1h")
+        raise ValueError("this is not a time: write 90s, 5m or 1h")
     return seconds
 
 
 class FeatureSettings(Described):
-    """What is the same in every epoch is computed once and kept, also for later runs: pixels, frozen features."""
+    """What is the same in every epoch is computed once and cached, also for later runs: pixels, frozen features."""
 
     cache: Literal["auto", "off"] = "auto"
     """off: compute what is frozen anew in each epoch, and let heads start at random."""
     views: int | None = Field(default=None, ge=1)
-    """Random views of each image whose features are kept, where a part is frozen; 1 is the plain image. Default: 1
+    """Random views of each image whose features are cached, where a part is frozen; 1 is the plain image. Default: 1
     where the head is solved, otherwise 4.
     """
     most_views: int | None = Field(default=None, ge=1)
     """Another view of each image is added after each epoch, until there are so many."""
     precision: Literal["float16", "float32"] = "float16"
-    """What features are kept in; float16 loses 1 part in 2,000."""
+    """What features are cached in; float16 loses 1 part in 2,000."""
     pixels: Literal["auto", "off"] = "auto"
-    """auto: decoded pixels are kept where half of the cache holds them; off: photographs are decoded in each epoch."""
+    """auto: decoded pixels are cached where half of the cache holds them; off: all are decoded in each epoch."""
     size: str = "20GB"
-    """How much disk kept features and pixels may take, of all runs: 20GB."""
+    """How much disk cached features and pixels may take, of all runs: 20GB."""
     folder: str | None = None
-    """Where they are kept; default: $PELLUCID_CACHE, or the user's cache folder."""
+    """Where the cache is; default: $PELLUCID_CACHE, or the user's cache folder."""
 
     @field_validator("size")
     @classmethod
@@ -287,7 +287,7 @@ class Config(Described):
     learning: Learning = Learning()
     """Everything about optimiser and schedule: --learning.momentum 0.9."""
     features: FeatureSettings = FeatureSettings()
-    """What is the same in every epoch is kept, not computed again: --features.cache off, --features.pixels off."""
+    """What is the same in every epoch is cached, not computed again: --features.cache off, --features.pixels off."""
     machine: Machine = Machine()
     """Where it runs: --machine.threads 2."""
     _asked: tuple[str, ...] = PrivateAttr(default=())
@@ -311,7 +311,7 @@ class Config(Described):
 
     @property
     def solvable(self) -> bool:
-        """Whether a head can be solved: on kept features, and nothing but the loss comes from the images."""
+        """Whether a head can be solved: on cached features, and nothing but the loss comes from the images."""
         return self.features.cache == "auto" and not self.mixed and not self.options.get("auxiliary")
 
     @property
@@ -343,10 +343,10 @@ class Config(Described):
         if self.mode == "scratch" and self.weights != "none":
             raise ValueError("mode scratch starts from random weights: leave weights out, or use probe or finetune")
         if self.learning.optimizer == "solve" and (self.mode != "probe" or self.features.cache == "off"):
-            raise ValueError("the optimizer solve is for mode probe with its features kept: choose adamw or sgd")
+            raise ValueError("the optimizer solve is for mode probe with its features cached: choose adamw or sgd")
         if self.learning.optimizer == "solve" and not self.solvable:
             raise ValueError(
-                "the optimizer solve works on kept features; mixup, cutmix and auxiliary heads need the images: "
+                "the optimizer solve works on cached features; mixup, cutmix and auxiliary heads need the images: "
                 "choose adamw"
             )
         slowly = self.learning.unfreeze or self.learning.norms == "kept"

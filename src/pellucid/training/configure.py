@@ -262,7 +262,7 @@ def _at_its_size(below: Mapping[str, Any], said: Mapping[str, Any], remarks: lis
 
 
 def _scaled(side: Any, factor: float) -> int | list[int] | None:
-    """Pixels a side, or of both sides; None for what is neither."""
+    """Pixels per side, or of both sides; None for what is neither."""
     if isinstance(side, list) and all(isinstance(one, int) for one in side):
         return [max(1, round(one * factor)) for one in side]
     return max(1, round(side * factor)) if isinstance(side, int) else None

@@ -29,8 +29,8 @@ def _solved(config: Config) -> bool:
     return config.learning.optimizer == "solve"
 
 
-def _kept(config: Config) -> bool:
-    """Whether what is frozen may be computed once and kept while the rest learns; a budget may come to that."""
+def _cached(config: Config) -> bool:
+    """Whether what is frozen may be computed once and cached while the rest learns; a budget may come to that."""
     frozen = config.mode == "probe" or bool(config.train_from) or (config.mode == "finetune" and bool(config.budget))
     return frozen and config.features.cache == "auto" and not config.mixed
 
@@ -166,8 +166,8 @@ IDLE = (
     ),
     Idle(
         _in("features", "views most_views"),
-        lambda config: not _kept(config),
-        "no features are kept there: that is for mode probe and --train-from, without mixup and cutmix",
+        lambda config: not _cached(config),
+        "no features are cached there: that is for mode probe and --train-from, without mixup and cutmix",
         ("mode", "train_from", "features.cache", "augmentation.mixup", "augmentation.cutmix"),
     ),
     Idle(
@@ -178,8 +178,8 @@ IDLE = (
     ),
     Idle(
         ("features.precision",),
-        lambda config: not (_kept(config) or _begins_solved(config) or config.probe_at),
-        "no features are kept there",
+        lambda config: not (_cached(config) or _begins_solved(config) or config.probe_at),
+        "no features are cached there",
         ("mode", "train_from", "features.cache", "learning.head"),
     ),
     Idle(

@@ -14,7 +14,7 @@ Objective = Callable[[Tensor, Tensor], Tensor]
 def objective(learning: Learning, counts: Sequence[int]) -> Objective:
     """The loss of (logits, targets): cross-entropy, or binary cross-entropy on one logit.
 
-    Targets are class indices (N,) or shares of classes (N, classes). `counts` are training images a class, for
+    Targets are class indices (N,) or shares of classes (N, classes). `counts` are training images per class, for
     class weights: a class of n among N images in K classes counts N / (K n), as scikit-learn's "balanced".
     """
     weights = None
