@@ -35,7 +35,7 @@ def _adopt(
     classes
         A file with the name of each logit, a line each; default: as the published weights' record says.
     size
-        Pixels a side; default: as the record says.
+        Pixels per side; default: as the record says.
     conventions
         torch or tensorflow, as the weights were trained; default: tensorflow where the layout is tf-slim or keras.
     input

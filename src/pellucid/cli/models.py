@@ -101,10 +101,10 @@ def predict(
     ----------
     images
         What to classify. The order is kept; an unreadable image gets an error in its place, and the exit code is 2.
-        Standard input holds a path a line, answered as they come. Bytes of a name that are no text are shown as
+        Standard input holds one path per line, answered as they come. Bytes of a name that are no text are shown as
         \\udcXX, and such a name is understood.
     format
-        text, json (an object a line) or csv.
+        text, json (one object per line) or csv.
     batch
         Images at once.
     path_column

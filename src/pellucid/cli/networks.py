@@ -67,7 +67,7 @@ def structure(
         Call every layer as this library does, and write shapes in its order: slim, paddle, torchvision, timm or keras;
         with slim and keras, conventions are TensorFlow's unless they are said.
     all
-        Every layer, with each end point's sums; else a row an end point.
+        Every layer, with each end point's sums; else one row per end point.
     end_points
         The names of the end points alone, a line each.
     compare
@@ -82,7 +82,7 @@ def structure(
     weights
         With --image: imagenet, or a file. A model file has its own.
     format
-        text, lines (name, output, weight, bias or norm of each layer), json, csv (a line a layer) or html (one page
+        text, lines (name, output, weight, bias or norm of each layer), json, csv (one line per layer) or html (one page
         with the network drawn, that opens offline).
     out
         The file to write instead of showing it.
@@ -218,14 +218,14 @@ def bench(
     threads: int | None = None,
     format: Literal["text", "json"] = "text",
 ) -> None:
-    """Time NET a batch at a time, against other libraries in the same run.
+    """Time NET batch by batch, against other libraries in the same run.
 
     Parameters
     ----------
     net
         A network of `pellucid models`, timm/NAME, or one's own: FILE.py:NAME.
     batch
-        Images a batch.
+        Images per batch.
     burn_in
         Batches before those that count.
     steps
@@ -311,7 +311,7 @@ def parity(
     image
         What both see; default: noise, or the input in the .npz.
     size
-        Pixels a side; default: what the network was designed for, or the input's.
+        Pixels per side; default: what the network was designed for, or the input's.
     width
         A factor on every convolution's channels.
     conventions

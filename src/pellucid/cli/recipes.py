@@ -22,7 +22,7 @@ def recipes(name: str | None = None, /, *, format: Literal["text", "json"] = "te
     name
         The recipe to show whole.
     format
-        text (of one recipe: TOML), or json: an object a line, of name, about, instead and settings.
+        text (of one recipe: TOML), or json: one object per line, of name, about, instead and settings.
     """
     if format == "json":
         for found in [recipe(name)] if name else map(recipe, names()):

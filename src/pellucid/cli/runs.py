@@ -112,7 +112,7 @@ def resume(run: Path, /, *, model_code: Code = None) -> int:
 
 
 def runs(folder: Path = Path("runs"), /) -> None:
-    """List what has been trained, a line a run.
+    """List what has been trained, one line per run.
 
     Parameters
     ----------

@@ -15,7 +15,7 @@ Code = Annotated[
     str | None,
     Parameter(help="Where the code of one's own network is: FILE.py:NAME. It is run only when it is named."),
 ]
-Size = Annotated[int | None, Parameter(help="Pixels a side; default: what the network was designed for.")]
+Size = Annotated[int | None, Parameter(help="Pixels per side; default: what the network was designed for.")]
 Classes = Annotated[
     int | None,
     Parameter(help="Outputs of the last layer; default: 1000, or those that a model file or one's own network has."),

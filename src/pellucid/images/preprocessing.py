@@ -36,9 +36,9 @@ class Preprocessing(Record):
     """How an image becomes a network's input. What every image needs has no default: a wrong guess would be silent.
 
     `resize`: pixels of the shorter side, or (height, width) exactly, or None to keep the native resolution;
-    `interpolation` is then None too. `size`: pixels a side of the centre crop. `background`: what shows through
+    `interpolation` is then None too. `size`: pixels per side of the centre crop. `background`: what shows through
     transparent pixels, 0 to 255. `mean` and `std`: of red, green and blue scaled to 0..1; `channels` is the order in
-    which the network then sees them. With several `crops` a side, that many times that many of `size` pixels are spread
+    which the network then sees them. With several `crops` per side, that many times that many of `size` pixels are spread
     evenly over a centre `region`, each is looked at alone, and the network's outputs are averaged.
     """
 
@@ -54,7 +54,7 @@ class Preprocessing(Record):
 
     @property
     def seen(self) -> int:
-        """Pixels a side of what is cut out of an image."""
+        """Pixels per side of what is cut out of an image."""
         return self.region or self.size
 
     @model_validator(mode="after")

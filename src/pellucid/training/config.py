@@ -86,7 +86,7 @@ class Input(Described):
     crops: int | None = Field(default=None, ge=1)
     """How many crops per side of each image are evaluated, evenly spread; the answers are averaged."""
     region: int | None = Field(default=None, ge=8)
-    """Pixels a side of the centre over which they are spread. Default: as many crops side by side."""
+    """Pixels per side of the centre over which they are spread. Default: as many crops side by side."""
     interpolation: Interpolation | None = None
     """How pixels are computed where images are resized."""
     background: tuple[int, int, int] | None = None
