@@ -257,7 +257,7 @@ def test_sizes_are_read(text: str, bytes_: int) -> None:
 
 def test_what_cannot_be_solved_or_sized_is_told(photos: Path, weights: Path, tmp_path: Path) -> None:
     with pytest.raises(
-        UserError, match=r"features\.size: this is not a size: write a number and a unit, such as 20GB, not 'lots'"
+        UserError, match=r"--cache-size: this is not a size: write a number and a unit, such as 20GB, not 'lots'"
     ):
         pl.train(photos, **QUICK, mode="probe", weights=str(weights), cache_size="lots", runs=tmp_path)
     with pytest.raises(UserError, match="solve is for mode probe"):

@@ -38,8 +38,8 @@ class Preprocessing(Record):
     `resize`: pixels of the shorter side, or (height, width) exactly, or None to keep the native resolution;
     `interpolation` is then None too. `size`: pixels per side of the centre crop. `background`: what shows through
     transparent pixels, 0 to 255. `mean` and `std`: of red, green and blue scaled to 0..1; `channels` is the order in
-    which the network then sees them. With several `crops` per side, that many times that many of `size` pixels are spread
-    evenly over a centre `region`, each is looked at alone, and the network's outputs are averaged.
+    which the network then sees them. With several `crops` per side, that many times that many of `size` pixels are
+    spread evenly over a centre `region`, each is evaluated alone, and the network's outputs are averaged.
     """
 
     resize: int | tuple[int, int] | None
