@@ -99,7 +99,7 @@ def test_the_manifest_names_what_decided_and_older_ones_still_read() -> None:
 @given(
     sizes=st.lists(st.integers(1, 30), min_size=1, max_size=5),
     amounts=st.fixed_dictionaries(
-        {"train": st.integers(0, 40), "validation": st.integers(0, 40)}, optional={"test": st.just("rest")}
+        {"train": st.integers(1, 40), "validation": st.integers(0, 40)}, optional={"test": st.just("rest")}
     ),
 )
 def test_numbers_that_are_asked_for_are_met_exactly(sizes: list[int], amounts: dict[str, int | str]) -> None:
@@ -313,3 +313,16 @@ def test_a_part_to_train_on_need_not_be_asked_for() -> None:
     assert only == {"train": 70, "test": 30}
     some = Counter(parts_of(split(samples, hashes=hashes, validation="rest", test="30")).values())
     assert some == {"validation": 70, "test": 30}  # as was asked: nothing is left to train on
+
+
+@pytest.mark.parametrize("flags", ["--train 0", "--train 0% --test 3", "--train 0 --validation rest"])
+def test_amounts_that_leave_nothing_to_train_on_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], flags: str
+) -> None:
+    photos = make_classes(tmp_path / "photos")
+    assert run(["split", str(photos), str(tmp_path / "split.json"), *flags.split()]) == 2
+    said = capsys.readouterr().err
+    assert f"{flags} leaves no image to train on" in said and "hint: ask for some: --train 0.7" in said
+    assert not (tmp_path / "split.json").exists()
+    known = flags.replace("--train 0%", "").replace("--train 0", "").split()
+    assert run(["split", str(photos), str(tmp_path / "split.json"), *known, "--train", "0.7"]) == 0

@@ -73,6 +73,10 @@ def split(
         old.check_ready(fixed, task.came, task.amounts)
         notes += told
     chosen = _divide(samples, hashes, task, per_class=per_class, seed=seed, fixed=fixed)
+    if not task.usual and "train" not in chosen and ("train" in task.amounts or not any(chosen)):
+        asked = " ".join(f"--{part} {amount.text}" for part, amount in task.amounts.items())
+        what = f"no image to train on, of {counted(len(task.inside), 'image')}"
+        raise UserError(f"{asked} leaves {what}", hint="ask for some: --train 0.7")
     if left := sum(part is None for part in chosen):
         notes.append(f"{counted(left, 'image', verb=('is', 'are'))} in no part, since less than all was asked for")
     notes += _missed(chosen, task, _targets(samples, task, per_class=per_class), extended=old is not None)
