@@ -165,6 +165,7 @@ def test_show_writes_pictures_from_the_command_line(
             [str(photos)],
             [str(photos), "--of", "first-batch", "--model", "small", "--size", "24", "--augmentation.flip", "1"],
             [str(trained.path)],
+            [str(trained.path), "--every", "2"],
             [str(trained.path), "--of", "first-batch", "--most", "4"],
         ]
     ):  # fmt: skip
@@ -192,6 +193,8 @@ def test_show_says_that_no_more_than_the_first_images_of_a_batch_are_kept(
         (["run", "--of", "files"], "is a run, not images"),
         (["photos", "--of", "first-batch", "--budget", "5m"], "budget"),
         (["photos", "--most", "0"], "1 to 400"),
+        (["run", "--every", "0"], "1 batch or more"),
+        (["photos", "--every", "3"], "--every is for the curves of a run"),
     ],
 )
 def test_what_cannot_be_drawn_is_refused_from_the_command_line(

@@ -16,7 +16,9 @@ from pellucid.training.configure import configure
 Of = Literal["files", "first-batch", "curves", "results"]
 
 
-def show(data: str, /, *, out: Path, of: Of | None = None, most: int = 24, **settings: Any) -> None:
+def show(
+    data: str, /, *, out: Path, of: Of | None = None, most: int = 24, every: int | None = None, **settings: Any
+) -> None:
     """Draw DATA, what a network sees of it, or a run, into a picture.
 
     All other settings are those of `train`, for --of first-batch: what is seen depends on them.
@@ -32,6 +34,9 @@ def show(data: str, /, *, out: Path, of: Of | None = None, most: int = 24, **set
         cropped, flipped, coloured, mixed. curves or results, of a run. Default: files, of a run curves.
     most
         Images in a grid; of a first batch 16 at most.
+    every
+        curves: of how many batches each point of the thin line, of the loss, is the mean. Default: so many that
+        it has at most 200 points.
     """
     from rich.text import Text
 
@@ -47,11 +52,13 @@ def show(data: str, /, *, out: Path, of: Of | None = None, most: int = 24, **set
         raise UserError(f"{data} is no run, and only a run has {of}", hint="--of files, or --of first-batch")
     if of == "files" and run:
         raise UserError(f"{data} is a run, not images", hint="--of first-batch shows what it was trained on")
+    if every is not None and of != "curves":
+        raise UserError("--every is for the curves of a run", hint="leave it out")
     thing = _of_run(data, of, said) if run else _of_data(data, of, said)
     from pellucid.reports.pictures import save
     from pellucid.reports.pictures import show as draw
 
-    save(draw(thing, most=most), out)
+    save(draw(thing, most=most, every=every), out)
     if of == "first-batch" and (drawn := min(most, len(thing.shown.files))) < thing.shown.images:
         aside().print(Text(f"the first {drawn} of the {thing.shown.images:,} images"))
     say_lines(str(out))
