@@ -1,5 +1,6 @@
 """What a network sees of its first images is what it learns from, pixel by pixel, and what the pictures show."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -206,6 +207,19 @@ def test_what_cannot_be_drawn_is_refused_from_the_command_line(
     assert command(["show", *given]) == 2
     assert words in " ".join(capsys.readouterr().err.split())
     assert not (tmp_path / "picture.png").exists()
+
+
+@pytest.mark.parametrize("of", [[], ["--of", "curves"], ["--of", "first-batch"], ["--of", "results"]])
+def test_a_run_that_lacks_its_settings_is_not_taken_for_images(
+    trained: RunFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str], of: list[str]
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(trained.path, run)
+    (run / "config.toml").unlink()
+    assert command(["show", str(run), *of, "--out", str(tmp_path / "picture.png")]) == 2
+    assert f"{run} is a run that lacks config.toml" in capsys.readouterr().err
+    with pytest.raises(UserError, match=r"is a run that lacks config\.toml"):
+        pl.show(run)
 
 
 def predict(trained: RunFolder, *arguments: str) -> int:

@@ -10,7 +10,6 @@ from pellucid.cli.flags import flag_of, reading, shown_as
 from pellucid.cli.runs import ASKED, asked
 from pellucid.errors import UserError
 from pellucid.images.samples import READING
-from pellucid.names import kind_of
 from pellucid.training.configure import configure
 
 Of = Literal["files", "first-batch", "curves", "results"]
@@ -42,11 +41,12 @@ def show(
 
     from pellucid.cli.show import aside, say_lines
     from pellucid.reports.formats import check_format, check_most
+    from pellucid.runs.run_folder import is_run
 
     check_format(out)
     check_most(most)
     said = {name: value for name, value in settings.items() if value is not None}
-    run = kind_of(Path(data) / "config.toml") == "file"
+    run = is_run(data)
     of = of or ("curves" if run else "files")
     if of in ("curves", "results") and not run:
         raise UserError(f"{data} is no run, and only a run has {of}", hint="--of files, or --of first-batch")
@@ -65,11 +65,11 @@ def show(
 
 
 def _of_run(data: str, of: Of, said: dict[str, Any]) -> Any:
-    from pellucid.runs.run_folder import open_run
+    from pellucid.runs.run_folder import open_whole
 
     if said:
         raise UserError(f"{flag_of(next(iter(said)))}: {data} is a run, and has its settings", hint="leave it out")
-    run = open_run(data)
+    run = open_whole(data)
     if of == "results":
         from pellucid.runs.evaluation import read_evaluation
 

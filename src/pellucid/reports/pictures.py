@@ -25,7 +25,7 @@ from pellucid.errors import UserError, counted
 from pellucid.images.decode import Unreadable, open_image
 from pellucid.images.sources import Sample, Samples, read_samples
 from pellucid.images.split import Split, SplitFile
-from pellucid.names import in_a_line, kind_of
+from pellucid.names import in_a_line
 from pellucid.records import write
 from pellucid.reports.curves import Curves, curves
 from pellucid.reports.fonts import cells, families_for, writable
@@ -35,7 +35,7 @@ from pellucid.reports.picks import is_right, spread, spread_by_class
 from pellucid.reports.words import percent
 from pellucid.runs.evaluation import Evaluation
 from pellucid.runs.first_batch import FirstBatch
-from pellucid.runs.run_folder import RunFolder, open_run
+from pellucid.runs.run_folder import RunFolder, is_run, open_whole
 from pellucid.uses.predict import Failure, Prediction
 
 Source = str | Path | bytes | Image.Image
@@ -82,7 +82,7 @@ def show(
     mean loss of `every` so many batches. Raises UserError for anything else.
     """
     if isinstance(thing, str | Path):
-        thing = open_run(thing) if kind_of(Path(thing) / "config.toml") == "file" else read_samples(thing)
+        thing = open_whole(thing) if is_run(thing) else read_samples(thing)
     predicted = isinstance(thing, Sequence) and bool(thing) and all(isinstance(p, Prediction | Failure) for p in thing)
     if every is not None and not isinstance(thing, RunFolder):
         raise UserError("every is for the curves of a run", hint="show(run, every=100)")

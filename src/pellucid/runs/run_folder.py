@@ -341,6 +341,19 @@ def open_run(path: str | PathLike[str]) -> RunFolder:
     raise UserError(f"{path} is not a run folder", hint=hint)
 
 
+def is_run(path: Path | str) -> bool:
+    """Whether a folder is a run, or what is left of one: images may have one of its files, a manifest, beside them."""
+    there = [name for name in (*BEFORE_TRAINING, "events.jsonl") if kind_of(path_of(path) / name) == "file"]
+    return "config.toml" in there or len(there) > 1
+
+
+def open_whole(path: Path | str) -> RunFolder:
+    """As open_run, of a run that lacks nothing of what it began with; a UserError says what another lacks."""
+    run = open_run(path)
+    run.check_whole()
+    return run
+
+
 def find_runs(runs: Path) -> list[RunFolder]:
     """Every run directly under `runs`, oldest first by name; those that lack a file too."""
     if kind_of(runs) != "folder":

@@ -9,12 +9,11 @@ from pellucid.errors import UserError
 from pellucid.images.preprocessing import at_size, changed
 from pellucid.images.sources import check_classes
 from pellucid.images.split import split
-from pellucid.names import kind_of
 from pellucid.networks.published import published_record
 from pellucid.networks.undisturbed import kept_randomness
 from pellucid.runs.events import Event, Preparing
 from pellucid.runs.first_batch import FirstBatch, read_first_batch
-from pellucid.runs.run_folder import RunFolder, open_run
+from pellucid.runs.run_folder import RunFolder, is_run, open_whole
 from pellucid.training.config import Config
 from pellucid.training.configure import configure
 from pellucid.training.frozen import views_at_first
@@ -30,10 +29,10 @@ def first_batch(data: Any, /, **settings: Any) -> FirstBatch:
     `data` is a run folder, a Config, or a folder of images as for `train`. `pl.show` draws it beside the files. Nothing
     is trained, and no run is made; images are decoded, and what is kept of them is there when training begins.
     """
-    if isinstance(data, RunFolder) or (not isinstance(data, Config) and kind_of(Path(data) / "config.toml") == "file"):
+    if isinstance(data, RunFolder) or (not isinstance(data, Config) and is_run(data)):
         if settings:
             raise UserError(f"{next(iter(settings))}: a run keeps the batch that it began with", hint="leave it out")
-        return kept_batch(data if isinstance(data, RunFolder) else open_run(data))
+        return kept_batch(data if isinstance(data, RunFolder) else open_whole(data))
     if isinstance(data, Config) and settings:
         raise UserError(f"{next(iter(settings))}: a configuration has its settings", hint="configure(..., it)")
     *_, batch = preview(data if isinstance(data, Config) else configure(data, **settings))
