@@ -7,9 +7,11 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import torchvision
+from safetensors.torch import save_file
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -265,3 +267,16 @@ def test_what_flows_is_told_and_shown_for_an_image(tmp_path: Path) -> None:
     assert (
         sum(address.startswith("data:image/png") for address in page.addresses) == sum(len(f.maps) for f in shown) > 40
     )
+
+
+@pytest.mark.parametrize("name", ["weights.pth", "weights.npz", "weights.safetensors"])
+def test_weights_alone_are_told_from_a_model(tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    tensors = {"conv.weight": torch.ones(2, 3, 3, 3)}
+    if name.endswith(".npz"):
+        np.savez(tmp_path / name, **{name: tensor.numpy() for name, tensor in tensors.items()})
+    else:
+        (torch.save if name.endswith(".pth") else save_file)(tensors, tmp_path / name)
+    assert run(["structure", str(tmp_path / name)]) == 2
+    said = capsys.readouterr().err
+    assert "no model: weights alone do not say of which network they are" in said and "damaged" not in said
+    assert f"`pellucid adopt NET --weights {tmp_path / name} --out model.safetensors`" in said

@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from pellucid.errors import UserError, listed
 from pellucid.images.preprocessing import Preprocessing
 from pellucid.names import kind_of, textual
 from pellucid.records import Record
+from pellucid.weights.kinds import recognise
 
 CARD = "pellucid_card"  # the entry of the file's metadata
 FORMAT = 1
@@ -92,6 +94,9 @@ CHANGED = "the file was changed after it was saved: use an unchanged copy, or tr
 TOLD = ("format", "provenance", "results", "proof")  # fields of a card that change no answer
 
 
+ALONE = "weights alone do not say of which network they are, or what they were taught"
+
+
 def seals(card: Card) -> dict[str, str]:
     """A hash of each field that changes an answer, by the field's name.
 
@@ -129,15 +134,31 @@ def read_card(path: Path) -> Card:
     except FileNotFoundError as cause:
         raise UserError(f"{path} is not there", hint="`pellucid runs` lists what has been trained") from cause
     except (SafetensorError, OSError) as cause:
+        if words := _weights_of_others(path):
+            raise UserError(f"{path} is {words}, and no model: {ALONE}", hint=_made_of(path)) from cause
         raise UserError(
             f"{path} is not a .safetensors file, or it is damaged", [str(cause)], hint="use an unchanged copy"
         ) from cause
     if CARD not in metadata:
-        raise UserError(
-            f"{path} holds weights but no card, so nothing is known of its classes or preprocessing",
-            hint="`pellucid train DATA --weights FILE` makes a model of it",
-        )
+        raise UserError(f"{path} has no card, and is no model: {ALONE}", hint=_made_of(path))
     return _card(metadata[CARD], path)
+
+
+def _made_of(path: Path) -> str:
+    file = quote(str(path))
+    return (
+        f"`pellucid structure NET` shows the network; `pellucid adopt NET --weights {file} --out model.safetensors`, "
+        f"or `pellucid train DATA --model NET --weights {file}`, makes a model of them"
+    )
+
+
+def _weights_of_others(path: Path) -> str:
+    """What a person calls the file, where it is one of weights, though not of ours; "" for any other."""
+    try:
+        found = recognise(path)
+    except UserError:
+        return ""
+    return "" if found.kind == "safetensors" else found.words
 
 
 def card_in(path: Path) -> Card | None:
