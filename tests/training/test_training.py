@@ -235,6 +235,20 @@ def test_unreadable_images_stop_the_training_or_are_recorded(tmp_path: Path, mon
     assert [Path(lost["path"]).name for lost in run.provenance()["left_out"]] == ["cut.png", "empty.png"]
 
 
+def test_a_part_that_nothing_is_left_of_is_said_to_be_empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for part in ("train", "val", "test"):
+        make_classes(Path("photos") / part)
+    for image in Path("photos/test").rglob("*.png"):
+        image.write_bytes(b"")
+    run = pl.train("photos", **QUICK | {"epochs": 1}, skip_unreadable=True, runs="runs")
+    said = "no image of the test part can be read: it is empty"
+    assert said in run.split().notes
+    evaluation = pl.evaluate(run.path)
+    assert evaluation.part == "validation"
+    assert evaluation.notes == (f"{said}, and the validation part was measured",)
+
+
 def test_resume_refuses_what_is_finished_or_changed(run: RunFolder, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="has been trained to its end"):
         list(resume_events(run.path))

@@ -64,6 +64,11 @@ def of_classes(split: Split) -> Iterator[str]:
     yield from lacking(counts)
 
 
+def emptied(part: str) -> str:
+    """Of a part of which nothing is left, since all of it was left out."""
+    return f"no image of the {part} part can be read: it is empty"
+
+
 def _some(names: Sequence[str]) -> str:
     rest = len(names) - SHOWN
     return ", ".join(names[:SHOWN]) + (f" and {rest:,} more" if rest > 0 else "")

@@ -7,11 +7,13 @@ from pathlib import Path
 from time import perf_counter
 
 from pellucid.errors import UserError, counted, listed, named
+from pellucid.images.amounts import PARTS
 from pellucid.images.decode import Unreadable
 from pellucid.images.folders import left_out_words
 from pellucid.images.kept import kept_from
 from pellucid.images.pixels import Form, PixelCache, Wanted
 from pellucid.images.preprocessing import Preprocessing
+from pellucid.images.remarks import emptied
 from pellucid.images.sources import Sample, Samples, read_samples
 from pellucid.images.split import CAME_DIVIDED, Split, check_amounts, sizes
 from pellucid.names import path_of
@@ -107,7 +109,9 @@ def checked(
     left_out = (*others, *((str(error.name), error.reason) for error in bad))
     readable = _with(samples, kept)
     if words := left_out_words((Path(error.name), error.reason) for error in bad):
-        readable = replace(readable, notes=(*readable.notes, words))
+        there = {sample.part for sample in kept}
+        lost = [emptied(part) for part in PARTS if part in ready - there]
+        readable = replace(readable, notes=(*readable.notes, words, *lost))
     return Readable(readable, hashes, left_out, told)
 
 

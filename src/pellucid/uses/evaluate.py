@@ -20,6 +20,7 @@ from pellucid.images.folders import left_out_words
 from pellucid.images.labels import MOST_MAPPED, look
 from pellucid.images.manifest import Split, fingerprint, hash_of
 from pellucid.images.preprocessing import Pixels, Preprocessing, crop
+from pellucid.images.remarks import emptied
 from pellucid.images.sources import PARTS, Sample, Source, read_samples
 from pellucid.measures import confusion, likelihood, ranking
 from pellucid.names import path_of, shown
@@ -106,13 +107,15 @@ def _own(classifier: Classifier, trained_on: Split | None, part: str | None) -> 
             hint=f"name the data: pellucid evaluate {classifier.model} DATA",
         )
     kept = [name for name, counts in trained_on.counts().items() if sum(counts.values())]
+    empty = emptied("test") in trained_on.notes and not part
     part = PARTS.get(part, part) if part else own_part(trained_on)
     if part not in kept:
         raise _no_part(str(classifier.model), part, kept)
+    notes = (f"{emptied('test')}, and the {part} part was measured",) if empty else ()
     samples = tuple(
         Sample(trained_on.location(file), file.label, file.part, file.group) for file in trained_on.part(part)
     )
-    return _Chosen(trained_on.root, path_of(trained_on.root), part, samples, ())
+    return _Chosen(trained_on.root, path_of(trained_on.root), part, samples, (), notes)
 
 
 def _given(data: Path | str, source: Source, part: str | None, classes: Sequence[str]) -> _Chosen:
