@@ -6,7 +6,7 @@
 
 An experiment is a TOML file beside this one: what the tutorial reports, the commands, and what to read off at the end.
 In its commands `{data}` is the folder that --data names. What was measured is a JSON file in `measured/`, from which
-the table is made: no figure in it is typed by hand.
+the table is made: no figure in it is typed by hand, but in notes.
 """
 
 import argparse

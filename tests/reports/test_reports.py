@@ -51,6 +51,7 @@ from pellucid.reports.text import (
 )
 from pellucid.reports.thumbnails import thumbnail
 from pellucid.reports.tiles import CLASS_BYTES, IMAGE_BYTES
+from pellucid.reports.words import disk_space
 from pellucid.runs.card import FORMAT, Card, Proof, Result
 from pellucid.runs.evaluation import ClassResult, Evaluation, Judged, LeftOut
 from pellucid.runs.events import (
@@ -924,6 +925,13 @@ def test_reports_need_neither_torch_nor_pyplot() -> None:
     heavy = ["torch", "torchvision", "timm", "sklearn", "pandas", "matplotlib.pyplot"]
     program = f"import sys, {rooms}; print([name for name in {heavy} if name in sys.modules])"
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+    ("needed", "said"), [(944_640, "945 KB"), (1_889_280, "1.9 MB"), (2 * 10**10, "20.0 GB"), (0.4, "0 KB")]
+)
+def test_room_on_a_disk_has_a_unit_however_little_it_is(needed: float, said: str) -> None:
+    assert disk_space(needed) == said
 
 
 def test_where_time_went_is_told_and_a_starved_loader_named() -> None:

@@ -1,6 +1,6 @@
 """Where the time of a training went, and what to change where the network waited for its data."""
 
-from pellucid.reports.words import duration, percent, short_number
+from pellucid.reports.words import disk_space, duration, percent
 from pellucid.runs.events import PixelsReady, Spent, Started
 
 STARVED, WORTH_TELLING = 0.2, 5.0  # the share of a network's time spent waiting, and the seconds of it
@@ -26,5 +26,5 @@ def starving(spent: Spent, started: Started | None, pixels: PixelsReady | None) 
     workers = started.workers if started else 0
     change = f"more --workers (there {'was' if workers == 1 else 'were'} {workers}) may help"
     if pixels and not pixels.kept:
-        change = f"a --cache-size of {short_number(2 * pixels.needed)}B would keep decoded pixels, or {change}"
+        change = f"a --cache-size of {disk_space(2 * pixels.needed)} would keep decoded pixels, or {change}"
     return f"The network waited for data {percent(share, 0)} of its time ({duration(spent.waiting)}): {change}."

@@ -1,7 +1,7 @@
 """What was had of frozen features, as sentences: the same in the terminal and in the report."""
 
 from pellucid.errors import counted
-from pellucid.reports.words import duration, short_number
+from pellucid.reports.words import disk_space, duration
 from pellucid.runs.events import Compared, FeaturesReady, FrozenRecomputed, HeadSolved, PixelsReady, Planned, ProbedAt
 
 Transfer = PixelsReady | Planned | FeaturesReady | FrozenRecomputed | HeadSolved | ProbedAt | Compared
@@ -31,16 +31,16 @@ def _pixels(event: PixelsReady) -> str:
     if event.refused:
         return f"{what} are decoded anew each epoch: {event.refused}"
     if not event.kept:
-        sizes = f"{short_number(event.needed)}B where {short_number(event.room)}B may be taken"
+        sizes = f"{disk_space(event.needed)} where {disk_space(event.room)} may be taken"
         half = "half of --cache-size, or of what is free on the disk"
         return f"{what} are decoded anew each epoch: to cache them would take {sizes} ({half})"
     if not event.needed:
         return f"{what} are decoded as they are asked for"
     if not event.decoded:
-        return f"{what}: all found in the cache ({short_number(event.needed)}B)"
+        return f"{what}: all found in the cache ({disk_space(event.needed)})"
     reduced = f", {event.reduced:,} at a reduced scale" if event.reduced else ""
     made = f"{event.decoded:,} decoded in {duration(event.seconds)}{reduced}"
-    return f"{what}: {made}, cached ({short_number(event.needed)}B)"
+    return f"{what}: {made}, cached ({disk_space(event.needed)})"
 
 
 def _planned(event: Planned) -> str:

@@ -41,6 +41,11 @@ def short_number(number: float) -> str:
     return f"{number:,.0f}"
 
 
+def disk_space(count: float) -> str:
+    """Bytes as `945 KB`, `1.9 MB`, `20.0 GB`."""
+    return f"{short_number(count)}B" if count >= 1e6 else f"{count / 1e3:,.0f} KB"
+
+
 def moment(time: str) -> str:
     """ISO 8601 as `20 November 2026, 23:04 UTC`."""
     at = datetime.fromisoformat(time).astimezone(UTC)
