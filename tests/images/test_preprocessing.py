@@ -131,7 +131,7 @@ def test_an_image_smaller_than_the_crop_is_framed_in_black():
         ({"std": (0.2, 0.0, 0.2)}, "std is above 0"),
         ({"background": (0, 0, 256)}, "background is 0 to 255"),
         ({"mean": (0.5, 0.5)}, "mean.2 is missing"),
-        ({"interpolation": "cubic"}, "'bicubic'"),
+        ({"interpolation": "cubic"}, "bicubic"),
         ({"sise": 8}, "did you mean size"),
     ],
 )

@@ -133,7 +133,7 @@ def test_a_spawning_script_without_a_main_guard_is_told_so(photos: Path, tmp_pat
     [
         ({"threads": 0}, "machine.threads"),
         ({"threads": -1}, "machine.threads"),
-        ({"workers": -1}, "machine.workers"),
+        ({"workers": -1}, "--workers"),
         ({"workers": 10_000}, "10,000 processes that decode are more than"),
         ({"threads": 10_000}, "10,000 threads are more than can be had"),
     ],

@@ -201,7 +201,7 @@ def test_one_command_validates_on_them_after_each_epoch(eyes: Path, capsys: pyte
             r"validation-from\.map does not say what '1' means",
         ),
         ({"data": "validation", "labels": "labels.csv"}, "--validation-from.path-column"),
-        ({"labels": "labels.csv"}, "say where, with .data"),
+        ({"labels": "labels.csv"}, "say where, with --validation-from.data"),
     ],
 )
 def test_images_elsewhere_that_cannot_validate_are_refused(
