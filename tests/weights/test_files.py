@@ -315,6 +315,37 @@ def test_a_head_that_is_replaced_may_have_had_other_layers(theirs: dict[str, Ten
         pl.load_weights(tiny(), body | {"layer5.fc.weight": torch.ones(2, 5)}, head=False)
 
 
+@pytest.mark.parametrize(
+    ("names", "chosen"),
+    [
+        (("student", "teacher"), "student"),
+        (("best.model", "last.model"), "best.model"),
+        (("state_dict.module.encoder_q.", "state_dict.module.encoder_k."), "state_dict.module.encoder_q"),
+    ],
+)
+def test_of_several_models_each_is_named_and_one_can_be_saved_as_it_is_said(
+    theirs: dict[str, Tensor],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    names: tuple[str, str],
+    chosen: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    content: dict[str, Any] = {}
+    for at, name in enumerate(names):
+        tensors = {key: tensor + at for key, tensor in theirs.items()}
+        first, _, rest = name.partition(".")
+        inside = content.setdefault(first, {})
+        inside.update(named(rest, tensors) if rest.endswith(".") else {rest: tensors} if rest else tensors)
+    torch.save(content, "several.pth")
+    with pytest.raises(UserError, match="weights of several models") as caught:
+        pl.load_weights(tiny(), "several.pth")
+    assert sorted(caught.value.details) == sorted(name.removesuffix(".") for name in names)
+    assert f"for {chosen}: " in caught.value.hint
+    exec("import torch\n" + caught.value.hint.partition(f"for {chosen}: ")[2])
+    assert pl.load_weights(tiny(), "weights.pth").layout
+
+
 def test_a_folder_stands_for_the_model_in_it_or_says_what_is_in_it(theirs: dict[str, Tensor], tmp_path: Path) -> None:
     run = tmp_path / "run"
     run.mkdir()

@@ -141,7 +141,7 @@ def _chosen(where: str, fitting: "Sequence[_Fit]") -> "_Fit":
     """The one that fits: of weights and their moving average the weights. UserError where several differ."""
     plain = [fit for fit in fitting if not fit.averaged] or list(fitting)
     if any(not same(plain[0].tensors, other.tensors) for other in plain[1:]):
-        raise several(where, [fit.place for fit in plain])
+        raise several(where, [(fit.source.where, fit.prefix) for fit in plain])
     return plain[0]
 
 

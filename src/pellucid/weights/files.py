@@ -8,7 +8,7 @@ import pickle
 import re
 import tomllib
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,7 +52,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     first, *others = read_weights(path).states
     rivals = [state for state in others if (state.averaged, len(state.tensors)) == (first.averaged, len(first.tensors))]
     if any(not same(first.tensors, state.tensors) for state in rivals):
-        raise several(str(path), [state.where for state in (first, *rivals)])
+        raise several(str(path), [(state.where, "") for state in (first, *rivals)])
     tensors = first.tensors
     while all(name.startswith("module.") for name in tensors):  # saved out of torch's DataParallel
         tensors = without("module.", tensors)
@@ -106,12 +106,24 @@ def _found(path: Path, content: object, notes: Iterable[str] = ()) -> Found:
     return Found(states, tuple(notes))
 
 
-def several(where: str, places: Iterable[str]) -> UserError:
-    """The error for weights of several models in one file, none of which is the average of another."""
+def several(where: str, places: Sequence[tuple[str, str]]) -> UserError:
+    """The error for weights of several models in one file, none of which is the average of another.
+
+    `places` are the dictionaries that hold them, and how the names of the tensors there begin.
+    """
+    told = [".".join(filter(None, (inside, before.removesuffix(".")))) for inside, before in places]
+    inside, before = places[0]
+    tensors = f"torch.load({where!r})" + "".join(f"[{name!r}]" for name in inside.split(".") if name)
+    if before:
+        chosen = f"for name, t in {tensors}.items() if name.startswith({before!r})"
+        tensors = f"{{name.removeprefix({before!r}): t {chosen}}}"
+    first = told[0] or "the outermost names"
     return UserError(
         f"{where} holds the weights of several models that fit, and they differ",
-        listed([place or "the outermost names" for place in places]),
-        hint="save the tensors of the one that you want alone: torch.save({name: tensor, ...}, 'weights.pth')",
+        listed([place or "the outermost names" for place in told]),
+        hint=f"save those of one alone; in Python, for {first}: torch.save({tensors}, 'weights.pth')"
+        if Path(where).suffix.lower() in (".pth", ".pt", ".th", ".bin", ".ckpt", ".tar")
+        else f"give those of one alone: {first}, say",
     )
 
 

@@ -113,9 +113,11 @@ def prefixes(names: Iterable[str], wanted: Sequence[str], most: int = 4) -> list
 
     "" is the first where it does as well as others.
     """
-    given = set(names)
+    given = dict.fromkeys(names)  # in their order, which decides between prefixes of one length
     anchors = {wanted[0], wanted[len(wanted) // 2], wanted[-1]} if wanted else set()
-    found = {name.removesuffix(anchor) for anchor in anchors for name in given if name.endswith(f".{anchor}")}
+    found = dict.fromkeys(
+        name.removesuffix(anchor) for name in given for anchor in anchors if name.endswith(f".{anchor}")
+    )
     full = {prefix: sum(f"{prefix}{name}" in given for name in wanted) for prefix in ("", *sorted(found, key=len))}
     return sorted((prefix for prefix in full if full[prefix] or not prefix), key=lambda prefix: -full[prefix])[:most]
 
