@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -566,6 +567,35 @@ def test_a_run_keeps_what_the_code_imports_from_beside_it(
     for name in list(own._BESIDE):  # nor does another process know them
         own._set_aside(name)
     assert pl.load(run.path, model=f"{copy}:Net").classes == ("grainy", "smooth")
+
+
+LATE = """
+from torch import nn
+
+
+class Net(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.conv, self.fc = nn.Conv2d(3, 4, 3), nn.Linear(4, classes)
+
+    def forward(self, x):
+        from late_helper import pooled
+        return self.fc(pooled(self.conv(x)))
+"""
+
+
+@pytest.mark.parametrize("look", [pl.structure, lambda name: pl.network(name, 2, size=32)], ids=["structure", "train"])
+def test_what_is_imported_within_forward_is_found_beside_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, look: Callable[[str], Any]
+) -> None:
+    (tmp_path / "net.py").write_text(LATE)
+    (tmp_path / "late_helper.py").write_text("def pooled(x):\n    return x.mean((2, 3))\n")
+    monkeypatch.delitem(sys.modules, "late_helper", raising=False)
+    look(f"{tmp_path}/net.py:Net")
+    assert sys.modules["late_helper"].__file__ == str(tmp_path / "late_helper.py")
+    (tmp_path / "late_twin.py").touch()
+    with pytest.raises(ModuleNotFoundError):  # nobody else's code finds what lies there
+        exec(compile("import late_twin", "/elsewhere/others.py", "exec"), {"__name__": "others"})
 
 
 def test_two_files_each_have_what_lies_beside_them(tmp_path: Path) -> None:

@@ -15,10 +15,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from importlib import import_module
+from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
-from types import FunctionType, ModuleType
-from typing import TYPE_CHECKING, Any, get_args
+from types import FrameType, FunctionType, ModuleType
+from typing import TYPE_CHECKING, Any, ClassVar, get_args
 
 from pellucid.architectures.layers import Architecture
 from pellucid.architectures.options import text_as
@@ -260,9 +261,10 @@ def beside(*folders: Path) -> Iterator[None]:
     What other code had beside it by the same name (`utils`) is another module, and is not taken for this one's.
     """
     places = list(dict.fromkeys(map(str, folders)))
-    for name in [name for name in _BESIDE if _is_another(name, places)]:
+    for name in [name for name in _BESIDE if name in sys.modules and _is_another(name, places)]:
         _set_aside(name)
     before = set(sys.modules)
+    _Late.remember(places)
     sys.path[:0] = places
     try:
         yield
@@ -272,6 +274,38 @@ def beside(*folders: Path) -> Iterator[None]:
                 sys.path.remove(place)
         new = {name.partition(".")[0] for name in set(sys.modules) - before}
         _BESIDE.update(name for name in new if name in sys.modules and _is_in(sys.modules[name], places))
+
+
+class _Late(MetaPathFinder):
+    """Finds what somebody's code imports only when it is run (in `forward`), in the places that it was imported from.
+
+    It is asked last, and answers the code in those places alone.
+    """
+
+    places: ClassVar[list[list[str]]] = []
+
+    @classmethod
+    def remember(cls, places: list[str]) -> None:
+        if not any(isinstance(finder, cls) for finder in sys.meta_path):
+            sys.meta_path.append(cls())
+        cls.places[:] = [places, *(others for others in cls.places if others != places)][:MOST]
+
+    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> ModuleSpec | None:  # noqa: ARG002
+        frame: FrameType | None = sys._getframe(1)
+        while frame and ("importlib" in frame.f_code.co_filename or frame.f_code.co_filename == __file__):
+            frame = frame.f_back
+        if path is not None or frame is None:
+            return None
+        file, package = Path(frame.f_code.co_filename), str(frame.f_globals.get("__name__", "")).partition(".")[0]
+        if package == "pellucid" or "site-packages" in file.parts:
+            return None
+        for folders in self.places:
+            if any(Path(folder) in file.parents for folder in folders):
+                spec = PathFinder.find_spec(fullname, folders)
+                if spec is not None:
+                    _BESIDE.add(fullname)
+                    return spec
+        return None
 
 
 def _is_in(module: ModuleType, places: list[str]) -> bool:
