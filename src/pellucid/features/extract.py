@@ -18,7 +18,7 @@ from pellucid.features.extractor import Extractor, fastest_on
 from pellucid.features.views import Features
 from pellucid.images.augmentation import Augmentation
 from pellucid.images.loading import Images, Loader, prepare
-from pellucid.images.store import Row, Store, memory_left
+from pellucid.images.store import Cached, Store, memory_left
 from pellucid.interruption import Interrupted, Interruption
 from pellucid.networks.cut import Halves
 from pellucid.networks.network import Network
@@ -109,7 +109,7 @@ class Extraction:
         """
         interruption = interruption or Interruption()
         hashes = images.contents
-        total, computed, refused, found = views * len(images), 0, "", list[dict[str, Row]]()
+        total, computed, refused, found = views * len(images), 0, "", list[dict[str, Cached]]()
 
         def extracted() -> Extracted:
             rows = [[view[name] for name in hashes] for view in found]

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from pellucid.images.store import Row
+from pellucid.images.store import Cached
 
 
 def chosen_views(views: int, images: int, *, seed: int, epoch: int) -> npt.NDArray[np.int64]:
@@ -23,7 +23,7 @@ class Features:
     Each image has one or more views, and an epoch shows one of them, by (seed, epoch, index) alone.
     """
 
-    def __init__(self, views: Sequence[Sequence[Row]], labels: Sequence[int], *, seed: int) -> None:
+    def __init__(self, views: Sequence[Sequence[Cached]], labels: Sequence[int], *, seed: int) -> None:
         self.views, self.labels, self.seed = views, np.asarray(labels), seed
         self.show()
 
@@ -34,7 +34,7 @@ class Features:
         self._chosen = chosen_views(len(self.views), len(self), seed=self.seed, epoch=epoch)
         self._order = np.arange(len(self)) if order is None else np.asarray(order)
 
-    def add_views(self, views: Sequence[Sequence[Row]]) -> None:
+    def add_views(self, views: Sequence[Sequence[Cached]]) -> None:
         """From the next `show` on there are these as well, after those that were there."""
         self.views = [*self.views, *views]
 
@@ -68,5 +68,5 @@ class Batches:
             yield self.features.at(order[start : start + self.batch])
 
 
-def _gathered(rows: Sequence[Row]) -> npt.NDArray[np.float32]:
+def _gathered(rows: Sequence[Cached]) -> npt.NDArray[np.float32]:
     return np.stack([row.array for row in rows]).astype(np.float32)

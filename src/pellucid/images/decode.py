@@ -82,7 +82,7 @@ class _Quiet:
 
 
 QUIET = _Quiet()
-Source = str | Path | bytes | Image.Image | npt.NDArray[Any]
+ImageLike = str | Path | bytes | Image.Image | npt.NDArray[Any]
 
 
 class Unreadable(UserError):
@@ -97,7 +97,7 @@ class Unreadable(UserError):
         return type(self), (self.name, self.reason)
 
 
-def open_image(source: Source, *, background: tuple[int, int, int] = WHITE, name: str | None = None) -> Image.Image:
+def open_image(source: ImageLike, *, background: tuple[int, int, int] = WHITE, name: str | None = None) -> Image.Image:
     """The image as it should be seen: turned by its EXIF orientation, over `background` where transparent, RGB.
 
     `source` is a path, a file's bytes, a PIL image, or a uint8 array (height, width, 3). Of an animation, the first
@@ -108,7 +108,7 @@ def open_image(source: Source, *, background: tuple[int, int, int] = WHITE, name
 
 
 def open_reduced(
-    source: Source, *, least: int, background: tuple[int, int, int] = WHITE, name: str | None = None
+    source: ImageLike, *, least: int, background: tuple[int, int, int] = WHITE, name: str | None = None
 ) -> tuple[Image.Image, tuple[int, int]]:
     """As open_image, and the full (width, height): a JPEG is decoded at the smallest of its scales (full, a half, a
     quarter, an eighth) at which the short side still has `least` pixels. It is read to its end all the same.
@@ -117,7 +117,7 @@ def open_reduced(
 
 
 def _open(
-    source: Source, background: tuple[int, int, int], name: str | None, least: int | None
+    source: ImageLike, background: tuple[int, int, int], name: str | None, least: int | None
 ) -> tuple[Image.Image, tuple[int, int]]:
     name = name or (str(source) if isinstance(source, str | Path) else "image")
     try:
@@ -166,7 +166,7 @@ def decoding_threads(number: int = THREADS) -> Iterator[ThreadPoolExecutor]:
         pool.shutdown(wait=joined, cancel_futures=True)
 
 
-def _opened(source: Source, name: str) -> Image.Image:
+def _opened(source: ImageLike, name: str) -> Image.Image:
     """The image, its pixels not decoded yet."""
     if isinstance(source, Image.Image):
         return source

@@ -24,7 +24,7 @@ from PIL import Image
 from pellucid.images.augmentation import Augmentation
 from pellucid.images.decode import THREADS, Unreadable, content_of, decoding_threads, open_image, open_reduced
 from pellucid.images.preprocessing import INTERPOLATIONS, Pixels, Preprocessing, crop, resized, single
-from pellucid.images.store import Row, Store, Writing
+from pellucid.images.store import Cached, Store, Writing
 
 STRETCH, STRETCH_BYTES = 64, 256 << 20  # what an interruption loses, at most
 AHEAD = 4 * THREADS  # images that may be decoded before they are written
@@ -135,7 +135,7 @@ class PixelCache:
 
     def __init__(self, folder: Path, *, limit: int) -> None:
         self.folder, self.limit = folder, limit
-        self.rows: dict[Form, dict[str, Row]] = {}
+        self.rows: dict[Form, dict[str, Cached]] = {}
         self.decoded = self.reduced = self.needed = 0
         self.fits, self.refused = True, ""
         self._sampled: dict[Path, dict[Form, Kept]] = {}

@@ -156,7 +156,7 @@ class Held:
 
 
 @dataclass(frozen=True)
-class Row:
+class Cached:
     """What a stretch holds of one image."""
 
     stretch: Flat
@@ -181,13 +181,13 @@ class Store:
         self.place = folder / kind / _name(self.key)
         self.refused = ""
 
-    def rows(self, images: Sequence[str]) -> dict[str, Row]:
+    def rows(self, images: Sequence[str]) -> dict[str, Cached]:
         """The arrays of those `images` (content hashes) that are here and whole; damaged stretches are removed.
 
         Stretches that hold none of them, of other data under the same key, are neither read nor counted as used.
         A folder that cannot be read holds nothing.
         """
-        wanted, found = set(images), dict[str, Row]()
+        wanted, found = set(images), dict[str, Cached]()
         for note, noted in _notes(self.place) if self._is_real() else ():
             held = self._read(note, noted, wanted)
             if held is None:
@@ -201,7 +201,7 @@ class Store:
                     os.utime(note)  # used now: what is used least goes first
         return found
 
-    def add(self, images: Sequence[str], arrays: Sequence[npt.NDArray[Any]]) -> dict[str, Row]:
+    def add(self, images: Sequence[str], arrays: Sequence[npt.NDArray[Any]]) -> dict[str, Cached]:
         """Keep an array (all of one dtype, of any shape) for each of `images`.
 
         Gives them back as kept; the least recently used of other keys make room. Where the folder cannot be written to
@@ -251,7 +251,7 @@ class Store:
         except OSError:  # such a name cannot be
             return False
 
-    def _read(self, note: Path, noted: Mapping[str, Any], wanted: set[str]) -> dict[str, Row] | None:
+    def _read(self, note: Path, noted: Mapping[str, Any], wanted: set[str]) -> dict[str, Cached] | None:
         """What a stretch holds, None where it is damaged."""
         try:
             file = note.with_suffix(VALUES)
@@ -288,7 +288,7 @@ class Writing:
         self.images: list[str] = []
         self.shapes: list[tuple[int, ...]] = []
         self.dtype = ""
-        self.kept: dict[str, Row] = {}
+        self.kept: dict[str, Cached] = {}
         self.refused = ""
         self._hash = hashlib.sha256()
 
@@ -354,13 +354,13 @@ class Writing:
         self.file = None
 
 
-def _rows(stretch: Flat, images: Sequence[str], shapes: Sequence[Any]) -> dict[str, Row]:
+def _rows(stretch: Flat, images: Sequence[str], shapes: Sequence[Any]) -> dict[str, Cached]:
     """Opens the stretch, so that it stays open whoever makes room. Raises ValueError where it holds something else."""
     if len(shapes) != len(images) or sum(prod(shape) for shape in shapes) != len(stretch.flat):
         raise ValueError("the note speaks of other arrays")
-    found, start = dict[str, Row](), 0
+    found, start = dict[str, Cached](), 0
     for name, shape in zip(images, shapes, strict=True):
-        found[name] = Row(stretch, start, tuple(shape))
+        found[name] = Cached(stretch, start, tuple(shape))
         start += prod(shape)
     return found
 

@@ -39,7 +39,7 @@ NO_GUARD = f"if this is a script, {MAIN_GUARD}; or --workers 0 needs none"
 Bytes = npt.NDArray[np.uint8]
 
 
-class Source(Protocol):
+class Batched(Protocol):
     """What batches are made of; each process has its own."""
 
     def begin_worker(self, workers: int) -> None:
@@ -60,7 +60,7 @@ class Workers:
     `size`: bytes of the largest batch that is to be expected.
     """
 
-    def __init__(self, source: Source, most: int, *, size: int) -> None:
+    def __init__(self, source: Batched, most: int, *, size: int) -> None:
         self.source, self.size = source, size
         self.most = most if may_start() else 0
         self._context: Any = multiprocessing.get_context(start_method())
@@ -321,7 +321,9 @@ def _undisturbed() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _work(source: Source, place: int, workers: int, connection: Connection, shared: _Shared | None, owner: int) -> None:
+def _work(
+    source: Batched, place: int, workers: int, connection: Connection, shared: _Shared | None, owner: int
+) -> None:
     """A process: makes what it is told to, until nobody is there to be told."""
     for number in SIGNALS:  # Ctrl-C and job schedulers tell every process of a group; the main one ends the others
         signal.signal(number, signal.SIG_IGN)
@@ -341,7 +343,7 @@ def _work(source: Source, place: int, workers: int, connection: Connection, shar
         return
 
 
-def _made(source: Source, place: int, shared: _Shared | None, task: _Task) -> Any:
+def _made(source: Batched, place: int, shared: _Shared | None, task: _Task) -> Any:
     """A batch, the shape of one that lies in its slot, or an error."""
     try:
         source.show(epoch=task.epoch)

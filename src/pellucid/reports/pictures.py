@@ -22,7 +22,7 @@ from matplotlib.patches import Rectangle
 from PIL import Image
 
 from pellucid.errors import UserError, counted
-from pellucid.images.decode import Unreadable, open_image
+from pellucid.images.decode import ImageLike, Unreadable, open_image
 from pellucid.images.sources import Sample, Samples, read_samples
 from pellucid.images.split import Split, SplitFile
 from pellucid.names import in_a_line
@@ -38,7 +38,6 @@ from pellucid.runs.first_batch import FirstBatch
 from pellucid.runs.run_folder import RunFolder, is_run, open_whole
 from pellucid.uses.predict import Failure, Prediction
 
-Source = str | Path | bytes | Image.Image
 CELL = 1.7  # inches a side of an image in a grid
 LONGEST, LONGEST_SAID = 20, 14  # letters of a name in a grid; of one that stands beside other words
 LEFT_TO_RIGHT = "\u200e"  # after a name, or Arabic and Hebrew ones would pull the number to their other side
@@ -58,7 +57,7 @@ class Picture(Figure):
 class Tile:
     """An image in a grid; `good` is None where nobody knows the truth."""
 
-    source: Source
+    source: ImageLike
     title: str
     good: bool | None = None
     probability: float = 0.0
@@ -69,7 +68,7 @@ def show(
     thing: Any,
     *,
     truth: Sequence[str] | None = None,
-    images: Sequence[Source] | None = None,
+    images: Sequence[ImageLike] | None = None,
     most: int = 24,
     columns: int = 6,
     every: int | None = None,
@@ -149,7 +148,7 @@ def image_grid(data: Samples | Split | Sequence[Sample], *, most: int = 24, colu
 def prediction_grid(
     predictions: Evaluation | Sequence[Prediction | Failure],
     *,
-    images: Sequence[Source] | None = None,
+    images: Sequence[ImageLike] | None = None,
     truth: Sequence[str | None] | None = None,
     most: int = 24,
     columns: int = 6,
@@ -184,7 +183,7 @@ def prediction_grid(
     return _grid(spread(tiles, most), columns=columns, title=title)
 
 
-def _tile(predicted: Prediction | Failure, source: Source, truth: str | None) -> Tile:
+def _tile(predicted: Prediction | Failure, source: ImageLike, truth: str | None) -> Tile:
     if isinstance(predicted, Failure):
         title = "not predicted" if truth is None else f"not predicted,\ntrue {_shortened(truth, LONGEST_SAID)}"
         return Tile(source, title, problem=predicted.error)

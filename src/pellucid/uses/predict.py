@@ -16,7 +16,7 @@ from PIL import Image
 
 from pellucid.engines.choose import Engine, open_engine
 from pellucid.errors import UserError, named
-from pellucid.images.decode import Unreadable, open_image
+from pellucid.images.decode import ImageLike, Unreadable, open_image
 from pellucid.images.preprocessing import Pixels, Preprocessing, crop
 from pellucid.measures.calibration import probabilities
 from pellucid.names import path_of
@@ -25,7 +25,6 @@ from pellucid.records import Record
 from pellucid.runs.card import Card
 from pellucid.uses.ahead import Pause, ahead, windows
 
-ImageLike = str | Path | bytes | Image.Image | npt.NDArray[np.uint8]
 Shares = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.intp]
 
