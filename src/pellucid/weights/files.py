@@ -121,7 +121,7 @@ def several(where: str, places: Sequence[tuple[str, str]]) -> UserError:
     return UserError(
         f"{where} holds the weights of several models that fit, and they differ",
         listed([place or "the outermost names" for place in told]),
-        hint=f"save those of one alone; in Python, for {first}: torch.save({tensors}, 'weights.pth')"
+        hint=f"save those of one alone; for {first}: torch.save({tensors}, 'weights.pth')"
         if Path(where).suffix.lower() in (".pth", ".pt", ".th", ".bin", ".ckpt", ".tar")
         else f"give those of one alone: {first}, say",
     )
