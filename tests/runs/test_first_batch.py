@@ -1,5 +1,6 @@
 """What a network sees of its first images is what it learns from, pixel by pixel, and what the pictures show."""
 
+import io
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -257,6 +258,18 @@ def test_a_table_of_images_and_one_of_labels_may_call_their_paths_otherwise(
     said = [str(tmp_path / "images.csv"), "--path-column", "file", "--truth", str(tmp_path / "truth.csv")]
     assert predict(trained, *said, "--grid", str(tmp_path / "grid.png")) == 0
     assert "without a label" not in capsys.readouterr().err
+
+
+def test_a_grid_is_drawn_though_nobody_reads_the_predictions_on(
+    trained: RunFolder, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Head(io.StringIO):
+        def write(self, _: str) -> int:
+            raise BrokenPipeError
+
+    monkeypatch.setattr("sys.stdout", Head())
+    assert predict(trained, str(photos), "--grid", str(tmp_path / "grid.png"), "--truth", "folders") == 0
+    assert Image.open(tmp_path / "grid.png").width > 300
 
 
 @pytest.mark.parametrize(

@@ -145,8 +145,15 @@ def predict(
         path_column=path_column,
         note=lambda words: aside().print(Text(f"! {words}")),
     )
+    heard = True
     for predicted in predict_stream(classifier, paths, batch=batch):
-        print(prediction_line(predicted, format), flush=True)
+        try:
+            if heard:
+                print(prediction_line(predicted, format), flush=True)
+        except BrokenPipeError:  # the reader has enough (`| head`), and the picture is still wanted
+            if not drawn:
+                raise
+            heard = False
         failed |= isinstance(predicted, Failure)
         if drawn:
             drawn.take(predicted)
