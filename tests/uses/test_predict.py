@@ -386,3 +386,13 @@ def test_a_device_that_is_not_there_is_refused(trained):
             load(trained, device=device)
         texts.append(str(refused.value))
     golden.check("uses/no-device", "\n\n".join(texts))
+
+
+def test_the_proof_is_replayed_once_when_a_model_is_opened(trained, monkeypatch):
+    from pellucid.runs import model_file
+
+    replays = []
+    replay = model_file.replay
+    monkeypatch.setattr(model_file, "replay", lambda *given: (replays.append(given[2]), replay(*given)))
+    load(trained, device="cpu")
+    assert replays == [str(trained)]

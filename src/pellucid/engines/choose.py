@@ -34,6 +34,6 @@ def open_engine(model: str | PathLike[str], *, device: str = "auto") -> Engine:
         raise UserError(f"{path} is not a model", hint="a model is a run folder or a .safetensors file")
 
     from pellucid.engines.torch_engine import TorchEngine
-    from pellucid.runs.model_file import load_model_file
+    from pellucid.runs.model_file import read_model_file
 
-    return TorchEngine(load_model_file(path), device=device)
+    return TorchEngine(read_model_file(path), device=device)

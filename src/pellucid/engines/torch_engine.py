@@ -11,12 +11,11 @@ from pellucid.images.loading import prepare
 from pellucid.images.preprocessing import Input, Pixels, averaged
 from pellucid.networks.quick import keep_memory, quick
 from pellucid.runs.card import Card
-from pellucid.runs.model_file import ModelFile
-from pellucid.runs.proof import replay
+from pellucid.runs.model_file import ModelFile, prove
 
 
 class TorchEngine:
-    """Holds the network on one device, made quick; the proof is replayed on it once more, since that changes it.
+    """Holds the network on one device, made quick; the proof is replayed on it as it is then, once.
 
     The proof is of one image: what `winograd` does to larger batches is left to its tests.
     """
@@ -28,7 +27,7 @@ class TorchEngine:
             keep_memory()
         self._network = quick(model_file.network).to(self.device)
         with torch.backends.cudnn.flags(allow_tf32=False):
-            replay(model_file.card, self.logits, str(model_file.path))
+            prove(model_file, self.logits)
 
     def logits_of_pixels(self, pixels: Pixels) -> npt.NDArray[np.float32]:
         """uint8 (N, seen, seen, 3), as preprocessing.crop makes them, to (N, classes); (N, 1) for one logit."""

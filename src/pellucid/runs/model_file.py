@@ -22,7 +22,7 @@ from pellucid.runs.proof import Logits, replay
 
 @dataclass(frozen=True)
 class ModelFile:
-    """A card and the network it speaks of, in evaluation mode; the proof has been replayed."""
+    """A card and the network it speaks of, in evaluation mode; for `prove` before anybody believes it."""
 
     card: Card
     network: nn.Module
@@ -52,6 +52,24 @@ def load_model_file(path: Path) -> ModelFile:
 
     Raises UserError for a file that is missing, damaged or no model file, or does not reproduce its proof.
     """
+    found = read_model_file(path)
+    prove(found, logits_of(found.network, found.card.preprocessing))
+    return found
+
+
+def prove(model_file: ModelFile, logits: Logits) -> None:
+    """Replay the proof by what computes its `logits`; UserError where it is not reproduced."""
+    try:
+        replay(model_file.card, logits, str(model_file.path))
+    except UserError as cause:
+        if not is_own(model_file.card.architecture):
+            raise
+        hint = "the file was changed, or what its code relies on computes something else by now: another library, say"
+        raise UserError(cause.problem, cause.details, hint=hint) from cause
+
+
+def read_model_file(path: Path) -> ModelFile:
+    """As load_model_file, without the proof, for whoever replays it with what computes for it."""
     card = read_card(path)
     with textual(path) as place, safe_open(place, framework="pt") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is not a mapping
@@ -73,15 +91,7 @@ def load_model_file(path: Path) -> ModelFile:
             hint="take an earlier model, or train again with a lower --rate",
         )
     net.load_state_dict(tensors)
-    net.eval()
-    try:
-        replay(card, logits_of(net, card.preprocessing), str(path))
-    except UserError as cause:
-        if not is_own(card.architecture):
-            raise
-        hint = "the file was changed, or what its code relies on computes something else by now: another library, say"
-        raise UserError(cause.problem, cause.details, hint=hint) from cause
-    return ModelFile(card, net, path)
+    return ModelFile(card, net.eval(), path)
 
 
 def _built(card: Card, path: Path) -> nn.Module:
