@@ -121,3 +121,16 @@ def test_tests_lie_in_the_room_that_they_are_of() -> None:
     rooms = {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").exists()} - {"engines"}  # by its uses
     places = {path.parent.relative_to(ROOT / "tests").as_posix() for path in (ROOT / "tests").rglob("test_*.py")}
     assert places == rooms | {".", "tutorials"}
+
+
+def test_every_file_that_the_page_names_is_there() -> None:
+    text = (ROOT / "docs" / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    named = re.findall(r"`((?:\w+/)+[\w.*]+)`", text)
+    rooms = {path.name for path in PACKAGE.iterdir() if path.is_dir()}
+    missing = [
+        name
+        for name in named
+        if not list((PACKAGE if name.partition("/")[0] in rooms else ROOT).glob(name))
+        and not name.startswith("runs/NAME")
+    ]
+    assert len(named) > 50 and missing == []
