@@ -73,8 +73,8 @@ def structure(
     compare
         Another network, side by side with this one.
     time
-        Run it, and show each end point's milliseconds (with --all each layer's), and how near they come to what this
-        machine can do.
+        Run it, and show milliseconds per end point (with --all, per layer), and what share of this machine's peak speed
+        they reach.
     backward
         With --time: the gradients too.
     image

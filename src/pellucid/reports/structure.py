@@ -32,7 +32,9 @@ def structure_text(structure: Structure, *, every_layer: bool = False) -> Render
     if every_layer:
         notes[0] += "; b: with bias, n: with batch norm"
     if structure.totals.uncounted:
-        notes.append(f"?: not known of {counted(structure.totals.uncounted, 'layer')}; >: a sum of the others")
+        notes.append(
+            f"?: not known of {counted(structure.totals.uncounted, 'layer')}; >: at least that, from the others"
+        )
     if any(end.field for end in structure.ends):
         notes.append("field/stride: input pixels per side that a cell has seen, and from cell to cell")
     if not every_layer:

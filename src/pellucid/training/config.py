@@ -56,11 +56,11 @@ class Data(Described):
     folder: str
     source: Source = Source()
     train: str | None = None
-    """Images of the train part: 500, 0.8, 80%, or rest. Default: rest, where other parts are said."""
+    """How many images the train part gets: 500, 0.8 or 80% of all, or rest. Default: rest, if another is given."""
     validation: str | None = None
     """Images of the validation part, to choose the best weights by."""
     test: str | None = None
-    """Images of the test part, kept for the final measurement."""
+    """Images of the test part, set apart for the final measurement."""
     per_class: bool = False
     """The counts are for each class."""
     keep_split: str | None = None
@@ -146,7 +146,7 @@ class Learning(Described):
     balanced_sampling: bool = False
     """Draw every class equally often."""
     clip: float | None = Field(default=None, gt=0)
-    """The largest norm that a gradient may have."""
+    """Clip gradients to this norm."""
     accumulate: int = Field(default=1, ge=1)
     """Batches per step."""
     ema: float | None = Field(default=None, gt=0, lt=1)
