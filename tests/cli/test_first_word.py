@@ -5,6 +5,7 @@ import os
 import pty
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,7 @@ def watched(folder: Path, commands: list[list[str]]) -> list[dict[str, Any]]:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Photographs, and a run that was trained on them."""
+    assert find_spec("torch")  # which the programs here import
     place = tmp_path_factory.mktemp("first-word")
     make_classes(place / "photos", images=8)
     (place / "net.py").write_text(NET)
