@@ -870,6 +870,8 @@ def test_curves_are_those_of_the_report_in_colours_of_their_own(photos: Path) ->
 
 @pytest.mark.parametrize("kind", ["png", "jpg", "pdf", "svg"])
 def test_curves_are_written_as_pixels_and_as_an_svg(kind: str, tmp_path: Path) -> None:
+    if kind != "svg":
+        pytest.importorskip("resvg_py", reason="an installation from before curves were drawn once")
     path = tmp_path / f"curves.{kind}"
     save(curves(training()), path)
     if kind in ("png", "jpg"):
@@ -877,6 +879,14 @@ def test_curves_are_written_as_pixels_and_as_an_svg(kind: str, tmp_path: Path) -
         assert image.shape == (2 * 322, 2 * 904) and image[:52, :200].min() < 100 < image.mean()  # words in its heading
     else:
         assert path.read_bytes().startswith({"pdf": b"%PDF", "svg": b"<svg"}[kind])
+
+
+def test_without_what_makes_pixels_curves_are_still_an_svg(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "resvg_py", None)
+    with pytest.raises(UserError, match="resvg, which is not installed"):
+        save(curves(training()), tmp_path / "curves.png")
+    assert not (tmp_path / "curves.png").exists()
+    save(curves(training()), tmp_path / "curves.svg")
 
 
 def test_a_run_folder_shows_its_curves(photos: Path, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from pellucid.reports.palette import LIGHT
 from pellucid.runs.events import Event
 from pellucid.runs.run_folder import RunFolder
 
+NO_PIXELS = "pip install resvg-py; or name a file that ends with .svg, which needs nothing"
 SHARP = 2  # pixels of a picture per unit of the drawing
 
 
@@ -63,8 +64,12 @@ def _style() -> str:
 
 
 def _pixels(svg: str, kind: str) -> bytes:
-    import resvg_py
     from matplotlib import get_data_path  # whose fonts are there on every machine
+
+    try:
+        import resvg_py
+    except ModuleNotFoundError as cause:  # an installation from before it was needed
+        raise UserError("pixels are made of curves by resvg, which is not installed", hint=NO_PIXELS) from cause
 
     fonts = Path(get_data_path()) / "fonts" / "ttf"
     png = resvg_py.svg_to_bytes(
