@@ -104,7 +104,7 @@ def hash_files(paths: Sequence[Path]) -> list[str]:
         return list(pool.map(content_hash, paths))
 
 
-def hash_of(content: bytes) -> str:
+def sha256_of(content: bytes) -> str:
     """sha256 of a file's bytes, where they have been read."""
     return hashlib.sha256(content).hexdigest()
 

@@ -5,7 +5,6 @@ own crops a large photograph is decoded at a reduced scale; a part of it has pix
 same part, and not equal.
 """
 
-import hashlib
 import math
 import shutil
 from collections import deque
@@ -23,6 +22,7 @@ from PIL import Image
 
 from pellucid.images.augmentation import Augmentation
 from pellucid.images.decode import THREADS, Unreadable, content_of, decoding_threads, open_image, open_reduced
+from pellucid.images.manifest import sha256_of
 from pellucid.images.preprocessing import INTERPOLATIONS, Pixels, Preprocessing, crop, resized, single
 from pellucid.images.store import Cached, Store, Writing
 
@@ -263,6 +263,6 @@ def _decoded(one: tuple[Path, list[Form]]) -> dict[Form, Kept]:
 
 def _content_hash(path: Path) -> str | Unreadable:
     try:
-        return hashlib.sha256(content_of(path, str(path))).hexdigest()
+        return sha256_of(content_of(path, str(path)))
     except Unreadable as unreadable:
         return unreadable

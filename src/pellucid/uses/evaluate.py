@@ -18,7 +18,7 @@ from pellucid.errors import UserError, listed, nearest
 from pellucid.images.decode import Unreadable, content_of, open_image
 from pellucid.images.folders import left_out_words
 from pellucid.images.labels import MOST_MAPPED, look
-from pellucid.images.manifest import Split, fingerprint, hash_of
+from pellucid.images.manifest import Split, fingerprint, sha256_of
 from pellucid.images.preprocessing import Pixels, Preprocessing, crop
 from pellucid.images.remarks import emptied
 from pellucid.images.sources import PARTS, Sample, Source, read_samples
@@ -241,7 +241,7 @@ def _opened(sample: Sample, preprocessing: Preprocessing) -> _Opened | Unreadabl
         name = str(sample.path)
         content = content_of(sample.path, name)
         image = open_image(content, background=preprocessing.background, name=name)
-        return _Opened(sample, hash_of(content), crop(image, preprocessing, name=name))
+        return _Opened(sample, sha256_of(content), crop(image, preprocessing, name=name))
     except Unreadable as cause:
         return cause
 
