@@ -303,9 +303,3 @@ def read_text(path: Path, hint: str = "") -> str:
         raise UserError(f"{path} cannot be read: it is not UTF-8 text, or it is damaged", hint=hint) from cause
     except OSError as cause:
         raise of_system(cause, str(path), doing="read", hint=hint) from cause
-
-
-def lines_of(text: str) -> list[str]:
-    """The lines of `text` as files have them; str.splitlines parts at eight more characters, which a name may hold."""
-    lines = text.replace("\r\n", "\n").split("\n")
-    return lines[:-1] if lines[-1] == "" else lines

@@ -33,7 +33,7 @@ def structure_text(structure: Structure, *, every_layer: bool = False) -> Render
         notes[0] += "; b: with bias, n: with batch norm"
     if structure.totals.uncounted:
         notes.append(
-            f"?: not known of {counted(structure.totals.uncounted, 'layer')}; >: at least that, from the others"
+            f"?: not known, of {counted(structure.totals.uncounted, 'layer')}; >: more than this, a sum without them"
         )
     if any(end.field for end in structure.ends):
         notes.append("field/stride: input pixels per side that a cell has seen, and from cell to cell")
@@ -231,7 +231,7 @@ def _depths(one: Structure, other: Structure) -> str:
         return ""
     depths = other.main_path.layers, one.main_path.layers
     layers = counted(depths[0], "layer with weights", "layers with weights")
-    return f"{other.name} has {layers} on its main path, {one.name} {depths[1]}"
+    return f"{other.name} has {layers} along its longest path, {one.name} has {depths[1]}"
 
 
 def _sights(one: Structure, other: Structure) -> str:

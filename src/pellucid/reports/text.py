@@ -205,7 +205,7 @@ def ensemble_text(told: Ensembled) -> RenderableType:
     lines: list[RenderableType] = [
         Text(where, style="bold"),
         Text(f"accuracy {told.accuracy}, log loss {told.log_loss.plain()}", style="bold"),
-        Text(f"on the {told.part} images, which none of them was trained on", style="dim"),
+        Text(f"on the {told.part} images, which no member was trained on", style="dim"),
         Text(""),
         table,
         Text("gained, lost: images that only the ensemble with it has right, or only that without it", style="dim"),
