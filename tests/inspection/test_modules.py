@@ -145,7 +145,7 @@ def test_what_is_not_known_is_blank_and_its_sum_says_so(capsys: pytest.CaptureFi
 
     say(structure_text(found, every_layer=True))
     out = capsys.readouterr().out
-    assert ">108" in out and "not known of 1 layer" in out
+    assert ">108" in out and "not known, of 1 layer" in out
 
 
 class LayersOnly(nn.Module):
