@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "pellucid"
-FOUNDATION = {"errors", "spelling", "names", "records", "interruption"}
+FOUNDATION = {"errors", "spelling", "names", "records", "interruption", "granted"}
 
 
 def doors() -> dict[str, tuple[set[str], str]]:

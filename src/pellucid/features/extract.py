@@ -16,9 +16,10 @@ import torch
 from pellucid.errors import UserError, counted
 from pellucid.features.extractor import Extractor, fastest_on
 from pellucid.features.views import Features
+from pellucid.granted import memory_left
 from pellucid.images.augmentation import Augmentation
 from pellucid.images.loading import Images, Loader, prepare
-from pellucid.images.store import Cached, Store, memory_left
+from pellucid.images.store import Cached, Store
 from pellucid.interruption import Interrupted, Interruption
 from pellucid.networks.cut import Halves
 from pellucid.networks.network import Network

@@ -1,6 +1,5 @@
 """Bytes become an upright RGB image, or a refusal that names the file and the reason. Nothing is skipped in silence."""
 
-import os
 import re
 import stat
 import struct
@@ -19,13 +18,14 @@ import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from pellucid.errors import UserError
+from pellucid.granted import processors
 
 DECODING = 1  # of what comes out of here: to be raised where a file gives other pixels, since pixels are kept on disk
 MAX_PIXELS = 178_956_970  # half a gigabyte in RGB; Pillow's own limit for what must be a decompression bomb
 MAX_BYTES = 8 * MAX_PIXELS  # what so many pixels take uncompressed at 16 bits, with alpha
 LEAST_SIDE = 2  # pixels: nothing can be seen in fewer
 WHITE = (255, 255, 255)
-THREADS = min(4, os.cpu_count() or 1)
+THREADS = min(4, processors())
 
 # What Pillow's decoders raise on damaged files. AVIF's raises RuntimeError, of which NotImplementedError is one kind.
 DAMAGE = (

@@ -1,19 +1,19 @@
 """The record of a split, as data and as a file: which image is in which part, by content, and what decided it."""
 
 import hashlib
-import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from pellucid.errors import UserError, counted, listed
+from pellucid.granted import processors
 from pellucid.images.amounts import PARTS, Part
 from pellucid.images.decode import decoding_threads
 from pellucid.names import path_of
 from pellucid.records import Record, read_text, write
 
 READY, BY_RANK = "ready", "by-rank"  # names of what decides, see Split.method
-THREADS = min(8, os.cpu_count() or 1)
+THREADS = min(8, processors())
 
 
 class SplitFile(Record):

@@ -114,18 +114,6 @@ def _write(path: Path, text: str) -> None:
         raise refused.__cause__ or OSError(refused.problem) from refused
 
 
-def memory_left() -> int | None:
-    """Bytes that this machine, or the container we are in, still has; None where nobody says."""
-    left = []
-    with suppress(OSError, ValueError, StopIteration):
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        left.append(next(1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")))
-    with suppress(OSError, ValueError):  # "max" is no number
-        group = Path("/sys/fs/cgroup")
-        left.append(int((group / "memory.max").read_text()) - int((group / "memory.current").read_text()))
-    return min(left, default=None)
-
-
 class Flat(Protocol):
     """Arrays, end to end."""
 

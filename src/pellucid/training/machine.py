@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from pellucid.errors import UserError
+from pellucid.granted import processors
 from pellucid.images.workers import check_not_starting, may_start
 from pellucid.networks.quick import keep_memory, native_bfloat16
 from pellucid.training.config import Config, Machine
@@ -50,13 +51,13 @@ def check_machine(machine: Machine) -> None:
     if machine.workers is not None and machine.workers > MOST_WORKERS:
         raise UserError(
             f"{machine.workers:,} processes that decode are more than the {MOST_WORKERS} that can be had",
-            hint=f"leave --workers out: this machine has {cores()} cores",
+            hint=f"leave --workers out: there are {processors()} processors",
         )
     if machine.threads:
         if machine.threads > max(MOST_THREADS, os.cpu_count() or 1):
             raise UserError(
                 f"{machine.threads:,} threads are more than can be had",
-                hint=f"leave --machine.threads out: this machine has {cores()} cores",
+                hint=f"leave --machine.threads out: there are {processors()} processors",
             )
         torch.set_num_threads(machine.threads)
 
@@ -93,11 +94,6 @@ def workers_for(config: Config, *, decoded: bool, device: torch.device) -> int:
         return 0
     if config.machine.workers is not None:
         return config.machine.workers
-    if device.type == "cpu" and cores() <= FEW_CORES and decoded:
+    if device.type == "cpu" and processors() <= FEW_CORES and decoded:
         return 0
-    return min(8, cores() - 1)
-
-
-def cores() -> int:
-    """How many this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(8, processors() - 1)
