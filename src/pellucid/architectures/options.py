@@ -24,21 +24,43 @@ class Option:
 
 
 OPTIONS: Mapping[str, Option] = {
-    "width": Option(float, "A factor on every convolution's channels; default: 1."),
-    "dropout": Option(float, "The share of features left out before the head; default: as the network's table says."),
-    "auxiliary": Option(bool, "Build and train the auxiliary heads, of a network that has some."),
-    "conventions": Option(
-        Literal["torch", "tensorflow"], "How maps are padded, averaged and normalised; default: torch."
+    "width": Option(float, "A factor on the number of channels of every convolution: 0.5 halves it. Default: 1."),
+    "dropout": Option(
+        float,
+        "The share of features that is set to 0 at random before the head in training, from 0 to below 1. Default: "
+        "what the network was published with.",
     ),
-    "initialisation": Option(Literal["he", "tf-slim", "torch"], "How random weights are drawn; default: he."),
+    "auxiliary": Option(
+        bool,
+        "Add the network's auxiliary heads, extra classifiers halfway through that help training. Not all have any.",
+    ),
+    "conventions": Option(
+        Literal["torch", "tensorflow"],
+        "Whose way to pad, average and normalise maps the network follows: its weights decide which is right. Default: "
+        "torch.",
+    ),
+    "initialisation": Option(
+        Literal["he", "tf-slim", "torch"],
+        "How random weights are drawn: as He et al. 2015, as TF-Slim does, or as torch does. Default: he.",
+    ),
     "head_initialisation": Option(
         Literal["uniform", "torch"],
-        "How the last layer's are: uniform within 1/sqrt(inputs), with torch its bias too; default: as the others.",
+        "How the random weights of the head (the last layer) are drawn. uniform: evenly within 1/sqrt(inputs). torch: "
+        "so, and the bias too. Default: as all other weights.",
     ),
-    "norm_decay": Option(float, "How much of a batch norm's running statistics a batch leaves; default: 0.9."),
-    "last": Option(str, "The end point after which the network ends: pooled and classified there."),
+    "norm_decay": Option(
+        float,
+        "The share of a batch norm's running mean and variance that stays when a batch is added. Default: 0.9.",
+    ),
+    "last": Option(
+        str,
+        "The end point after which the network ends, with the head put there: a shorter network. Default: none, the "
+        "whole network.",
+    ),
     "spatial_squeeze": Option(
-        bool, "No: logits stay maps (N, classes, 1, 1), to look at; they are not trained on. Default: yes."
+        bool,
+        "Give one number per class as the output, not a map of shape (N, classes, 1, 1), on which nothing can be "
+        "trained. Default: yes.",
     ),
 }
 TIMM = "timm/"  # before the name of one of timm's, where networks are called by their names

@@ -37,37 +37,45 @@ BY_TORCH = frozenset({"bilinear", "bicubic"})  # the interpolations that torch h
 
 
 class Augmentation(Described):
-    """What is varied, and how much."""
+    """Random changes to training images, drawn anew for each image and epoch."""
 
     crop: Literal["random-resized", "random", "centre"] = "random-resized"
-    """random-resized: a part of the image, resized; random: a part at the resolution that --input.resize leaves
-    (native: nothing is resampled); centre: as in validation."""
+    """The part of a training image that the network sees. random-resized: a part of random size and shape, resized to
+    the square that the network sees. random: a square of that size at a random place, of the image as --input.resize
+    leaves it. centre: the square in the centre, as in validation.
+    """
     decode: Literal["reduced", "full"] = "reduced"
-    """JPEGs much larger than what is cut out of them are decoded at a reduced scale, or every pixel is."""
+    """reduced: JPEGs much larger than the network needs are decoded at a smaller scale, which is faster. full: every
+    pixel is decoded.
+    """
     scale: tuple[float, float] = (0.35, 1.0)
-    """random-resized: the part's share of the area."""
+    """For crop random-resized: the share of the image's area that the part has, from and to, such as 0.35 1."""
     ratio: tuple[float, float] = (0.75, 1.3333333333333333)
-    """random-resized: the part's width over its height."""
+    """For crop random-resized: the width of the part divided by its height, from and to, such as 0.75 1.33."""
     flip: float = Field(default=0.5, ge=0, le=1)
-    """Probability of left for right."""
+    """The probability that an image is mirrored left to right, from 0 to 1."""
     vertical_flip: float = Field(default=0.0, ge=0, le=1)
-    """Probability of upside down."""
+    """The probability that an image is mirrored top to bottom, from 0 to 1."""
     policy: Literal["none", "randaugment", "trivialaugment"] = "none"
-    """Colour and geometry by one of torchvision's policies."""
+    """Which of torchvision's policies changes colours and geometry at random; none: no such changes."""
     erasing: float = Field(default=0.0, ge=0, le=1)
-    """Probability that a rectangle is erased."""
+    """The probability that a random rectangle of an image becomes noise, from 0 to 1."""
     blur: float = Field(default=0.0, ge=0, le=1)
-    """Probability of a Gaussian blur."""
+    """The probability that an image is blurred (Gaussian blur), from 0 to 1."""
     blur_sigma: tuple[float, float] = (0.1, 2.0)
-    """The blur's standard deviation in pixels, from and to."""
+    """The standard deviation of that blur in pixels, from and to, such as 0.1 2."""
     jpeg: float = Field(default=0.0, ge=0, le=1)
-    """Probability that the image is compressed once more."""
+    """The probability that an image is compressed as a JPEG once more, from 0 to 1."""
     jpeg_quality: tuple[int, int] = (50, 95)
-    """The quality it is compressed with, from and to."""
+    """The JPEG quality of that compression, from and to, such as 50 95."""
     mixup: float = Field(default=0.0, ge=0, le=1000)
-    """Alpha of MixUp's Beta distribution; 0: no MixUp."""
+    """MixUp blends pairs of training images and their labels: alpha of its Beta distribution. 0.2 is common; 0: no
+    MixUp.
+    """
     cutmix: float = Field(default=0.0, ge=0, le=1000)
-    """Alpha of CutMix's Beta distribution; 0: no CutMix."""
+    """CutMix pastes a part of one training image into another, and mixes their labels: alpha of its Beta distribution.
+    1 is common; 0: no CutMix.
+    """
 
     @model_validator(mode="after")
     def _ranges(self) -> Self:

@@ -57,25 +57,38 @@ class Source(Described):
     """
 
     kind: Kind = "auto"
-    """How DATA is to be read, where looking at it is not enough: class-folders, split-folders, table, file-names."""
+    """How DATA is read. class-folders: a folder for each class. split-folders: such folders inside train/, validation/
+    and test/. table: a file with a row for each image. file-names: the file names hold the labels. manifest: what
+    `pellucid split` wrote. auto: as DATA looks.
+    """
     path_column: str | None = None
-    """The table's column of paths. Default: path."""
+    """The table's column that holds the paths of the images. Default: path."""
     label_column: str | None = None
-    """The table's column of labels. Default: label."""
+    """The table's column that holds the labels. Default: label."""
     split_column: str | None = None
-    """The table's column of ready-made parts. Default: split, where the table has it; '' for none."""
+    """The table's column that holds each image's part: train, validation or test. '' means no column. Default: split,
+    where the table has such a column.
+    """
     group_column: str | None = None
-    """The table's column of groups. Default: group, where the table has it; '' for none."""
+    """The table's column that says which images belong together, such as all of one patient; they are never divided
+    between parts. '' means no column. Default: group, where the table has such a column.
+    """
     labels: str | None = None
-    """A table of labels beside a flat folder."""
+    """A table that holds the labels of the images, where DATA is one flat folder. Default: none."""
     label_from: str | None = None
-    """A pattern on the file name that captures the label: '^(?P<label>[HNP])'."""
+    """A regular expression for the file name, whose group `label` is the label: '^(?P<label>[HNP])' takes H from
+    H0012.jpg. Default: none.
+    """
     map: dict[str, str] = Field(default_factory=dict)
-    """What labels mean, all of them: P=pm,H=nonpm,N=nonpm."""
+    """The class that each label means, for all labels: P=pm,H=nonpm,N=nonpm. Default: each label is a class."""
     group_from: str | None = None
-    """A pattern on the path below DATA that captures the group, (?P<group>...); a group is never divided."""
+    """A regular expression for the path below DATA, whose group `group` says which images belong together and are never
+    divided between parts: '(?P<group>p[0-9]+)_' takes p17 from pm/p17_left.jpg. Default: none.
+    """
     leave_out: tuple[str, ...] = ()
-    """A folder of DATA that is not read: its name, at whatever level, or its path. Say it again for another."""
+    """A folder inside DATA that is not read: its name, at any level, or its path. Repeat this for each such folder.
+    Default: none.
+    """
 
     @field_validator("leave_out", mode="before")
     @classmethod

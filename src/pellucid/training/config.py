@@ -22,26 +22,37 @@ Measure = Literal["accuracy", "balanced_accuracy", "loss"]
 
 
 class Elsewhere(Described):
-    """Images to choose the best weights by that do not lie in the data, and how those are read."""
+    """Validation images that lie outside DATA, to choose the best weights by, and how those images are read."""
 
     data: str | None = None
-    """A folder or a table: all of its images, and no others, are the validation part."""
+    """The folder or table of the validation images. All of its images, and no others, become the validation part.
+    Default: none; the validation part comes from DATA.
+    """
     labels: str | None = None
-    """A table of their labels, beside a flat folder."""
+    """A table that holds the labels of the validation images, where those lie in one flat folder. Default: none."""
     label_from: str | None = None
-    """A pattern on their file names that captures the label."""
+    """A regular expression for the names of the validation images' files, whose group `label` is the label. Default:
+    none.
+    """
     map: str | None = None
-    """What their labels mean, as classes of the data: 1=pm,0=nonpm."""
+    """The class of DATA that each label of the validation images means: 1=pm,0=nonpm. Default: each label is a class.
+    """
     path_column: str | None = None
-    """Their table's column of paths. Default: path."""
+    """The column of paths in the table of the validation images. Default: path."""
     label_column: str | None = None
-    """Their table's column of labels. Default: label."""
+    """The column of labels in the table of the validation images. Default: label."""
     group_column: str | None = None
-    """Their table's column of groups. Default: group, where the table has it; '' for none."""
+    """The column of groups in the table of the validation images. '' means no column. Default: group, where the table
+    has such a column.
+    """
     group_from: str | None = None
-    """A pattern on their paths that captures the group."""
+    """A regular expression for the paths of the validation images, whose group `group` says which of them belong
+    together. Default: none.
+    """
     leave_out: tuple[str, ...] | None = None
-    """A folder of them that is not read: its name, or its path below theirs. Say it again for another."""
+    """A folder among the validation images that is not read: its name, at any level, or its path. Repeat this for each
+    such folder. Default: none.
+    """
 
     @property
     def source(self) -> Source:
@@ -56,47 +67,69 @@ class Data(Described):
     folder: str
     source: Source = Source()
     train: str | None = None
-    """How many images the train part gets: 500, 0.8 or 80% of all, or rest. Default: rest, if another is given."""
+    """How many images to train on: a number (500), a share of all (0.8 or 80%), or rest, which is all that the other
+    parts leave. Default: 0.7 where no part's amount is given, otherwise rest; where DATA comes divided, its own parts.
+    """
     validation: str | None = None
-    """Images of the validation part, to choose the best weights by."""
+    """How many images to choose the best weights by, written as for --train. Default: 0.15 where no part's amount is
+    given, otherwise none.
+    """
     test: str | None = None
-    """Images of the test part, set apart for the final measurement."""
+    """How many images to set apart for the final measurement, written as for --train. Default: rest where no part's
+    amount is given, otherwise none.
+    """
     per_class: bool = False
-    """The counts are for each class."""
+    """Let numbers in --train, --validation and --test count the images of each class, not of all classes together."""
     keep_split: str | None = None
-    """A manifest or a run folder whose split is extended: its images stay in their parts, new ones are divided."""
+    """An earlier split to extend: a run folder, or the .json file that `pellucid split` wrote. Its images stay in their
+    parts; only new images are divided. Default: none; all images are divided.
+    """
     ignore_parts: bool = False
-    """Divide all of data that comes divided anew. Without it, amounts divide its train part alone."""
+    """Where DATA comes divided into parts, divide all of its images anew. Otherwise amounts divide its train part
+    alone.
+    """
     skip_unreadable: bool = False
-    """Leave unreadable images out and record them, instead of stopping."""
+    """Leave out files that cannot be read, and record which. Otherwise they stop the training before it begins."""
     validation_from: Elsewhere = Elsewhere()
-    """Images elsewhere to choose the best weights by, with labels of their own: --validation-from.data more/."""
+    """Validation images that lie outside DATA, with labels of their own: --validation-from.data more/. Default: none.
+    """
 
 
 AMOUNTS = ("train", "validation", "test", "per_class", "keep_split", "ignore_parts")  # how data is divided
 
 
 class Input(Described):
-    """How images reach the network, where it should differ from what the network or its weights want."""
+    """How an image becomes what the network sees. Default of each: as the weights were trained with, or else as the
+    network was designed for.
+    """
 
     size: int | None = Field(default=None, ge=8)
-    """Pixels per side that the network sees."""
+    """Pixels per side of the square that the network sees. Default: as the weights were trained with, or else as the
+    network was designed for.
+    """
     resize: tuple[int, int] | int | Literal["native"] | None = None
-    """The short side before the crop, or height and width (240x320); native: no resizing, crops at full resolution."""
+    """How an image is resized before the square is cut out of it: to so many pixels on its shorter side (256), to
+    exactly this height and width (240x320), or native: not at all, which keeps fine traces.
+    """
     crops: int | None = Field(default=None, ge=1)
-    """How many crops per side of each image are evaluated, evenly spread; the answers are averaged."""
+    """How many squares per side the network sees of each image that is evaluated or predicted, evenly spread: with 2 it
+    sees four. Its outputs are averaged. Default: 1.
+    """
     region: int | None = Field(default=None, ge=8)
-    """Pixels per side of the centre over which they are spread. Default: as many crops side by side."""
+    """Pixels per side of the image's centre over which the squares of --input.crops are spread. Default: crops times
+    size, so that the squares lie side by side.
+    """
     interpolation: Interpolation | None = None
-    """How pixels are computed where images are resized."""
+    """The method that computes new pixels when an image is resized."""
     background: tuple[int, int, int] | None = None
-    """What shows through transparent pixels: red, green and blue, 0 to 255."""
+    """The colour that shows through transparent pixels: red, green and blue, each from 0 to 255. White is 255 255 255.
+    """
     mean: Triple | None = None
-    """Subtracted from red, green and blue, on the scale of 0 to 1."""
+    """What is subtracted from red, green and blue, after these are scaled to 0..1. ImageNet's is 0.485 0.456 0.406."""
     std: Triple | None = None
-    """What red, green and blue are divided by after that."""
+    """What red, green and blue are divided by, after the mean is subtracted. ImageNet's is 0.229 0.224 0.225."""
     channels: Channels | None = None
-    """The order in which the network sees them: RGB or BGR."""
+    """The order in which the network gets the colours of a pixel."""
 
     @field_validator("resize", mode="before")
     @classmethod
@@ -107,66 +140,88 @@ class Input(Described):
 
 
 class Learning(Described):
-    """How weights are changed. Epochs and rates as everywhere in the field; `batch` counts images."""
+    """How the weights are changed in training."""
 
     epochs: int = Field(default=20, ge=1)
-    """Passes over the training images."""
+    """How many times training goes through all training images."""
     batch: int = Field(default=32, ge=1)
-    """Images per step."""
+    """Images per batch. The weights change after every batch, or after several: see --learning.accumulate."""
     optimizer: Literal["sgd", "adamw", "solve"] = "adamw"
-    """sgd (with momentum), adamw, or solve: the best head of a probe is computed, without steps. Default: of the
-    recipe; for a probe solve, or adamw where epochs or rate are said.
+    """What changes the weights: sgd (with momentum) or adamw, step by step; or solve, for mode probe: the best head is
+    computed at once. Default: adamw; for mode probe solve, unless --epochs or --rate is given.
     """
     rate: float = Field(default=1e-3, gt=0)
-    """The learning rate at its highest."""
+    """The learning rate at its highest, which is after the warm-up."""
     momentum: float = Field(default=0.9, ge=0, lt=1)
-    """sgd: how much of the last step is in the next."""
+    """For sgd: the share of each step that is repeated in the next step, from 0 to below 1."""
     nesterov: bool = False
-    """sgd: look ahead by the momentum."""
+    """For sgd: use Nesterov momentum, which takes the gradient at the place where the momentum leads."""
     weight_decay: float = Field(default=0.01, ge=0)
-    """How strongly weights are pulled to zero."""
+    """How strongly each step pulls the weights towards zero; 0: not at all."""
     decay_norms: bool = False
-    """Pull biases and norms to zero as well."""
+    """Let weight decay pull on biases and on normalisation layers too."""
     schedule: Literal["constant", "step", "cosine", "exponential"] = "cosine"
-    """How the rate falls."""
+    """How the learning rate falls. constant: it does not. step and exponential: it is multiplied by a factor every few
+    epochs. cosine: it follows half a cosine down to 0 at the last step.
+    """
     warm_up: float = Field(default=1.0, ge=0)
-    """Epochs of linear increase, before any schedule."""
+    """For how many epochs the learning rate rises evenly to its highest value, before the schedule begins."""
     step_epochs: int = Field(default=7, ge=1)
-    """step: every so many epochs."""
+    """For schedule step: the rate is multiplied by the step factor after every so many epochs."""
     step_factor: float = Field(default=0.1, gt=0)
-    """step: the rate is multiplied by this."""
+    """For schedule step: the step factor."""
     decay_epochs: int = Field(default=8, ge=1)
-    """exponential: every so many epochs."""
+    """For schedule exponential: the rate is multiplied by the decay factor after every so many epochs."""
     decay_factor: float = Field(default=0.96, gt=0)
-    """exponential: the rate is multiplied by this."""
+    """For schedule exponential: the decay factor."""
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
-    """How much of each label is spread over all classes."""
+    """The share of each label that is spread evenly over all classes, which keeps a network from overconfidence. 0.1 is
+    common; 0: none.
+    """
     class_weights: bool = False
-    """Weigh each class's loss in inverse proportion to its images."""
+    """Divide the loss of each class by its number of images, so that rare classes count as much as frequent ones."""
     balanced_sampling: bool = False
-    """Draw every class equally often."""
+    """Draw equally many images of every class in each epoch, so that images of rare classes come several times."""
     clip: float | None = Field(default=None, gt=0)
-    """Clip gradients to this norm."""
+    """Gradients with a larger norm than this are scaled down to it, which helps where the loss explodes; 1 is common.
+    Default: none are.
+    """
     accumulate: int = Field(default=1, ge=1)
-    """Batches per step."""
+    """How many batches make one step, as if they were one large batch that would not fit into memory."""
     ema: float | None = Field(default=None, gt=0, lt=1)
-    """Keep a moving average of the weights, with this decay per step; in the first steps with less of it."""
+    """Use the moving average of the weights over the steps: at each step so much of the average stays, such as 0.999,
+    and less in the first steps. Default: no average.
+    """
     patience: int | None = Field(default=None, ge=1)
-    """Stop after so many epochs without a better value."""
+    """Stop when so many epochs in a row brought no better value of --learning.best-by. Default: never before the last
+    epoch.
+    """
     best_by: Measure = "accuracy"
-    """What of the validation part chooses the best weights; ties go to the lower loss."""
+    """The measure on the validation part that decides which epoch's weights are the best and are kept as the result.
+    Where two are equal, the lower loss decides.
+    """
     one_logit: bool = False
-    """Two classes: one output with binary cross-entropy; the second class is the positive one."""
+    """For two classes: give the network one output in place of two, trained by binary cross-entropy. It speaks for the
+    second class in alphabetical order.
+    """
     head: Literal["solved", "random"] = "solved"
-    """finetune: the head starts from its optimum on the features as they are, or at random."""
+    """For mode finetune: where the head (the last layer) starts. solved: at the weights that are best for the network
+    as it comes. random: at random weights.
+    """
     input_rate: float = Field(default=1.0, gt=0, le=1)
-    """The rate at the first end point, as a share of the rate at the head; between them it rises step by step."""
+    """The learning rate at the network's first end point, as a share of the rate at its head: 0.1 is a tenth. In
+    between the rate rises evenly. 1: the same everywhere.
+    """
     unfreeze: int = Field(default=0, ge=0)
-    """finetune: epochs until all is trained, from the head towards the input."""
+    """For mode finetune: over how many epochs the layers join the training, from the head towards the input. 0: all
+    train from the start.
+    """
     norms: Literal["learned", "kept"] = "learned"
-    """finetune: batch norms measure the new images, or keep the statistics that came with the weights."""
+    """For mode finetune: whether batch normalisation uses statistics of the new images (learned), or those that came
+    with the weights (kept).
+    """
     auxiliary_weight: float = Field(default=0.3, ge=0)
-    """How much the loss of each auxiliary head counts."""
+    """How much the loss of each auxiliary head counts; that of the main head counts 1."""
 
 
 UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
@@ -194,24 +249,35 @@ def seconds_of(text: str) -> float:
 
 
 class FeatureSettings(Described):
-    """What is the same in every epoch is computed once and cached, also for later runs: pixels, frozen features."""
+    """What is the same in every epoch is computed once and cached on disk, also for later runs: decoded pixels, and
+    features, which are what the frozen part of a network makes of an image.
+    """
 
     cache: Literal["auto", "off"] = "auto"
-    """off: compute what is frozen anew in each epoch, and let heads start at random."""
+    """auto: what the frozen part computes is cached. off: it is computed anew in each epoch, and heads start at random.
+    """
     views: int | None = Field(default=None, ge=1)
-    """Random views of each image whose features are cached, where a part is frozen; 1 is the plain image. Default: 1
-    where the head is solved, otherwise 4.
+    """Where part of the network is frozen: how many versions of each training image that part sees; what it makes of
+    them is cached. 1: the plain image only. 4: four versions, with random crops and changes. Default: 1 where the
+    optimizer is solve, otherwise 4.
     """
     most_views: int | None = Field(default=None, ge=1)
-    """Another view of each image is added after each epoch, until there are so many."""
+    """Where part of the network is frozen and the rest learns in steps: after each epoch features of one more version
+    of each image are cached, up to so many. Default: no more than at first.
+    """
     precision: Literal["float16", "float32"] = "float16"
-    """What features are cached in; float16 loses 1 part in 2,000."""
+    """The number format of cached features. float16 takes half the disk, and rounds by 1 part in 2,000."""
     pixels: Literal["auto", "off"] = "auto"
-    """auto: decoded pixels are cached where half of the cache holds them; off: all are decoded in each epoch."""
+    """auto: decoded pixels are cached where they fit into half of the cache. off: every image is decoded in each epoch.
+    """
     size: str = "20GB"
-    """How much disk cached features and pixels may take, of all runs: 20GB."""
+    """How much disk the cache may take, for the features and pixels of all runs together: a number and a unit, such as
+    20GB.
+    """
     folder: str | None = None
-    """Where the cache is; default: $PELLUCID_CACHE, or the user's cache folder."""
+    """The folder of the cache. Default: the one that $PELLUCID_CACHE names, otherwise pellucid in the user's cache
+    folder (~/.cache).
+    """
 
     @field_validator("size")
     @classmethod
@@ -221,18 +287,20 @@ class FeatureSettings(Described):
 
 
 class Machine(Described):
-    """Where it runs. None of this changes what is learned, save by rounding."""
+    """What the training runs on. None of this changes what is learned, except by rounding."""
 
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    """auto, cpu, cuda or mps."""
+    """The device that computes: cpu, cuda (a GPU of NVIDIA), mps (one of Apple), or auto: the best that is there."""
     devices: int = 1
-    """One: training on several devices is refused until it is right."""
+    """How many devices train together. Only 1 is possible so far."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """What is computed with; auto: bfloat16 where the device gains by it."""
+    """The number format to compute in. auto: bfloat16 where the device computes it natively, otherwise float32."""
     workers: int | None = Field(default=None, ge=0)
-    """Processes that decode images."""
+    """How many processes read and decode images beside the one that trains. Default: what suits this machine, 8 at
+    most.
+    """
     threads: int | None = Field(default=None, ge=1)
-    """Threads that torch computes with; default: its own choice."""
+    """How many threads compute. Default: torch's choice, which is mostly one per core."""
 
     @field_validator("devices", mode="before")
     @classmethod
@@ -247,49 +315,66 @@ class Config(Described):
     """What was asked of `train`, whole: the same config, data and machine give the same weights."""
 
     model: str
-    """A network of `pellucid models`, timm/NAME, or one's own: FILE.py:NAME, package.module:NAME (in Python an
-    nn.Module, a class or function that makes one, or a table). Default: resnet18.
+    """The network to train: a name that `pellucid models` lists, timm/NAME, or your own: FILE.py:NAME,
+    package.module:NAME (in Python an nn.Module, a class or function that makes one, or a table). Default: resnet18.
     """
     mode: Mode
-    """scratch: random weights, all trained. probe: all but the head frozen. finetune: all trained, or from an end
-    point on. Default: finetune with weights, otherwise scratch.
+    """scratch: train all layers, from random weights. probe: train the head (the last layer) alone; all else is frozen,
+    which means that it stays as it is. finetune: train all layers, or those from --train-from on, from weights that
+    somebody trained. Default: finetune; scratch without weights, for the small networks and for your own.
     """
     weights: str
-    """imagenet, none, own (as one's own module comes), a run's folder, or a file (.safetensors, .pth, .ckpt, .npz,
-    .h5, .keras, .pdparams). Default: imagenet, own for one's own network, none from scratch.
+    """The weights to start from: imagenet (published ones), none (random ones), own (as your own module comes), a run
+    folder, or a file (.safetensors, .pth, .ckpt, .npz, .h5, .keras, .pdparams). Default: imagenet; none for mode
+    scratch; own for your own network.
     """
     layout: str = "auto"
-    """Whose names the tensors in the weights file have: pellucid, torchvision, timm, tf-slim, keras, paddle. Default:
-    auto.
+    """The library whose names the tensors in the weights file have: pellucid, torchvision, timm, tf-slim, keras or
+    paddle. auto: found by the names.
     """
     until: str | None = None
-    """The weights file ends at this end point, by our name or the file's; what comes after stays random."""
+    """The last end point for which the weights file has weights, by our name or the file's; all layers after it start
+    from random weights. Default: none; the file is for the whole network.
+    """
     train_from: str | None = None
-    """finetune: the first end point that is trained; everything before it is frozen."""
+    """For mode finetune: the first end point that is trained; everything before it is frozen. An end point is a named
+    place in the network, such as conv5_x; `pellucid structure NET --end-points` lists them. Default: none; all is
+    trained.
+    """
     probe_at: str | None = None
-    """Before training, solve a head at each of these end points, with commas, or at all, and tell its accuracy."""
+    """End points to compare before training, with commas between them, or all: a head is fitted to what the network
+    computes up to each of them, and its accuracy on the validation part is shown. Default: none.
+    """
     options: dict[str, Option] = Field(default_factory=dict)
-    """The network's own settings: --options.width 0.5, --options.auxiliary. One's own takes those of its own."""
+    """Settings of the network itself, such as --options.width 0.5 or --options.auxiliary. Your own network has those
+    that its code takes.
+    """
     seed: int = Field(default=0, ge=0, lt=2**63)
-    """Decides the split, the first weights, the order and the augmentation. Default: 0."""
+    """The number that all randomness comes from: the split, the first weights, the order of the images, augmentation.
+    The same seed gives the same training.
+    """
     budget: str | None = None
-    """How long it may take, 5m: what this machine does is measured; mode, resolution, epochs and views chosen to fit.
+    """How long the command may take, such as 90s, 5m or 1h. The speed of this machine is measured; mode, size, epochs
+    and views are chosen to fit. Default: no limit.
     """
     runs: str = "runs"
-    """The folder in which the run's own folder is made. Default: runs."""
+    """The folder in which each training makes a run folder of its own."""
     log_every: int = Field(default=0, ge=0)
-    """Tell the loss of every 20th batch, say; of all, events.jsonl has it. Default: 0, of none."""
+    """Show the loss after every so many batches; 0: never. The run's events.jsonl has the loss of every batch anyway.
+    """
     data: Data
     input: Input = Input()
-    """How images reach the network, where it should differ from what the weights want: --input.resize native."""
+    """How an image becomes what the network sees, where that is to differ from what the weights want: --input.resize
+    native.
+    """
     augmentation: Augmentation = Augmentation()
     """Random changes to training images: --augmentation.flip 0."""
     learning: Learning = Learning()
-    """Everything about optimiser and schedule: --learning.momentum 0.9."""
+    """How the weights are changed in training: --learning.momentum 0.9."""
     features: FeatureSettings = FeatureSettings()
-    """What is the same in every epoch is cached, not computed again: --features.cache off, --features.pixels off."""
+    """What is computed once and cached on disk: --features.cache off, --features.pixels off."""
     machine: Machine = Machine()
-    """Where it runs: --machine.threads 2."""
+    """What the training runs on: --machine.threads 2."""
     _asked: tuple[str, ...] = PrivateAttr(default=())
     _remarks: tuple[str, ...] = PrivateAttr(default=())
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from inspect import cleandoc, signature
 from os import PathLike
 from pathlib import Path
-from textwrap import fill, indent
+from textwrap import fill
 from types import NoneType
 from typing import Any, Literal, get_args
 
@@ -37,6 +37,7 @@ from pellucid.training.config import (
     Mode,
     Option,
 )
+from pellucid.training.defaults import help_of
 from pellucid.training.effects import idle
 from pellucid.training.recipes import layers, recipes
 from pellucid.training.recipes import recipe as built_in
@@ -97,16 +98,18 @@ def configure(
 ) -> Config:
     """What `train` is to do with DATA, for `train_events`; nothing is read or trained yet.
 
-    What is not said comes from the recipe; what that does not say, from the mode's own recipe or the one that it names
-    (recipe = "resnet-paper"); the rest from the defaults. `none` takes back what a recipe says. All of it is written
-    into the run's config.toml.
+    Settings that are not given come from the recipe; without a built-in one, from the recipe that is called as the mode
+    (scratch, probe or finetune); the others have the defaults below. The value `none` takes back what a recipe says.
+    The run's config.toml lists all settings.
 
     Parameters
     ----------
     data
-        A folder with a folder for each class, a folder of ready splits, a table, or a flat folder of images.
+        The labelled images: a folder with a folder for each class, or with such folders inside train/ and test/; a
+        table with a row for each image (.csv, .xlsx, .parquet); or a flat folder, with --labels or --label-from.
     recipe
-        A recipe of `pellucid recipes`, or a TOML file of settings; a run's config.toml is one.
+        Settings that go together: a name that `pellucid recipes` lists, or a .toml file of settings such as a run's
+        config.toml. Default: the recipe that is called as the mode.
     """
     given = {name: value for name, value in locals().items() if name in SETS and value is not None}
     said = _placed(given | ({} if model is None else {"model": remember(model)}))
@@ -150,14 +153,11 @@ def _documented(doc: str) -> str:
     """`doc`, which says of few arguments what they are, with what the fields say of theirs."""
     head, _, rest = cleandoc(doc).partition("Parameters\n----------\n")
     own = dict(re.findall(r"^(\w+)\n((?:    .*\n?)+)", rest, flags=re.MULTILINE))
-    lines = [head + "Parameters", "----------"]
+    lines = [head + "Parameters", "----------"]  # a line per paragraph: whoever shows them breaks them
     for name in signature(configure).parameters:
-        lines += [name, own[name].rstrip() if name in own else indent(fill(_in_a_line(setting(name)), 112), "    ")]
+        about = " ".join(own[name].split()) if name in own else help_of(setting(name), SETS.get(name, name))
+        lines += [name, f"    {about}"]
     return "\n".join(lines) + "\n"
-
-
-def _in_a_line(field: FieldInfo) -> str:
-    return " ".join((field.description or "").split())
 
 
 SETTINGS = _documented(configure.__doc__ or "").partition("\n\n")[2]
@@ -166,7 +166,12 @@ IN_A_SHELL = f"Train a classifier on DATA.\n\n{SETTINGS}"  # its help as whoever
 
 def documented(summary: str, more: str = "") -> str:
     """Help in Python for what takes the settings of `configure`: a summary of its own, and `more` parameters."""
-    return f"{summary}\n\n{as_python(SETTINGS)}{more}"
+    lines = as_python(SETTINGS).splitlines()
+    return "\n".join([summary, "", *(fill(line, 116, subsequent_indent=_indent(line)) for line in lines)]) + f"\n{more}"
+
+
+def _indent(line: str) -> str:
+    return line[: len(line) - len(line.lstrip())]
 
 
 configure.__doc__ = documented((configure.__doc__ or "").partition("\n\n")[0])
