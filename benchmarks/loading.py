@@ -29,7 +29,7 @@ from torchvision import datasets, transforms
 import pellucid as pl
 from pellucid.images.augmentation import Augmentation
 from pellucid.images.loading import Images, Loader, epoch_order, prepare
-from pellucid.images.pixels import Form, PixelCache, Wanted
+from pellucid.images.pixels import Form, PixelCache, Request
 from pellucid.images.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from pellucid.images.sources import read_samples
 from pellucid.images.split import split
@@ -67,7 +67,7 @@ def ours(folder, cache, *, workers, random):
 
     def once(epoch):
         if not pixels.rows:
-            list(pixels.fill([Wanted(path, (Form.of(WANTED, augmentation),)) for path in images.paths]))
+            list(pixels.fill([Request(path, (Form.of(WANTED, augmentation),)) for path in images.paths]))
         images.show(epoch=epoch, order=epoch_order(len(images), seed=0, epoch=epoch).tolist())
         return [prepare(batch[0], "cpu", WANTED).shape for batch in batches]
 

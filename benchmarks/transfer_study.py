@@ -127,11 +127,11 @@ def training_part(shared: Path, name: str):
     if name == "myopia":
         source = Source(kind="file-names", label_from="^(?P<label>[HNP])", map={"P": "pm", "H": "nonpm", "N": "nonpm"})
         parts = split(read_samples(shared / "myopia" / "PALM-Training400", source), validation="60", train="rest")
-        return [(parts.location(file), file.label, file.sha256) for file in parts.part("train")]
+        return [(file.path, file.label, file.sha256) for file in parts.part("train")]
     samples = read_samples(shared / name)
     part = [sample for sample in samples if sample.part == "train"]
     parts = split(type(samples)(samples.root, samples.kind, tuple(part), samples.classes, ()), train="rest")
-    return [(parts.location(file), file.label, file.sha256) for file in parts.files]
+    return [(file.path, file.label, file.sha256) for file in parts.files]
 
 
 def folds_of(rows, folds):

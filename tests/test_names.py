@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from pellucid.cli.main import VERBS
 from pellucid.cli.main import run as command
 from pellucid.errors import UserError
+from pellucid.images.manifest import read_manifest, write_manifest
 from pellucid.images.sources import read_samples
-from pellucid.images.split import read_manifest, split, write_manifest
+from pellucid.images.split import split
 from pellucid.names import in_a_line, kind_of, path_of, shown
 from pellucid.networks.build import network
 from pellucid.runs import proof
@@ -101,7 +102,7 @@ def test_images_and_classes_with_such_names_are_divided_and_measured(model: Path
     parts = split(read_samples("photos"))
     write_manifest(parts, Path("parts.json"))
     read = read_manifest(Path("parts.json"))
-    assert [read.location(file).is_file() for file in read.files] == [True] * 6
+    assert [file.path.is_file() for file in read.files] == [True] * 6
     assert [sample.path.is_file() for sample in read_samples("parts.json")] == [True] * 6
     result = evaluate(model, "photos")
     assert [result.location(judged).is_file() for judged in result.predictions] == [True] * 6

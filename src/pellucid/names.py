@@ -42,6 +42,11 @@ def path_of(name: str | os.PathLike[str]) -> Path:
     return Path(name)
 
 
+def below(path: Path, root: Path) -> str:
+    """What records call `path`: where it lies below `root`, with forward slashes."""
+    return shown(Path(os.path.relpath(path, root)).as_posix())
+
+
 @contextmanager
 def textual(path: Path) -> Iterator[str]:
     """A name of the file at `path` that is text, for libraries that take no other."""

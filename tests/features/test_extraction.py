@@ -24,7 +24,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Images:
     photos = make_classes(tmp_path_factory.mktemp("data") / "photos")
     parts = split(read_samples(photos), train="rest", validation="0.2", test="0.2", seed=0)
     wanted = default_preprocessing("small", size=32)
-    return Images(parts.part("train"), Path(parts.root), parts.classes, wanted, None, 0)
+    return Images(parts.part("train"), parts.classes, wanted, None, 0)
 
 
 @pytest.fixture

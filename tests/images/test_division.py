@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 import pellucid as pl
 from pellucid.cli.main import run
 from pellucid.errors import UserError
+from pellucid.images.manifest import Split, read_manifest, write_manifest
 from pellucid.images.sources import Sample, Samples, read_samples
-from pellucid.images.split import Split, read_manifest, split, write_manifest
+from pellucid.images.split import split
 from tests.pictures import make_classes
 
 ROOT = Path("/photos")
@@ -33,7 +34,7 @@ def made(images: int, *, group: int = 0, twins: bool = False, salt: int = 0) -> 
 
 
 def parts_of(found: Split) -> dict[str, str]:
-    return {file.path: file.part for file in found.files}
+    return {found.below(file): file.part for file in found.files}
 
 
 def moved(before: dict[str, str], after: dict[str, str]) -> tuple[int, int]:
@@ -162,16 +163,16 @@ def test_a_kept_split_is_extended_and_what_is_gone_or_relabelled_is_told(photos:
     write_manifest(before, Path("parts.json"))
     add(photos, 10)
     gone = next(file for file in before.files if file.label == "a")
-    (photos / gone.path).unlink()
+    gone.path.unlink()
     other = next(file for file in before.files if file.label == "b")
-    (photos / other.path).rename(photos / "a" / "was-b.png")
+    other.path.rename(photos / "a" / "was-b.png")
     after = split(read_samples(photos), keep_split="parts.json", seed=5)
     was = {file.sha256: file.part for file in before.files}
     assert all(file.part == was.get(file.sha256, file.part) for file in after.files)
     new = Counter(file.part for file in after.files if file.sha256 not in was)
     assert sum(new.values()) == 20 and min(new[part] for part in ("train", "validation", "test")) >= 2
     told = " ".join(after.notes)
-    assert f"1 image is in parts.json and no longer here: {gone.path}" in told
+    assert f"1 image is in parts.json and no longer here: {before.below(gone)}" in told
     assert "a/was-b.png is a, was b" in told
     assert after.rule.startswith("39 images as in parts.json, 20 new: ")
 
@@ -235,7 +236,7 @@ def test_amounts_never_tear_ready_parts() -> None:
         found = split(data, **asked, hashes=hashes)  # type: ignore[arg-type]
         assert Counter(file.part for file in found.files) == wanted
         came = {sample.path.name: sample.part for sample in data}
-        assert all(came[file.path] in (file.part, "train") for file in found.files)
+        assert all(came[found.below(file)] in (file.part, "train") for file in found.files)
     anew = split(three, train="0.5", test="rest", ignore_parts=True, hashes=hashes)
     assert Counter(file.part for file in anew.files) == {"train": 50, "test": 50}
     assert "were set aside: train (60 images), validation (20 images), test (20 images)" in " ".join(anew.notes)

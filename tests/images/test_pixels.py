@@ -15,9 +15,9 @@ from pellucid.errors import UserError
 from pellucid.images.augmentation import Augmentation, augment, random_part
 from pellucid.images.decode import Unreadable, open_image, open_reduced
 from pellucid.images.loading import Images
-from pellucid.images.pixels import Decoding, Form, PixelCache, Wanted, decode
+from pellucid.images.pixels import Decoding, Form, PixelCache, Request, decode
 from pellucid.images.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing, averaged, crop, prepare, single
-from pellucid.images.split import SplitFile
+from pellucid.images.samples import Sample
 from pellucid.runs.model_file import load_model_file
 from tests.pictures import make_classes
 from tests.shared import shared
@@ -136,7 +136,7 @@ def test_pixels_are_decoded_once_and_never_believed_when_touched(tmp_path: Path)
     (tmp_path / "broken.jpg").write_bytes(paths[0].read_bytes()[:500])
     how = USUAL.model_copy(update={"resize": 40, "size": 32})
     forms = (Form.of(how, None), Form.of(how, Augmentation()))
-    wanted = [Wanted(path, forms) for path in (*paths, tmp_path / "broken.jpg")]
+    wanted = [Request(path, forms) for path in (*paths, tmp_path / "broken.jpg")]
 
     def filled(limit: int = 10**9) -> tuple[PixelCache, tuple[str | Unreadable, ...]]:
         cache = PixelCache(tmp_path / "cache", limit=limit)
@@ -163,15 +163,12 @@ def test_pixels_are_decoded_once_and_never_believed_when_touched(tmp_path: Path)
 def test_where_all_does_not_fit_nothing_is_kept_and_training_sees_the_same(tmp_path: Path) -> None:
     paths = [detailed(tmp_path / f"{number}.jpg", (60, 50)) for number in range(3)]
     how = USUAL.model_copy(update={"resize": 40, "size": 32})
-    wanted = [Wanted(path, (Form.of(how, None),)) for path in paths]
+    wanted = [Request(path, (Form.of(how, None),)) for path in paths]
     cache = PixelCache(tmp_path / "cache", limit=3 * 3 * 32 * 32)  # half of it may be taken
     found = last(list(cache.fill(wanted)))
     assert not cache.fits and cache.decoded == 0 and not (tmp_path / "cache").exists()
-    files = [
-        SplitFile(path=path.name, sha256=str(content), label="a", group=None, part="train")
-        for path, content in zip(paths, found, strict=True)
-    ]
-    images = Images(files, tmp_path, ("a",), how, None, 0, cache=cache)
+    files = [Sample(path, "a", "train", sha256=str(content)) for path, content in zip(paths, found, strict=True)]
+    images = Images(files, ("a",), how, None, 0, cache=cache)
     for index, path in enumerate(paths):
         assert np.array_equal(images.pixels(index), crop(open_image(path), how))
 
@@ -247,7 +244,7 @@ def test_an_image_too_long_to_be_resized_is_refused_by_name_in_whatever_form_it_
         std=IMAGENET_STD,
     )
     forms = (Form.of(plain, None), Form.of(plain, Augmentation(crop="centre")))
-    for wanted in (Wanted(strip, (), 256), *(Wanted(strip, (form,), 256) for form in forms)):
+    for wanted in (Request(strip, (), 256), *(Request(strip, (form,), 256) for form in forms)):
         *_, last = PixelCache(tmp_path / "cache", limit=1 << 30).fill([wanted])
         (refused,) = last.found
         assert isinstance(refused, Unreadable) and refused.name == str(strip) and "too long and thin" in refused.reason

@@ -1,6 +1,7 @@
 """Where splits are written: nothing is replaced but a manifest, no name leads elsewhere, and folders are whole."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -10,8 +11,10 @@ import pytest
 
 from pellucid.cli.main import run
 from pellucid.errors import UserError
+from pellucid.images.manifest import Split, read_manifest, write_manifest
+from pellucid.images.placing import place
 from pellucid.images.sources import read_samples
-from pellucid.images.split import place, read_manifest, split, write_manifest
+from pellucid.images.split import split
 from tests.pictures import make_classes
 
 
@@ -83,9 +86,9 @@ def test_names_that_some_file_systems_take_for_one_are_kept_apart(photos: Path) 
 
 def test_a_file_that_is_gone_is_told_and_nothing_is_left(photos: Path) -> None:
     parts = split(read_samples(photos))
-    (photos / parts.files[-1].path).unlink()
+    parts.files[-1].path.unlink()
     for how in ("copy", "link"):
-        with pytest.raises(UserError, match=parts.files[-1].path):
+        with pytest.raises(UserError, match=parts.below(parts.files[-1])):
             place(parts, Path("parts"), how)  # type: ignore[arg-type]
     assert sorted(path.name for path in Path().iterdir()) == ["photos"]
 
@@ -115,6 +118,38 @@ def test_links_lead_the_way_and_what_a_dead_writer_left_is_cleared(photos: Path)
     assert all(path.is_symlink() for path in Path("parts").rglob("*.png"))
 
 
+def test_a_manifest_that_was_written_before_is_read_and_written_back_byte_for_byte() -> None:
+    """By the code that had another record for files: names with spaces, bytes that are no text, and from elsewhere."""
+    before = Path(__file__).with_name("manifest_of_before.json").read_text(encoding="utf-8")
+    parts = Split.from_json(before, "the manifest")
+    assert parts.to_json() == before
+    first, _, bytes_in_it, *_ = parts.files
+    assert first.path == Path("/photos/../other/2.png") and bytes_in_it.path.name == os.fsdecode(b"caf\xe9.png")
+    moved = parts.model_copy(update={"root": "/"})
+    assert [moved.below(file) for file in parts.part("train")] == [
+        "photos/a/1.png",
+        r"photos/a/caf\udce9.png",
+        "photos/b/3.png",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"sha256": None}, "files.0.sha256: a text is wanted, not None"),
+        ({"part": "trian"}, "files.0.part: train, validation or test is wanted, not 'trian'"),
+        ({"lable": "a"}, "files.0.lable is not known here"),
+    ],
+)
+def test_a_manifest_with_a_wrong_line_says_which_and_what_is_wanted(
+    photos: Path, changes: dict[str, str | None], words: str
+) -> None:
+    write_manifest(split(read_samples(photos)), Path("parts.json"))
+    with pytest.raises(UserError) as caught:
+        read_manifest(Path(edited("wrong.json", **changes)))
+    assert caught.value.details == (words,)
+
+
 def edited(name: str, /, **changes: object) -> str:
     content = json.loads(Path("parts.json").read_text())
     content["files"][0] |= changes
@@ -126,10 +161,13 @@ def test_a_manifest_is_believed_only_while_its_files_are_the_same(photos: Path) 
     parts = split(read_samples(photos))
     write_manifest(parts, Path("parts.json"))
     assert len(read_samples("parts.json")) == 16
-    one, other = (photos / parts.files[index].path for index in (0, 1))
+    one, other = (parts.files[index].path for index in (0, 1))
     for wrong, words in (
         (edited("label.json", label="c"), "class 'c' is not among its classes"),
-        (edited("twice.json", path=parts.files[1].path), f"{parts.files[1].path} is listed more than once"),
+        (
+            edited("twice.json", path=parts.below(parts.files[1])),
+            f"{parts.below(parts.files[1])} is listed more than once",
+        ),
         (edited("hash.json", sha256="0" * 64), "1 file of hash.json changed after it was written"),
         (edited("gone.json", path="a/none.png"), "names 1 file not to be found"),
     ):

@@ -11,8 +11,9 @@ from rich.console import Console
 
 import pellucid as pl
 from pellucid.errors import UserError
+from pellucid.images.manifest import read_manifest, write_manifest
 from pellucid.images.sources import Sample, Samples, Source, read_samples
-from pellucid.images.split import read_manifest, split, write_manifest
+from pellucid.images.split import split
 from pellucid.reports.live_table import LiveTable
 from pellucid.training.configure import configure
 from pellucid.training.train import train_events
@@ -30,7 +31,7 @@ def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize("seed", range(5))
 def test_parts_are_disjoint_complete_and_alike(photos: Path, seed: int) -> None:
     parts = split(read_samples(photos), train="0.6", validation="0.2", test="rest", seed=seed)
-    assert sorted(file.path for file in parts.files) == sorted(
+    assert sorted(map(parts.below, parts.files)) == sorted(
         sample.path.relative_to(photos).as_posix() for sample in read_samples(photos)
     )
     assert parts.counts() == {
@@ -45,7 +46,7 @@ def test_twins_stay_together_and_are_noted(photos: Path) -> None:
         (photos / "a" / f"twin{number}.png").write_bytes((photos / "a" / "000.png").read_bytes())
     for seed in range(8):
         parts = split(read_samples(photos), train="0.5", test="rest", seed=seed)
-        twins = {file.part for file in parts.files if "twin" in file.path or file.path == "a/000.png"}
+        twins = {file.part for file in parts.files if "twin" in file.path.name or parts.below(file) == "a/000.png"}
         assert len(twins) == 1
     assert "6 images are exact copies of others" in parts.notes
 

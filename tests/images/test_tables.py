@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from pellucid.cli.main import run
 from pellucid.errors import UserError
 from pellucid.images.labels import clean, look, parse_map
+from pellucid.images.manifest import write_manifest
 from pellucid.images.sources import Samples, Source, read_samples
-from pellucid.images.split import split, write_manifest
+from pellucid.images.split import split
 from pellucid.uses.inputs import expand_inputs
 from pellucid.uses.predict import Failure
 from tests.images.test_layout import lay

@@ -24,8 +24,9 @@ from rich.console import Console, RenderableType
 
 from pellucid.architectures.geometry import structure
 from pellucid.errors import UserError
+from pellucid.images.manifest import Split
 from pellucid.images.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
-from pellucid.images.split import Split, SplitFile
+from pellucid.images.samples import Sample
 from pellucid.measures.intervals import Measured, wilson
 from pellucid.reports import palette
 from pellucid.reports.cautions import of_division, of_evaluation, of_split, of_training
@@ -143,7 +144,7 @@ def split(
 ) -> Split:
     """So many images of each class in each part."""
     files = [
-        SplitFile(path=f"{name}/{number}.png", sha256=f"{name}{part}{number}", label=name, group=None, part=part)
+        Sample(Path(root, name, f"{number}.png"), name, part, sha256=f"{name}{part}{number}")
         for name in classes
         for part, images in (("train", train), ("validation", validation), ("test", test))
         for number in range(images)

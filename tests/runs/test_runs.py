@@ -139,7 +139,7 @@ def test_a_run_folder_appears_whole_and_what_a_dead_one_left_goes(
         "import os, sys; from pathlib import Path; from pellucid.runs import run_folder\n"
         "def killed(*_): os.kill(os.getpid(), 9)\n"
         "run_folder.write_manifest = killed\n"
-        "from pellucid.images.split import Split\n"
+        "from pellucid.images.manifest import Split\n"
         "empty = Split(root='.', rule='', seed=0, classes=(), files=())\n"
         "run_folder.create_run(Path('runs'), 'photos', config={}, provenance={}, split=empty)"
     )

@@ -18,8 +18,9 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 import pellucid as pl
 from pellucid.features.views import Features
 from pellucid.images.loading import Images, Loader
+from pellucid.images.manifest import Split
 from pellucid.images.sources import read_samples
-from pellucid.images.split import Split, split
+from pellucid.images.split import split
 from pellucid.networks.cut import halves
 from pellucid.networks.published import default_preprocessing
 from pellucid.runs.run_folder import RunFolder
@@ -73,7 +74,7 @@ def job_of(config: Config, parts: Split, network: Any) -> Job:
     wanted = default_preprocessing(config.model, size=network.size)
     wanted = wanted.model_copy(update={"crops": config.input.crops or 1, "region": config.input.region})
     images = {
-        part: Images(parts.part(part), Path(parts.root), parts.classes, wanted, how, config.seed)
+        part: Images(parts.part(part), parts.classes, wanted, how, config.seed)
         for part, how in (("train", config.augmentation), ("validation", None))
     }
     start = "Logits" if config.mode == "probe" else config.train_from

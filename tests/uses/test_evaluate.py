@@ -222,7 +222,7 @@ def test_without_data_a_run_is_measured_on_its_own_test_part():
     run, judge = run_folder(train="0.5", validation="0.25", test="rest")
     result = evaluate(judge)
     assert (result.part, result.n, result.accuracy, result.seen_in_training) == ("test", 10, wilson(10, 10), 0)
-    assert {each.path for each in result.predictions} == {file.path for file in run.split().part("test")}
+    assert {each.path for each in result.predictions} == set(map(run.split().below, run.split().part("test")))
     assert (result.data, result.model) == (str(Path("photos").resolve()), str(run.path))
 
 
@@ -235,7 +235,7 @@ def test_without_a_test_part_it_is_the_validation_part_and_says_so():
 def test_images_that_the_model_was_trained_on_are_noticed_by_their_content():
     run, judge = run_folder(train="0.5", validation="0.25", test="rest")
     assert evaluate(judge, "photos").seen_in_training == 20
-    known = run.split().location(run.split().part("train")[0])
+    known = run.split().part("train")[0].path
     copied = Path("elsewhere/dark/other-name.png")
     copied.parent.mkdir(parents=True)
     copied.write_bytes(known.read_bytes())
@@ -247,12 +247,12 @@ def test_images_that_the_model_was_trained_on_are_noticed_by_their_content():
 def test_a_runs_own_images_must_be_as_they_were_and_be_named_otherwise():
     run, judge = run_folder(train="0.5", validation="0.25", test="rest")
     file = run.split().part("test")[0]
-    save(run.split().location(file), 77)
+    save(file.path, 77)
     loose = classifier(Path("models/model.safetensors"))
     texts = [refusal(judge), refusal(loose), refusal(judge, label_column="what")]
     _, no_test = run_folder(train="0.5", validation="rest")
     texts.append(refusal(no_test, part="test"))
-    shown = "\n\n".join(texts).replace(str(Path.cwd()), "HERE").replace(file.path, "THE FILE")
+    shown = "\n\n".join(texts).replace(str(Path.cwd()), "HERE").replace(run.split().below(file), "THE FILE")
     for folder in sorted(Path("runs").iterdir(), reverse=True):  # the second run's name begins with the first's
         shown = shown.replace(str(folder), "runs/photos")
     golden.check("uses/own-images", shown)

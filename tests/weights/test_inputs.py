@@ -17,7 +17,7 @@ from pellucid.errors import UserError
 from pellucid.images.loading import Images, Loader
 from pellucid.images.loading import prepare as as_input
 from pellucid.images.preprocessing import Preprocessing, at_size, normalise, prepare
-from pellucid.images.split import SplitFile
+from pellucid.images.samples import Sample
 from pellucid.networks.loading import names_elsewhere
 from pellucid.networks.published import preprocessing_for
 from pellucid.reports.sentences import preprocessing
@@ -86,8 +86,8 @@ def test_training_and_prediction_see_the_same_channels(channels: Any, tmp_path: 
     )
     image = Image.fromarray(np.random.default_rng(2).integers(0, 256, (16, 16, 3), dtype=np.uint8))
     image.save(tmp_path / "a.png")
-    file = SplitFile(path="a.png", sha256="0" * 64, label="ant", group=None, part="train")
-    images = Images([file], tmp_path, ("ant", "bee"), wanted, None, 0)
+    file = Sample(tmp_path / "a.png", "ant", "train", sha256="0" * 64)
+    images = Images([file], ("ant", "bee"), wanted, None, 0)
     ((pixels, _, _),) = Loader(images, batch=1, workers=0)
     batch = as_input(pixels, "cpu", wanted)
     expected = torch.from_numpy(prepare(image, wanted))

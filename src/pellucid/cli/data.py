@@ -32,9 +32,9 @@ def split(
     from rich.text import Text
 
     from pellucid.cli.show import say
-    from pellucid.images.placing import check_place
+    from pellucid.images.manifest import write_manifest
+    from pellucid.images.placing import check_place, place
     from pellucid.images.sources import check_classes, read_samples
-    from pellucid.images.split import place, write_manifest
     from pellucid.images.split import split as divide
     from pellucid.reports.text import split_text
 

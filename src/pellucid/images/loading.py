@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from copy import copy
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,9 +12,8 @@ from torch import Tensor
 from pellucid.images.augmentation import Augmentation, augment
 from pellucid.images.pixels import Form, PixelCache, decode
 from pellucid.images.preprocessing import Pixels, Preprocessing, normalise, order
-from pellucid.images.split import SplitFile
+from pellucid.images.samples import Sample
 from pellucid.images.workers import Workers
-from pellucid.names import path_of
 
 KEEP = 512 << 20  # bytes: 3,500 crops of 224 pixels, or 2,700 photos of 256
 
@@ -24,7 +22,7 @@ Batch = tuple[Tensor, Tensor, Tensor]
 
 
 class Images:
-    """Labelled files as input: item -> (float32 tensor (3, size, size), index of the label, index of the item).
+    """Samples of a split as input: item -> (float32 tensor (3, size, size), index of the label, index of the item).
 
     With an augmentation, each epoch shows another version of every image, by (seed, epoch, index) alone: any number of
     workers gives the same pixels. Without one, every image is prepared as for prediction. What does not change
@@ -34,8 +32,7 @@ class Images:
 
     def __init__(
         self,
-        files: Sequence[SplitFile],
-        root: Path,
+        files: Sequence[Sample],
         classes: Sequence[str],
         preprocessing: Preprocessing,
         augmentation: Augmentation | None,
@@ -45,8 +42,8 @@ class Images:
         keep: int = KEEP,
     ) -> None:
         number = {name: index for index, name in enumerate(classes)}
-        self.paths = tuple(path_of(root / file.path) for file in files)
-        self.contents = tuple(file.sha256 for file in files)
+        self.paths = tuple(file.path for file in files)
+        self.contents = tuple(file.content for file in files)
         self.labels = tuple(number[file.label] for file in files)
         self.preprocessing = preprocessing
         self.augmentation = augmentation

@@ -4,20 +4,24 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import GetPydanticSchema, ValidationInfo, ValidatorFunctionWrapHandler, WrapValidator, field_serializer
 
 from pellucid.errors import UserError, counted, listed
 from pellucid.granted import processors
 from pellucid.images.amounts import PARTS, Part
 from pellucid.images.decode import decoding_threads
-from pellucid.names import path_of
+from pellucid.images.samples import Sample
+from pellucid.names import below, path_of
 from pellucid.records import Record, read_text, write
 
 READY, BY_RANK = "ready", "by-rank"  # names of what decides, see Split.method
 THREADS = min(8, processors())
 
 
-class SplitFile(Record):
-    """A file of a split; `path` is below the split's root, with forward slashes."""
+class _Line(Record):
+    """A sample as JSON has it: `path` is below the split's root, with forward slashes."""
 
     path: str
     sha256: str
@@ -26,11 +30,25 @@ class SplitFile(Record):
     part: Part
 
 
+def _sample(given: Any, check: ValidatorFunctionWrapHandler, known: ValidationInfo) -> Sample:
+    if isinstance(given, Sample):
+        assert given.part and given.sha256, "a split knows the part and the content of each sample"
+        return given
+    line: _Line = check(given)
+    path = path_of(Path(known.data.get("root", "")) / line.path)
+    return Sample(path, line.label, line.part, line.group, line.sha256)
+
+
+# Where JSON is read, a line is checked and becomes a sample.
+_Divided = Annotated[Sample, GetPydanticSchema(lambda _, schema: schema(Annotated[_Line, WrapValidator(_sample)]))]
+
+
 class Split(Record):
     """Which file is in which part, and by which rule. `notes` say what a reader should know of it.
 
-    `method` names what decided which image goes where: "ready" (the data came divided), "by-rank" (in the order of
-    hashes, docs/decisions/0004), or nothing in manifests from before methods had names.
+    `files` lie where the root is; as JSON they are named below it. `method` names what decided which image goes where:
+    "ready" (the data came divided), "by-rank" (in the order of hashes, docs/decisions/0004), or nothing in manifests
+    from before methods had names.
     """
 
     root: str
@@ -38,10 +56,15 @@ class Split(Record):
     method: str = ""
     seed: int
     classes: tuple[str, ...]
-    files: tuple[SplitFile, ...]
+    files: tuple[_Divided, ...]
     notes: tuple[str, ...] = ()
 
-    def part(self, name: str) -> tuple[SplitFile, ...]:
+    @field_serializer("files")
+    def _lines(self, files: tuple[Sample, ...]) -> list[dict[str, Any]]:
+        named = [name for name in _Line.model_fields if name != "path"]
+        return [{"path": self.below(file)} | {name: getattr(file, name) for name in named} for file in files]
+
+    def part(self, name: str) -> tuple[Sample, ...]:
         return tuple(file for file in self.files if file.part == name)
 
     def counts(self) -> dict[str, dict[str, int]]:
@@ -52,17 +75,19 @@ class Split(Record):
     def groups(self) -> dict[str, set[Part]]:
         """The parts in which each group lies: more than one where it is divided."""
         found: dict[str, set[Part]] = {}
-        for file in self.files:
-            if file.group is not None:
-                found.setdefault(file.group, set()).add(file.part)
+        for part in PARTS:
+            for file in self.part(part):
+                if file.group is not None:
+                    found.setdefault(file.group, set()).add(part)
         return found
 
     def fingerprint(self) -> str:
         """sha256 over contents and labels alone: order, names and place of the files do not matter."""
-        return fingerprint((file.sha256, file.label) for file in self.files)
+        return fingerprint((file.content, file.label) for file in self.files)
 
-    def location(self, file: SplitFile) -> Path:
-        return path_of(Path(self.root) / file.path)
+    def below(self, file: Sample) -> str:
+        """Where the file lies below the root: what errors and reports call it."""
+        return below(file.path, path_of(self.root))
 
 
 def fingerprint(images: Iterable[tuple[str, str]]) -> str:
@@ -85,7 +110,7 @@ def read_manifest(path: Path) -> Split:
             hint="labels are read from folders, or from a table: .csv, .tsv, .parquet or .xlsx",
         )
     parts = Split.from_json(text, str(path))
-    twice = [name for name, times in Counter(file.path for file in parts.files).items() if times > 1]
+    twice = [name for name, times in Counter(map(parts.below, parts.files)).items() if times > 1]
     strange = sorted({file.label for file in parts.files} - set(parts.classes))
     problems = [f"{name} is listed more than once" for name in twice]
     problems += [f"class {name!r} is not among its classes" for name in strange]
@@ -123,7 +148,7 @@ def content_hash(path: Path) -> str:
 def check_unchanged(parts: Split, path: Path) -> None:
     """Raises UserError where a file of the manifest at `path` is gone, or has another content than was noted."""
     again = f"write it anew: `pellucid split DATA NEW.json --keep-split {path}` leaves all others in their parts"
-    places = [parts.location(file) for file in parts.files]
+    places = [file.path for file in parts.files]
     if gone := [str(place) for place in places if not place.is_file()]:
         raise UserError(
             f"{path} names {counted(len(gone), 'file')} not to be found",
@@ -131,7 +156,7 @@ def check_unchanged(parts: Split, path: Path) -> None:
             hint=f"put them back into {parts.root}, or {again}",
         )
     now = hash_files(places)
-    if changed := [file.path for file, content in zip(parts.files, now, strict=True) if file.sha256 != content]:
+    if changed := [parts.below(file) for file, content in zip(parts.files, now, strict=True) if file.sha256 != content]:
         raise UserError(
             f"{counted(len(changed), 'file')} of {path} changed after it was written",
             listed(changed),

@@ -105,7 +105,7 @@ def decode(path: Path, forms: Sequence[Form]) -> dict[Form, Kept]:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class Request:
     """A file, and the forms in which it will be seen; with none, it is only read to its end.
 
     `resize` is what it will be resized to later on, by whoever looks at it then: one that cannot be is refused now.
@@ -159,7 +159,7 @@ class PixelCache:
         row = self.rows.get(form, {}).get(content)
         return row.array if row else None
 
-    def fill(self, wanted: Sequence[Wanted]) -> Iterator[Decoding]:
+    def fill(self, wanted: Sequence[Request]) -> Iterator[Decoding]:
         """Read every file to its end and keep the forms that are wanted of it, where there is room for all.
 
         The last Decoding has the content hash of each file, or why it cannot be read.
@@ -182,7 +182,7 @@ class PixelCache:
         """How many images are written at once."""
         return STRETCH if not self.fits else max(1, min(STRETCH, STRETCH_BYTES * images // max(1, self.needed)))
 
-    def _decode(self, wanted: Wanted, content: str | Unreadable) -> dict[Form, Kept] | Unreadable:
+    def _decode(self, wanted: Request, content: str | Unreadable) -> dict[Form, Kept] | Unreadable:
         """The forms that are not kept yet; an image of which one is kept was read before."""
         if isinstance(content, Unreadable):
             return content
@@ -198,7 +198,7 @@ class PixelCache:
             return unreadable
         return {}
 
-    def _missing(self, wanted: Wanted, content: str) -> list[Form]:
+    def _missing(self, wanted: Request, content: str) -> list[Form]:
         return [form for form in wanted.forms if content not in self.rows[form]]
 
     def _keep(
@@ -222,7 +222,9 @@ class PixelCache:
             if stretch.refused:
                 self.fits, self.refused = False, f"{self.folder} cannot keep them: {stretch.refused}"
 
-    def _estimate(self, wanted: Sequence[Wanted], hashes: Sequence[str | Unreadable], pool: ThreadPoolExecutor) -> None:
+    def _estimate(
+        self, wanted: Sequence[Request], hashes: Sequence[str | Unreadable], pool: ThreadPoolExecutor
+    ) -> None:
         """What all of it takes, judged by a few of the images that are not kept yet."""
         kept = sum(prod(row.shape) for rows in self.rows.values() for row in rows.values())
         new = [

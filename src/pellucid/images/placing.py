@@ -72,7 +72,7 @@ def place(parts: Split, out: Path, how: Literal["copy", "link"]) -> None:
         with new_folder(out, holds=PARTS) as scratch:
             _fill(scratch, parts, how)
     except OSError as cause:
-        lost = [file.path for file in parts.files if not parts.location(file).is_file()]
+        lost = [parts.below(file) for file in parts.files if not file.path.is_file()]
         if lost:
             raise UserError(f"{counted(len(lost), 'file')} not to be found", listed(lost)) from cause
         raise of_system(cause, str(out), doing="written") from cause
@@ -81,13 +81,12 @@ def place(parts: Split, out: Path, how: Literal["copy", "link"]) -> None:
 def _fill(folder: Path, parts: Split, how: Literal["copy", "link"]) -> None:
     taken: set[str] = set()
     for file in parts.files:
-        source = parts.location(file)
-        target = folder / _unused(f"{file.part}/{file.label}/{source.name}", taken, file.sha256)
+        target = folder / _unused(f"{file.part}/{file.label}/{file.path.name}", taken, file.content)
         target.parent.mkdir(parents=True, exist_ok=True)
         if how == "copy":
-            shutil.copyfile(source, target)
+            shutil.copyfile(file.path, target)
         else:
-            target.symlink_to(source.resolve(strict=True))
+            target.symlink_to(file.path.resolve(strict=True))
 
 
 def _can_be_folder(name: str) -> bool:

@@ -7,7 +7,7 @@ from pellucid.errors import counted
 from pellucid.images.amounts import PARTS
 from pellucid.images.labels import lacking
 from pellucid.images.manifest import READY, Split
-from pellucid.images.sources import Samples
+from pellucid.images.samples import Samples
 
 SHOWN = 5
 
@@ -26,8 +26,9 @@ def of_twins(samples: Samples, hashes: Sequence[str]) -> Iterator[str]:
 def of_leaks(split: Split) -> Iterator[str]:
     """Contents and groups that lie in more than one part."""
     where: dict[str, set[str]] = defaultdict(set)
-    for file in split.files:
-        where[file.sha256].add(file.part)
+    for part in PARTS:
+        for file in split.part(part):
+            where[file.content].add(part)
     if across := sum(len(parts) > 1 for parts in where.values()):
         came = " that the data came with" if split.method == READY else ""
         lie = counted(across, "image", verb=("lies", "lie"))

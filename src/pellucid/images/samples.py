@@ -15,12 +15,21 @@ Kind = Literal["auto", "class-folders", "split-folders", "table", "file-names", 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A labelled image. `part` is "train", "validation" or "test" where the data comes divided."""
+    """A labelled image. `part` is "train", "validation" or "test" where the data is divided, `sha256` the hash of the
+    file's content where that was read: in a split, both are known.
+    """
 
     path: Path
     label: str
     part: str | None = None
     group: str | None = None
+    sha256: str | None = None
+
+    @property
+    def content(self) -> str:
+        """The hash, where it is known."""
+        assert self.sha256 is not None, f"{self.path} was not read yet"
+        return self.sha256
 
 
 @dataclass(frozen=True)

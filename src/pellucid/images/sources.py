@@ -299,8 +299,7 @@ def _from_labels(root: Path, source: Source) -> _Read:
 def _from_manifest(path: Path) -> tuple[Path, _Read]:
     parts = read_manifest(path)
     check_unchanged(parts, path)
-    samples = [Sample(parts.location(file), file.label, file.part, file.group) for file in parts.files]
-    return path_of(parts.root), _Read(samples)
+    return path_of(parts.root), _Read(list(parts.files))
 
 
 def _grouped(samples: Iterable[Sample], root: Path, pattern: re.Pattern[str]) -> list[Sample]:

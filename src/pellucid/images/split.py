@@ -1,7 +1,6 @@
 """Divide images into train, validation and test: stratified, groups and twins whole, the same on every machine."""
 
 import hashlib
-import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -9,23 +8,11 @@ from pathlib import Path
 
 from pellucid.errors import UserError, counted, listed
 from pellucid.images.amounts import PARTS, REST, Amount, Part, Targets, parse, targets
-from pellucid.images.kept import kept_from
-from pellucid.images.manifest import (
-    BY_RANK,
-    READY,
-    Split,
-    SplitFile,
-    content_hash,
-    hash_files,
-    read_manifest,
-    write_manifest,
-)
-from pellucid.images.placing import place
+from pellucid.images.earlier import earlier_split
+from pellucid.images.manifest import BY_RANK, READY, Split, hash_files
 from pellucid.images.remarks import of_classes, of_leaks, of_twins
-from pellucid.images.sources import Sample, Samples
-from pellucid.names import shown
-
-__all__ = ["Split", "SplitFile", "content_hash", "hash_files", "place", "read_manifest", "split", "write_manifest"]
+from pellucid.images.samples import Sample, Samples
+from pellucid.names import below, path_of, shown
 
 USUAL = {"train": "0.7", "validation": "0.15", "test": REST}
 CARVED = "0.15"  # of a ready-made training part, where there is no validation part
@@ -65,11 +52,11 @@ def split(
     if ignore_parts and any(sample.part for sample in samples):
         notes.append(f"{CAME_DIVIDED} were set aside: {sizes(samples)}")
         samples = without_parts(samples)
-    old = kept_from(keep_split) if keep_split is not None else None
+    old = earlier_split(keep_split) if keep_split is not None else None
     task = _task(samples, amounts, old.shares() if old else _parsed(**USUAL))
     fixed = dict[int, Part]()
     if old:
-        fixed, told = old.places(samples.samples, [_path(sample, samples) for sample in samples], hashes)
+        fixed, told = old.places(samples.samples, [below(sample.path, samples.root) for sample in samples], hashes)
         old.check_ready(fixed, task.came, task.amounts)
         notes += told
     chosen = _divide(samples, hashes, task, per_class=per_class, seed=seed, fixed=fixed)
@@ -87,13 +74,14 @@ def split(
     if old:
         new = len(samples) - len(fixed)
         rule = f"{counted(len(fixed), 'image')} as in {old.name}, {new:,} new: {rule}"
+    root = shown(str(samples.root.resolve()))
     files = tuple(
-        SplitFile(path=_path(sample, samples), sha256=content, label=sample.label, group=sample.group, part=part)
+        replace(sample, path=path_of(Path(root) / below(sample.path, samples.root)), part=part, sha256=content)
         for sample, content, part in zip(samples, hashes, chosen, strict=True)
         if part is not None
     )
     made = Split(
-        root=shown(str(samples.root.resolve())),
+        root=root,
         rule=rule,
         method=BY_RANK if task.inside else READY,
         seed=seed,
@@ -320,7 +308,3 @@ def _walk(
 def _gain(unit: _Unit, need: Counter[str]) -> int:
     """By how many images a part comes nearer to what it needs with the unit; less than 0 where it gets further away."""
     return sum(abs(need[name]) - abs(need[name] - count) for name, count in unit.counts.items())
-
-
-def _path(sample: Sample, samples: Samples) -> str:
-    return shown(Path(os.path.relpath(sample.path, samples.root)).as_posix())

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from pellucid.errors import counted
-from pellucid.images.split import Split
+from pellucid.images.manifest import Split
 from pellucid.reports.history import History
 from pellucid.reports.spending import starving
 from pellucid.reports.words import bounds, listed_words, percent

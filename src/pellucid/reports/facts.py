@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from pellucid.images.split import Split
+from pellucid.images.manifest import Split
 from pellucid.records import flat
 from pellucid.reports.history import History
 from pellucid.reports.spending import spent_words

@@ -11,7 +11,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from pellucid.errors import counted
-from pellucid.images.split import Split
+from pellucid.images.manifest import Split
 from pellucid.measures.intervals import Measured
 from pellucid.names import kind_of
 from pellucid.records import write

@@ -23,8 +23,8 @@ from PIL import Image
 
 from pellucid.errors import UserError, counted
 from pellucid.images.decode import ImageLike, Unreadable, open_image
+from pellucid.images.manifest import Split
 from pellucid.images.sources import Sample, Samples, read_samples
-from pellucid.images.split import Split, SplitFile
 from pellucid.names import in_a_line
 from pellucid.records import write
 from pellucid.reports.curves import Curves, curves
@@ -213,10 +213,7 @@ def _of(here: int, there: int, thing: str) -> str:
 
 
 def _labelled(data: Samples | Split | Sequence[Sample]) -> list[tuple[Path, str]]:
-    if isinstance(data, Split):
-        files: Sequence[SplitFile] = data.part("train")
-        return [(data.location(file), file.label) for file in files]
-    return [(sample.path, sample.label) for sample in data]
+    return [(sample.path, sample.label) for sample in (data.part("train") if isinstance(data, Split) else data)]
 
 
 def _said(best: str, probability: float, truth: str | None) -> str:

@@ -15,8 +15,8 @@ from rich.table import Table
 from rich.text import Text
 
 from pellucid.errors import counted
+from pellucid.images.manifest import Split
 from pellucid.images.remarks import divided_groups
-from pellucid.images.split import Split
 from pellucid.measures.intervals import Measured
 from pellucid.names import in_a_line
 from pellucid.reports.cautions import of_division, of_evaluation

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from pellucid.images.split import Split
+from pellucid.images.manifest import Split
 from pellucid.reports.confusions import Confused, most_confused
 from pellucid.reports.picks import mistakes, right, spread, spread_by_class
 from pellucid.reports.thumbnails import Thumbnail, thumbnail
@@ -59,7 +59,7 @@ def draw(split: Split, evaluation: Evaluation | None) -> tuple[list[Tile], Resul
         good = spread_by_class(right(evaluation), spread(split.classes, RIGHT), lambda judged: judged.truth, RIGHT)
     room = max(FEWEST_BYTES, IMAGE_BYTES - CLASS_BYTES * len(split.classes))
     most_bytes = room // max(1, len(samples) + len(wrong) + len(good))
-    sampled = [Tile(thumbnail(split.location(file), most_bytes=most_bytes), file.path, file.label) for file in samples]
+    sampled = [Tile(thumbnail(file.path, most_bytes=most_bytes), split.below(file), file.label) for file in samples]
     if evaluation is None:
         return sampled, None
     tiles = [_tile(evaluation, judged, most_bytes) for judged in (*wrong, *good)]

@@ -21,7 +21,7 @@ import tomli_w
 from pydantic import ValidationError
 
 from pellucid.errors import UserError, of_system
-from pellucid.images.split import Split, write_manifest
+from pellucid.images.manifest import Split, write_manifest
 from pellucid.names import kind_of, path_of, shown, to_resume
 from pellucid.records import SCRATCH, clear_scratch, flat, hold, is_held, read_text, scratch_name, write, write_json
 from pellucid.runs.card import Card, read_card

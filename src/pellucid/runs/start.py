@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pellucid.errors import UserError
+from pellucid.images.manifest import content_hash
 from pellucid.images.preprocessing import Preprocessing
-from pellucid.images.split import content_hash
 from pellucid.networks.loading import LoadReport, check_conventions, load_weights
 from pellucid.networks.network import Network
 from pellucid.networks.published import default_preprocessing, preprocessing_for

@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field, replace
 from math import inf
-from pathlib import Path
 from statistics import median
 from time import perf_counter
 
@@ -13,9 +12,9 @@ import torch
 from pellucid.errors import UserError
 from pellucid.images.decode import Unreadable, open_image
 from pellucid.images.loading import Images
+from pellucid.images.manifest import Split
 from pellucid.images.pixels import PixelCache
 from pellucid.images.preprocessing import Preprocessing
-from pellucid.images.split import Split
 from pellucid.names import is_own
 from pellucid.networks.network import Network
 from pellucid.records import flat
@@ -125,7 +124,7 @@ def first_plan(
     # Fine-tuning begins from a probe: what follows is measured and planned for when that is there.
     first = asked.model_copy(update={"mode": "probe"}) if begins else asked
     files, validation = parts.part("train"), len(parts.part("validation"))
-    images = Images(files, Path(parts.root), parts.classes, preprocessing, None, asked.seed, cache=pixels)
+    images = Images(files, parts.classes, preprocessing, None, asked.seed, cache=pixels)
     if is_own(network.name):  # which may take images of one size only
         first = first.model_copy(update={"input": first.input.model_copy(update={"size": network.size})})
 
@@ -226,7 +225,7 @@ def _decoding(parts: Split) -> float:
     began = perf_counter()
     for file in files:
         try:
-            open_image(parts.location(file))
+            open_image(file.path)
         except Unreadable:  # the evaluation tells of it
             continue
     return (perf_counter() - began) / max(1, len(files))

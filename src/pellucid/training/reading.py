@@ -9,13 +9,14 @@ from time import perf_counter
 from pellucid.errors import UserError, counted, listed, named
 from pellucid.images.amounts import PARTS
 from pellucid.images.decode import Unreadable
+from pellucid.images.earlier import earlier_split
 from pellucid.images.folders import left_out_words
-from pellucid.images.kept import kept_from
-from pellucid.images.pixels import Form, PixelCache, Wanted
+from pellucid.images.manifest import Split
+from pellucid.images.pixels import Form, PixelCache, Request
 from pellucid.images.preprocessing import Preprocessing
 from pellucid.images.remarks import emptied
 from pellucid.images.sources import Sample, Samples, read_samples
-from pellucid.images.split import CAME_DIVIDED, Split, check_amounts, sizes
+from pellucid.images.split import CAME_DIVIDED, check_amounts, sizes
 from pellucid.names import path_of
 from pellucid.runs.events import Event, PixelsReady, Preparing, now
 from pellucid.training.budget import check_decoding
@@ -94,7 +95,7 @@ def checked(
     def forms(part: str | None) -> tuple[Form, ...]:
         return _forms(config, preprocessing, None if part in undecided else part)
 
-    wanted = [Wanted(sample.path, forms(sample.part), preprocessing.resize) for sample in samples]
+    wanted = [Request(sample.path, forms(sample.part), preprocessing.resize) for sample in samples]
     found, told = yield from _decoded(wanted, pixels, config)
     bad = [one for one in found if isinstance(one, Unreadable)]
     if bad and not config.data.skip_unreadable:
@@ -116,7 +117,7 @@ def checked(
 
 
 def _decoded(
-    wanted: Sequence[Wanted], pixels: PixelCache, config: Config
+    wanted: Sequence[Request], pixels: PixelCache, config: Config
 ) -> Generator[Event, None, tuple[tuple[str | Unreadable, ...], PixelsReady]]:
     """The content hash of every file, or why it cannot be read; and what became of the pixels."""
     began = perf_counter()
@@ -182,7 +183,7 @@ def check_division(samples: Samples, config: Config) -> None:
         ignore_parts=data.ignore_parts,
     )
     if data.keep_split is not None:
-        kept_from(data.keep_split)
+        earlier_split(data.keep_split)
 
 
 def check_one_logit(config: Config, classes: Sequence[str]) -> None:
@@ -222,15 +223,14 @@ def unchanged(
 ) -> Generator[Event, None, PixelsReady]:
     """The run's images are still there, with the same content."""
     wanted = [
-        Wanted(parts.location(file), _forms(config, preprocessing, file.part), preprocessing.resize)
-        for file in parts.files
+        Request(file.path, _forms(config, preprocessing, file.part), preprocessing.resize) for file in parts.files
     ]
     found, told = yield from _decoded(wanted, pixels, config)
-    gone = [f"{file.path} is gone" for file in parts.files if not parts.location(file).is_file()]
+    gone = [f"{parts.below(file)} is gone" for file in parts.files if not file.path.is_file()]
     changed = [
-        f"{file.path} has changed"
+        f"{parts.below(file)} has changed"
         for file, one in zip(parts.files, found, strict=True)
-        if one != file.sha256 and parts.location(file).is_file()
+        if one != file.sha256 and file.path.is_file()
     ]
     if gone or changed:
         raise UserError(

@@ -13,9 +13,9 @@ from typing import Any
 import torch
 
 from pellucid.errors import UserError, counted, listed
+from pellucid.images.manifest import Split
 from pellucid.images.preprocessing import Preprocessing
 from pellucid.images.sources import Samples
-from pellucid.images.split import Split
 from pellucid.names import kind_of, shown
 from pellucid.records import flat
 from pellucid.runs.card import read_card
@@ -112,7 +112,7 @@ def other_data(config: Config, parts: Split, before: Mapping[str, Any]) -> Itera
     if listing(samples) == {name: before.get(name) for name in ("listed", "listing")}:
         return
     labels = {sample.path.resolve(): sample.label for sample in samples}
-    places = [(labels.get(parts.location(file).resolve()), file.label) for file in parts.files]
+    places = [(labels.get(file.path.resolve()), file.label) for file in parts.files]
     said = []
     if relabelled := sum(now not in (None, was) for now, was in places):
         said.append(f"{counted(relabelled, 'image', verb=('has', 'have'))} another label")

@@ -10,8 +10,8 @@ from pellucid.errors import counted
 from pellucid.features.views import chosen_views
 from pellucid.images.augmentation import mix
 from pellucid.images.loading import Images
+from pellucid.images.manifest import Split
 from pellucid.images.preprocessing import normalise, unnormalised
-from pellucid.images.split import Split
 from pellucid.names import shown
 from pellucid.runs.first_batch import FirstBatch, Shown
 from pellucid.training.frozen import views_of
@@ -48,7 +48,7 @@ def first_batch_of(job: Job, parts: Split, *, views: int) -> FirstBatch:
     return FirstBatch(
         shown=Shown(
             root=shown(str(Path(parts.root).absolute())),
-            files=tuple(file.path for file in first),
+            files=tuple(map(parts.below, first)),
             classes=tuple(file.label for file in first),
             labels=tuple(said),
             size=inputs.shape[-1],
@@ -66,7 +66,7 @@ def _inputs(job: Job, images: Images, parts: Split, places: Sequence[int], *, vi
         return np.stack([images[place][0].numpy() for place in places])
     chosen = chosen_views(views, len(images), seed=job.config.seed, epoch=0)
     augmentation = job.config.augmentation if views_of(job.config)[1] > 1 else None
-    seen = images.versions_by([int(file.sha256[:15], 16) for file in parts.part("train")], augmentation)
+    seen = images.versions_by([int(file.content[:15], 16) for file in parts.part("train")], augmentation)
     inputs = []
     for place in places:
         seen.show(epoch=int(chosen[place]))

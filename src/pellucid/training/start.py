@@ -11,9 +11,9 @@ import torch
 from pellucid.errors import UserError
 from pellucid.images.augmentation import Augmentation
 from pellucid.images.loading import Images
+from pellucid.images.manifest import Split
 from pellucid.images.pixels import PixelCache
 from pellucid.images.preprocessing import Preprocessing, at_size, changed
-from pellucid.images.split import Split
 from pellucid.images.store import cache_folder, check_folder
 from pellucid.names import is_own
 from pellucid.networks.build import network
@@ -100,7 +100,6 @@ def job_for(
     def images(part: str, augmentation: Augmentation | None) -> Images:
         return Images(
             parts.part(part),
-            Path(parts.root),
             parts.classes,
             prepared.preprocessing,
             augmentation,

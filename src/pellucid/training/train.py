@@ -11,7 +11,7 @@ from typing import Any
 
 from pellucid.errors import UserError
 from pellucid.features.views import Features
-from pellucid.images.split import Split
+from pellucid.images.manifest import Split
 from pellucid.interruption import Interrupted
 from pellucid.networks.own import keep_code, remember, short
 from pellucid.runs.events import (

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from pellucid.errors import UserError, listed
-from pellucid.images.split import Split
+from pellucid.images.manifest import Split
 from pellucid.networks.network import Network, check_vectors
 from pellucid.training.config import Config
 from pellucid.training.probe_at import probed_names

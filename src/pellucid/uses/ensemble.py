@@ -5,7 +5,6 @@ every run, or in another part that is not train where they share no test images.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,8 +14,9 @@ import numpy.typing as npt
 
 from pellucid.errors import UserError, counted, listed, named
 from pellucid.images.decode import open_image
+from pellucid.images.manifest import content_hash
 from pellucid.images.preprocessing import Pixels, Preprocessing, crop
-from pellucid.images.split import content_hash
+from pellucid.images.samples import Sample
 from pellucid.measures.comparison import difference, mcnemar
 from pellucid.measures.confusion import accuracy, confusion
 from pellucid.measures.intervals import Measured
@@ -62,13 +62,6 @@ class Ensembled(Record):
     accuracy: Measured | None = None
     log_loss: Measured | None = None
     members: tuple[Added, ...] = ()
-
-
-@dataclass(frozen=True)
-class _Image:
-    path: Path
-    sha256: str
-    label: str
 
 
 def ensemble(
@@ -145,7 +138,7 @@ def _check(models: Sequence[str | PathLike[str]], loaded: Sequence["ModelFile"],
             )
 
 
-def _unseen(runs: Sequence[RunFolder]) -> tuple[list[_Image], str, str]:
+def _unseen(runs: Sequence[RunFolder]) -> tuple[list[Sample], str, str]:
     """The images that no run learned from, the part they lie in, and where there is none, why."""
     if not all(run.is_there() for run in runs):
         return [], "", "not measured: of a model that is no run's, nobody knows what it learned from"
@@ -156,11 +149,7 @@ def _unseen(runs: Sequence[RunFolder]) -> tuple[list[_Image], str, str]:
             there = {file.sha256 for file in split.files if file.part in wanted}
             files = {content: file for content, file in files.items() if content in there}
         trained = {file.sha256 for split in splits for file in split.files if file.part == "train"}
-        found = [
-            _Image(splits[0].location(file), content, file.label)
-            for content, file in files.items()
-            if content not in trained
-        ]
+        found = [file for content, file in files.items() if content not in trained]
         if found:
             return found, part, ""
     return [], "", "not measured: there is no image that none of the members learned from"
@@ -169,7 +158,7 @@ def _unseen(runs: Sequence[RunFolder]) -> tuple[list[_Image], str, str]:
 def _said(
     loaded: Sequence["ModelFile"],
     classes: Sequence[str],
-    images: Sequence[_Image],
+    images: Sequence[Sample],
     progress: Callable[[int, int], None] | None,
 ) -> list[Shares]:
     """Each member's probabilities (N, classes), in the order of `classes`; each image is read once for all of them."""
@@ -188,7 +177,7 @@ def _said(
     return [np.concatenate(said)[:, order] for said, order in zip(given, orders, strict=True)]
 
 
-def _pixels(image: _Image, wanted: Preprocessing) -> Pixels:
+def _pixels(image: Sample, wanted: Preprocessing) -> Pixels:
     if not image.path.is_file() or content_hash(image.path) != image.sha256:
         raise UserError(
             f"{image.path} is gone, or not what it was when the runs were made", hint="put it back as it was"

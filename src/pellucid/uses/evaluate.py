@@ -1,7 +1,6 @@
 """Evaluating: a model and labelled images in, measures with their intervals and every single prediction out."""
 
 import inspect
-import os
 import shlex
 import time
 from collections import Counter
@@ -23,7 +22,7 @@ from pellucid.images.preprocessing import Pixels, Preprocessing, crop
 from pellucid.images.remarks import emptied
 from pellucid.images.sources import PARTS, Sample, Source, read_samples
 from pellucid.measures import confusion, likelihood, ranking
-from pellucid.names import path_of, shown
+from pellucid.names import below, path_of, shown
 from pellucid.runs.evaluation import ClassResult, Evaluation, Judged, LeftOut, own_part
 from pellucid.runs.run_folder import RunFolder, locate
 from pellucid.uses.ahead import ahead, windows
@@ -112,15 +111,12 @@ def _own(classifier: Classifier, trained_on: Split | None, part: str | None) -> 
     if part not in kept:
         raise _no_part(str(classifier.model), part, kept)
     notes = (f"{emptied('test')}, and the {part} part was measured",) if empty else ()
-    samples = tuple(
-        Sample(trained_on.location(file), file.label, file.part, file.group) for file in trained_on.part(part)
-    )
-    return _Chosen(trained_on.root, path_of(trained_on.root), part, samples, (), notes)
+    return _Chosen(trained_on.root, path_of(trained_on.root), part, trained_on.part(part), (), notes)
 
 
 def _given(data: Path | str, source: Source, part: str | None, classes: Sequence[str]) -> _Chosen:
     read = read_samples(data, source, known=classes)
-    left_out = tuple(LeftOut(path=_below(read.root, path), reason=reason) for path, reason in read.left_out)
+    left_out = tuple(LeftOut(path=below(path, read.root), reason=reason) for path, reason in read.left_out)
     notes = tuple(note for note in read.notes if note != left_out_words(read.left_out))  # a caution counts those
     parts = sorted({sample.part for sample in read if sample.part})
     if not parts and part is None:
@@ -170,7 +166,7 @@ def _known(chosen: _Chosen, classes: Sequence[str], *, only_known: bool) -> _Cho
             *chosen.left_out,
             *(
                 LeftOut(
-                    path=_below(chosen.root, sample.path),
+                    path=below(sample.path, chosen.root),
                     reason=f"of class {sample.label}, which the model does not know",
                 )
                 for sample in chosen.samples
@@ -207,13 +203,13 @@ def _measure(
         refused = [each for each in window if isinstance(each, Unreadable)]
         if refused and not skip_unreadable:
             raise _unreadable(chosen, card.preprocessing)
-        tally.left_out += [LeftOut(path=_below(chosen.root, Path(each.name)), reason=each.reason) for each in refused]
+        tally.left_out += [LeftOut(path=below(Path(each.name), chosen.root), reason=each.reason) for each in refused]
         given = shares(classifier.engine, [each.pixels for each in ready])
         tally.scores += given[:, -1].tolist()
         for each, row, best in zip(ready, given.tolist(), decide(given, card), strict=True):
             tally.judged.append(
                 Judged(
-                    path=_below(chosen.root, each.sample.path),
+                    path=below(each.sample.path, chosen.root),
                     truth=each.sample.label,
                     best=card.classes[best],
                     probability=row[best],
@@ -259,7 +255,7 @@ def _unreadable(chosen: _Chosen, preprocessing: Preprocessing) -> UserError:
 
 def _refuse_changed(tally: _Tally, trained_on: Split, classifier: Classifier) -> None:
     """The run's own images must be those that it divided."""
-    recorded = {file.path: file.sha256 for file in trained_on.files}
+    recorded = {trained_on.below(file): file.sha256 for file in trained_on.files}
     if changed := [judged.path for judged in tally.judged if recorded[judged.path] != judged.sha256]:
         raise UserError(
             f"{len(changed)} of the {len(tally.judged)} images changed after {classifier.model} divided them",
@@ -314,7 +310,3 @@ def _evaluation(
 def _seen(judged: Sequence[Judged], trained_on: Split) -> int:
     learned = {file.sha256 for file in trained_on.part("train")}
     return sum(each.sha256 in learned for each in judged)
-
-
-def _below(root: Path, path: Path) -> str:
-    return shown(Path(os.path.relpath(path, root)).as_posix())

@@ -7,14 +7,14 @@ from pathlib import Path
 
 from pellucid.errors import UserError, counted
 from pellucid.images.amounts import PARTS, REST, Amount, Part
-from pellucid.images.manifest import Split, SplitFile, read_manifest
-from pellucid.images.sources import Sample
+from pellucid.images.manifest import Split, read_manifest
+from pellucid.images.samples import Sample
 
 SHOWN = 3  # examples in a note
 
 
 @dataclass(frozen=True)
-class Kept:
+class Earlier:
     """`name` is what errors and rules call it."""
 
     name: str
@@ -38,25 +38,24 @@ class Kept:
         Of a content in several parts, that of the same path, else the first of train, validation and test: what was
         learned from measures nothing. Raises UserError where no image is known.
         """
-        known: dict[str, list[SplitFile]] = {}
-        for file in self.split.files:
-            known.setdefault(file.sha256, []).append(file)
+        known: dict[str, list[tuple[Part, Sample]]] = {}
+        for part in PARTS:
+            for file in self.split.part(part):
+                known.setdefault(file.content, []).append((part, file))
         places: dict[int, Part] = {}
         relabelled = []
         for index, (sample, path, content) in enumerate(zip(samples, paths, hashes, strict=True)):
             if files := known.get(content):
-                there = [file for file in files if file.path == path] or sorted(
-                    files, key=lambda file: PARTS.index(file.part)
-                )
-                places[index] = there[0].part
-                if sample.label not in {file.label for file in files}:
-                    relabelled.append(f"{path} is {sample.label}, was {there[0].label}")
+                same = [one for one in files if self.split.below(one[1]) == path]
+                places[index], there = (same or files)[0]
+                if sample.label not in {file.label for _, file in files}:
+                    relabelled.append(f"{path} is {sample.label}, was {there.label}")
         if not places:
             raise UserError(
                 f"no image of {self.name} is among these", hint="name the split of the same images, or leave it out"
             )
         there_still = set(hashes)
-        gone = [file.path for file in self.split.files if file.sha256 not in there_still]
+        gone = [self.split.below(file) for file in self.split.files if file.sha256 not in there_still]
         notes = []
         if gone:
             words = counted(len(gone), "image", verb=("is", "are"))
@@ -79,7 +78,7 @@ class Kept:
             )
 
 
-def kept_from(place: Path | str) -> Kept:
+def earlier_split(place: Path | str) -> Earlier:
     """The split of a run folder, or the manifest at `place`."""
     path = Path(place)
     manifest = path / "split.json" if path.is_dir() else path
@@ -91,7 +90,7 @@ def kept_from(place: Path | str) -> Kept:
     found = read_manifest(manifest)
     if not found.files:
         raise UserError(f"{manifest} lists no images", hint="--keep-split names a split that has some")
-    return Kept(str(path), found)
+    return Earlier(str(path), found)
 
 
 def _some(names: Sequence[str]) -> str:
