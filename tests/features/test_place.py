@@ -37,4 +37,4 @@ def test_features_of_older_runs_are_told_as_they_were() -> None:
         assert isinstance(told, FeaturesReady) and told.place == said
         assert EVENTS.validate_json(told.model_dump_json()) == told
     old = EVENTS.validate_json('{"event":"frozen_recomputed","time":"","end_point":"conv5","why":"so it is"}')
-    assert transfer_words(old) == "what is frozen before conv5 is computed anew in every epoch: so it is"
+    assert transfer_words(old) == "the frozen part, before conv5, is computed anew in every epoch: so it is"

@@ -404,9 +404,7 @@ def test_norms_and_auxiliary_heads_are_told_of() -> None:
     begun = first.model_copy(update={"heads": 1, "head_weight": 0.3, "fresh_norms": 94, "norms_keep": 0.9997})
     learned = next(event for event in rest if event.event == "epoch").model_copy(update={"auxiliary_loss": 0.712})
     text = shown([begun, learned], terminal=False)
-    assert (
-        "running statistics of 94 batch norms are corrected for their start; each batch leaves 0.9997 of them" in text
-    )
+    assert "the running mean and variance of 94 batch norms, of which each batch leaves 0.9997, are corrected" in text
     assert f"loss {learned.loss:.3f}, auxiliary loss 0.712, accuracy" in text
 
 
@@ -464,14 +462,14 @@ def test_a_resumed_run_counts_an_epoch_once_and_forgets_the_first_end() -> None:
 @pytest.mark.parametrize(
     ("said", "cautions"),
     [
-        ("pin the accuracy down no further", of_evaluation(evaluation([[45, 5], [5, 45]]))),
-        ("also chose the best epoch", of_evaluation(evaluation([[45, 5], [5, 45]], part="validation"))),
-        ("3 of these images were already there", of_evaluation(evaluation([[45, 5], [5, 45]], seen_in_training=3))),
-        ("images it learned from", of_evaluation(evaluation([[45, 5], [5, 45]], part="train"))),
+        ("the accuracy is known only to lie within [82", of_evaluation(evaluation([[45, 5], [5, 45]]))),
+        ("by which the best epoch", of_evaluation(evaluation([[45, 5], [5, 45]], part="validation"))),
+        ("3 of these images were among", of_evaluation(evaluation([[45, 5], [5, 45]], seen_in_training=3))),
+        ("images that the model learned from", of_evaluation(evaluation([[45, 5], [5, 45]], part="train"))),
         ("Always answering bees would be right for 90.9 %", of_evaluation(evaluation([[0, 3], [0, 30]]))),
-        ("So few images of ants (3)", of_evaluation(evaluation([[0, 3], [0, 30]]))),
+        ("Few images of ants (3)", of_evaluation(evaluation([[0, 3], [0, 30]]))),
         ("10 times as many images of bees as of ants", of_evaluation(evaluation([[0, 3], [0, 30]]))),
-        ("few images to learn from of ants (5) and bees (5)", of_split(split(train=5))),
+        ("few training images of ants (5) and bees (5)", of_split(split(train=5))),
         ("There were no validation images", of_split(split(validation=0))),
         ("set apart for a test", of_split(split(test=0))),
         ("train part has few images of ants (5) and bees (5)", of_division(split(train=5))),
@@ -617,15 +615,15 @@ def test_the_report_says_the_accuracy_with_its_interval(photos: Path) -> None:
     text = Page(page(photos)).text
     # Wilson's interval for 17 of 20, from R: prop.test(17, 20, correct = FALSE)
     assert "85.0 % accuracy [64.0, 94.8], n = 20 on the test images" in text
-    assert "It was right for 17 of 20 images." in text
-    assert "between 64 and 95 of every 100 would be right" in text
-    assert "Always answering the commonest class would be right for 50.0 %." in text
+    assert "The model was right about 17 of 20 images." in text
+    assert "it would be right about 64 to 95 of every 100" in text
+    assert "Always answering the commonest class would be right for 50.0 % of these images." in text
     assert "✗ bees 61 % is ● ants" in text
 
 
 def test_settings_that_somebody_chose_come_before_the_usual(photos: Path) -> None:
     config = CONFIG | {"augmentation": {"flip": 0.5, "scale": [0.35, 1.0]}}
-    chosen, usual = Page(page(photos, config=config)).text.split("What was asked #")[1].split("All other settings")
+    chosen, usual = Page(page(photos, config=config)).text.split("The settings #")[1].split("All other settings")
     assert "model small" in chosen
     assert "learning.epochs 3" in chosen
     assert "learning.clip 2" in chosen
@@ -682,8 +680,8 @@ def test_the_confusion_matrix_is_a_table_of_counts(photos: Path) -> None:
 def test_a_report_without_mistakes(photos: Path) -> None:
     text = Page(page(photos, evaluation=evaluation([[10, 0], [0, 10]], data=str(photos)))).text
     # Wilson's lower bound for 20 of 20: 20 / (20 + 1.96 ** 2) = 0.839
-    assert "None of the 20 images was called wrongly" in text
-    assert "up to 16.1 % mistakes in the long run" in text
+    assert "The model was wrong about none of the 20 images." in text
+    assert "up to 16.1 % wrong answers in the long run" in text
 
 
 def test_a_report_of_one_epoch_shows_dots(photos: Path) -> None:
@@ -701,7 +699,7 @@ def test_a_report_before_anything_was_measured(photos: Path) -> None:
 def test_a_report_of_an_interrupted_run_flatters_no_one(photos: Path) -> None:
     text = Page(page(photos, events=training(why="interrupted"), evaluation=None)).text
     assert "on the validation images, while it was trained" in text
-    assert "The best model has not been evaluated" in text
+    assert "The best weights have not been evaluated" in text
 
 
 def test_an_image_that_went_missing_is_named(photos: Path) -> None:
@@ -952,9 +950,11 @@ def test_where_time_went_is_told_and_a_starved_loader_named() -> None:
     kept = PixelsReady(time=TIME, images=9, decoded=9, reduced=0, needed=10**9, room=10**10, kept=True, seconds=1)
     (started,) = (event for event in training(3) if isinstance(event, Started))
     said = starving(spent, started, kept)
-    assert said.startswith("The network waited for data 33 % of its time (1:00): more --workers")
+    assert said.startswith(
+        "The network waited for data 33 % of its time (1:00): more processes that decode may help (--workers"
+    )
     lost = kept.model_copy(update={"kept": False, "needed": 3 * 10**10})
-    assert "a --cache-size of 60.0 GB would keep decoded pixels" in starving(spent, started, lost)
+    assert "with --cache-size 60.0GB decoded pixels are cached" in starving(spent, started, lost)
     events = [
         event.model_copy(update={"spent": spent}) if isinstance(event, Stopped) else event for event in training(3)
     ]

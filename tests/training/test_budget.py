@@ -292,7 +292,10 @@ def test_a_budget_may_train_the_last_blocks_on_kept_views(
     run = pl.train(photos, **QUICK, weights=str(weights), mode="finetune", budget="40s", runs=tmp_path)
     *_, plan = (event for event in run.events() if event.event == "planned")
     assert (plan.mode, plan.train_from, plan.views) == ("finetune", "pool4", 12)
-    assert "12 epochs of fine-tuning from pool4 on, 12 views of each image at 32 pixels" in transfer_words(plan)
+    assert (
+        "12 epochs of fine-tuning from pool4 on, on 12 random versions of each image, at 32 pixels"
+        in transfer_words(plan)
+    )
     config = RunFolder(run.path).settings()
     assert (config["train_from"], config["features"]["views"]) == ("pool4", 12)
     before, after = (load_file(path) for path in (weights, run.last))
@@ -356,8 +359,8 @@ def test_where_nothing_more_fits_the_probe_is_what_there_is(
     run = pl.train(photos, **QUICK, weights=str(weights), mode="finetune", budget="60s", runs=tmp_path)
     first, last = (event for event in run.events() if event.event == "planned")
     assert (first.mode, first.more, last.mode, last.again) == ("probe", True, "probe", True)
-    assert "and then what else fits" in transfer_words(first)
-    assert transfer_words(last).startswith("planned again: the probe is what there is, nothing more fits into the")
+    assert "then more if it fits" in transfer_words(first)
+    assert transfer_words(last).startswith("planned again: the probe is the result, since no epoch fits into the")
     assert [event.epoch for event in run.events() if event.event == "validated"] == [0]
     assert run.state() == "budget" and run.config()["mode"] == "finetune"
     assert run.model.is_file() and run.last.is_file()

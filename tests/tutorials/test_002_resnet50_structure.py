@@ -46,7 +46,8 @@ def test_every_line_is_the_tutorials(capsys: pytest.CaptureFixture[str]) -> None
 def test_fifty_layers_are_counted_and_said(names: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["structure", "resnet50", *names]) == 0
     head = capsys.readouterr().out.splitlines()[:4]
-    assert "50 layers with weights on the main path: 49 convolutions, 1 linear (4 beside)" in head
+    assert "50 layers with weights on the longest path (49 convolutions, 1 linear)" in head
+    assert "4 more beside it" in head
     assert any("torch's conventions" in line for line in head)
 
 

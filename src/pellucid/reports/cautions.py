@@ -24,20 +24,20 @@ def of_evaluation(evaluation: Evaluation) -> Iterator[str]:
     present = [name for name, support in supports.items() if support]
     if len(present) == 1 and len(supports) > 1:
         yield (
-            f"All of these images are of one class, {present[0]}: the accuracy is how many of them are recognised, and "
-            "does not say how often images of other classes would be called so."
+            f"All of these images are of one class, {present[0]}: the accuracy is the share of them that the model "
+            f"recognised. It does not say how often the model takes images of other classes for {present[0]}."
         )
     yield from _of_accuracy(evaluation, supports)
     if few := [f"{name} ({n})" for name, n in supports.items() if n < FEW]:
         shown = few if len(few) <= 6 else [*few[:5], f"{len(few) - 5} more classes"]
-        yield f"So few images of {listed_words(shown)} were measured that their own figures say little."
+        yield f"Few images of {listed_words(shown)} were measured: the figures of such a class say little."
     if (uneven := _uneven(supports)) and len(supports) > 1:
         yield f"{uneven} Read the balanced accuracy and each class's recall rather than the accuracy."
     if evaluation.seen_in_training and evaluation.part != "train":
         were = "was" if evaluation.seen_in_training == 1 else "were"
         yield (
-            f"{evaluation.seen_in_training:,} of these images {were} already there when it was trained, perhaps under "
-            "another name. These figures are too good: measure on images that it has never seen."
+            f"{evaluation.seen_in_training:,} of these images {were} among those of the training, perhaps under "
+            "another name. So these figures are too good: measure on images that the model has never seen."
         )
     if evaluation.left_out:
         reasons = Counter(left_out.reason for left_out in evaluation.left_out)
@@ -52,7 +52,7 @@ def _of_accuracy(evaluation: Evaluation, supports: dict[str, int]) -> Iterator[s
         return
     if accuracy.high - accuracy.low > 2 * WIDE:
         yield (
-            f"{counted(accuracy.n, 'image')} can pin the accuracy down no further than {bounds(accuracy)} %. "
+            f"From {counted(accuracy.n, 'image')}, the accuracy is known only to lie within {bounds(accuracy)} %. "
             "Four times as many images would halve that interval."
         )
     commonest = max(supports, key=lambda name: supports[name])
@@ -60,23 +60,24 @@ def _of_accuracy(evaluation: Evaluation, supports: dict[str, int]) -> Iterator[s
     if accuracy.low <= share < 1:
         yield (
             f"Always answering {commonest} would be right for {percent(share)} of these images. "
-            "The interval does not lie above that: it has not been shown that anything useful was learned."
+            "The interval of the accuracy does not lie above that, so it is not shown that the model learned anything "
+            "useful."
         )
     if evaluation.part == "validation":
         yield (
-            "It was measured on the validation images, which also chose the best epoch and the calibration. "
-            "Expect somewhat less on new images, and measure on images that played no part."
+            "The accuracy was measured on the validation images, by which the best epoch and the calibration were "
+            "chosen. Expect somewhat less on new images, and measure on images that had no part in the training."
         )
     elif evaluation.part == "train":
-        yield "It was measured on the images it learned from, which does not say how it does on new ones."
+        yield "The accuracy was measured on the images that the model learned from: on new images it may be much lower."
 
 
 def of_no_evaluation(history: History) -> Iterator[str]:
     """What is missing where nothing was evaluated."""
     if history.best:
         yield (
-            "The best model has not been evaluated. The figure is from the validation images, which also "
-            f"chose the best of {counted(len(history.laps), 'epoch')}: expect somewhat less on new images."
+            "The best weights have not been evaluated. The figure is from the validation images, by which the best of "
+            f"{counted(len(history.laps), 'epoch')} was chosen: expect somewhat less on new images."
         )
     else:
         yield "Nothing has been measured yet."
@@ -85,13 +86,16 @@ def of_no_evaluation(history: History) -> Iterator[str]:
 def of_split(split: Split) -> Iterator[str]:
     """What weakens the data that was learned from."""
     if few := _few_to_learn(split):
-        yield f"There were few images to learn from of {few}."
+        yield f"There were few training images of {few}."
     if uneven := _uneven_train(split):
-        yield f"To learn from, {uneven[:1].lower()}{uneven[1:]}"
+        yield f"In the train part, {uneven[:1].lower()}{uneven[1:]}"
     if "validation" in (lacking := _lacking(split)):
-        yield "There were no validation images: the last epoch was taken, whatever it is worth, and nothing calibrated."
+        yield (
+            "There were no validation images: the model has the weights of the last epoch, best or not, and its "
+            "probabilities are not calibrated."
+        )
     if "test" in lacking:
-        yield "No images were set apart for a test: measure it on images that had no part in training or choosing it."
+        yield "No images were set apart for a test: measure the model on images that had no part in the training."
 
 
 def of_division(split: Split) -> Iterator[str]:
@@ -132,7 +136,7 @@ def of_training(history: History) -> Iterator[str]:
     elif history.stopped.why == "interrupted":
         epochs = history.started.epochs if history.started else history.stopped.epoch
         done = f"{history.stopped.epoch} of {counted(epochs, 'epoch')}"
-        yield f"Training was interrupted after {done}; it may improve yet."
+        yield f"Training was interrupted after {done}: with the others the model may improve."
     if history.stopped:
         pixels = next((event for event in history.transfer if isinstance(event, PixelsReady)), None)
         if said := starving(history.stopped.spent, history.started, pixels):
@@ -141,13 +145,13 @@ def of_training(history: History) -> Iterator[str]:
     if not (best and last):
         return
     if history.stopped and history.stopped.why == "finished" and best.epoch == last.epoch and len(history.laps) > 1:
-        yield "The last epoch was the best, so it was still improving: more epochs may help."
+        yield "The last epoch was the best, so the model was still improving: more epochs may help."
     learned = next((lap.learned for lap in history.laps if lap.epoch == best.epoch), None)
     if learned and (learned.accuracy.low or 0.0) > (best.accuracy.high or 1.0):
         yield (
-            f"It knows its training images better ({percent(learned.accuracy.value)}) than others "
-            f"({percent(best.accuracy.value)}): it learned some of them by heart. More images, or more varied "
-            "ones, help against that."
+            f"The model is right about more of its training images ({percent(learned.accuracy.value)}) than of the "
+            f"validation images ({percent(best.accuracy.value)}): it learned some by heart. More images, or more "
+            "varied ones, help against that."
         )
 
 

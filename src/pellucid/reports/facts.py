@@ -42,6 +42,16 @@ def _worded(value: Any) -> str:
     return str(value)
 
 
+# In a few words what each measure says, for whoever reads it for the first time.
+MEANINGS = {
+    "accuracy": "the share of right answers",
+    "balanced accuracy": "mean of the recalls",
+    "log loss": "0 is perfect",
+    "ROC AUC": "0.5 is guessing, 1 perfect",
+    "average precision": "1 is perfect",
+}
+
+
 def measures(evaluation: Evaluation) -> list[Fact]:
     """What was measured over all classes together."""
     rows = [
@@ -67,10 +77,11 @@ def origin(provenance: Mapping[str, Any], course: History, split: Split) -> list
     rows, begun, ended = [], course.started, course.stopped
     if begun:
         rows.append(("started", moment(begun.time)))
-        rows.append(("parameters", f"{begun.parameters:,}, {begun.trained_parameters:,} of them trained"))
+        trained = "all" if begun.trained_parameters == begun.parameters else f"{begun.trained_parameters:,}"
+        rows.append(("parameters", f"{begun.parameters:,}, {trained} of them trained"))
     if ended:
         rows.append((ended.why, f"{moment(ended.time)}, after {duration(ended.seconds)}"))
-        rows += [("time", said)] if (said := spent_words(ended.spent)) else []
+        rows += [("time was spent", said)] if (said := spent_words(ended.spent)) else []
     rows.append(("fingerprint of the data", split.fingerprint()))
     shown = {key: value for key, value in provenance.items() if key not in TOLD_ELSEWHERE}
     return [*rows, *told(shown)]

@@ -5,6 +5,7 @@ Everything that comes from outside (class names, file names, settings) is escape
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import log
 from pathlib import Path
 from typing import Any
 
@@ -32,13 +33,13 @@ LARGEST_MATRIX = 60  # classes up to which it is drawn at all
 PAIRS_BESIDE, PAIRS_INSTEAD = 5, 40  # pairs of confused classes that are listed beside the matrix, or instead of it
 SECTIONS = {
     "mistakes": "Mistakes",
-    "confusion": "What is taken for what",
+    "confusion": "Which classes are confused",
     "classes": "Class by class",
-    "training": "How it learned",
+    "training": "The training",
     "data": "The data",
-    "asked": "What was asked",
-    "decision": "From an image to an answer",
-    "provenance": "Where it comes from",
+    "asked": "The settings",
+    "decision": "How an image becomes an answer",
+    "provenance": "Where the model comes from",
 }
 
 
@@ -106,6 +107,7 @@ def render(
         "cautions": _cautions(evaluation, course, split),
         "results": results,
         "measures": measures(evaluation) if evaluation else [],
+        "guessing": log(len(split.classes)),
         "spacious": len(split.classes) <= SPACIOUS,
         "matrix": len(split.classes) <= LARGEST_MATRIX,
         "pairs_shown": PAIRS_BESIDE if len(split.classes) <= LARGEST_MATRIX else PAIRS_INSTEAD,

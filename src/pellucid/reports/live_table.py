@@ -41,13 +41,13 @@ REFRESH = 0.1  # seconds between two pictures of the moving line
 COLUMNS = (
     (7, "", "epoch"),
     (6, "train", "loss"),
-    (5, "", "%"),
+    (5, "acc.", "%"),
     (6, "valid.", "loss"),
-    (20, "* best so far", "% [95 % interval]"),
+    (20, "acc., * best so far", "% [95 % interval]"),
     (7, "", "rate"),
     (8, "", "images/s"),
-    (5, "", "wait"),
-    (7, "", "left"),
+    (5, "data", "wait"),
+    (7, "time", "left"),
 )
 
 
@@ -138,16 +138,16 @@ class LiveTable:
         trained = "" if event.trained_parameters == event.parameters else f" ({event.trained_parameters:,} trained)"
         epochs = f"{counted(event.epochs - event.epoch, 'epoch')}{f' left of {event.epochs}' if event.epoch else ''}"
         self._print(f"training on {counted(event.train_images, 'image')}, validating on {validation}; {epochs}")
-        machine = f"{event.device}, {event.precision}, {_decoding(event.workers)}"
+        machine = f"on {event.device} in {event.precision}, {_decoding(event.workers)}"
         self._print(f"{short_number(event.parameters)} parameters{trained}, {machine}")
         if event.heads:
             each = " each" if event.heads > 1 else ""
             self._print(f"{counted(event.heads, 'auxiliary head')}, whose loss counts {event.head_weight:g}{each}")
         if event.fresh_norms:
             norms = counted(event.fresh_norms, "batch norm")
-            keeps = f"each batch leaves {event.norms_keep:g} of them in the end"
-            self._print(f"running statistics of {norms} are corrected for their start; {keeps}")
-        self._print(f"in {event.run}")
+            keeps = f"of which each batch leaves {event.norms_keep:g}, are corrected for their start"
+            self._print(f"the running mean and variance of {norms}, {keeps}")
+        self._print(f"run folder {event.run}")
         if self.live:
             self._print("")
             for heading in ([above for _, above, _ in COLUMNS], [below for _, _, below in COLUMNS]):
@@ -179,7 +179,7 @@ def _moves(console: Console) -> bool:
 
 
 def _decoding(workers: int) -> str:
-    return f"{counted(workers, 'process', 'processes')} decoding" if workers else "decoding in the same process"
+    return f"{counted(workers, 'process', 'processes')} decoding images" if workers else "decoding images in between"
 
 
 def _aligned(cells: list[str]) -> str:
@@ -265,7 +265,7 @@ def _end_words(event: Stopped, best: Validated | None) -> str:
         "interrupted": f"interrupted after {epochs} and {time}",
     }[event.why]
     if best and not best.epoch:
-        how += f"\nbest was the probe that it began with: validation accuracy {best.accuracy}"
+        how += f"\nbest was the probe before the first epoch: validation accuracy {best.accuracy}"
     elif best:
         how += f"\nbest was epoch {best.epoch}: validation accuracy {best.accuracy}"
     elif event.best_epoch is not None:

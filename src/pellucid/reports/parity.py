@@ -25,11 +25,12 @@ def parity_text(name: str, other: str, parity: Parity) -> RenderableType:
     if first is None:
         verdict = f"{name} agrees with {other} at all {len(parity.compared)} end points"
     else:
-        verdict = f"{name} differs from {other} from {first.name} on"
+        verdict = f"{name} differs from {other} from end point {first.name} on"
     lines = [Text(verdict, style="bold")]
     if first is not None:
         lines += [Text(f"it looks as if: {words}") for words in parity.looks_like[:3]]
         if not parity.looks_like:
             lines.append(Text("nothing that was tried explains it: compare the layers inside, and their weights"))
-    note = f"difference: the largest, as a share of the other's spread; up to {TOLERANCE:g} is rounding"
+    note = f"difference: the largest of any two values, over the other's standard deviation; up to {TOLERANCE:g} is "
+    "rounding"
     return Group(table, Text(""), *lines, Text(note, style="dim"))

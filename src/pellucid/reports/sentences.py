@@ -2,20 +2,20 @@
 
 from pellucid.errors import counted
 from pellucid.measures.intervals import Measured
-from pellucid.reports.words import percent
+from pellucid.reports.words import listed_words, percent
 from pellucid.runs.card import Card
 
 
 def accuracy_in_words(accuracy: Measured) -> str:
     """How often it was right, and how often it will be, without a word of statistics but "confidence"."""
     if accuracy.value is None or accuracy.low is None or accuracy.high is None:
-        return "No image was measured, so nothing is known of its accuracy."
+        return "No image was measured, so nothing is known of the model's accuracy."
     right = round(accuracy.value * accuracy.n)
     low, high = round(100 * accuracy.low), round(100 * accuracy.high)
-    among = f"about {low}" if low == high else f"between {low} and {high}"
+    among = f"{low}" if low == high else f"{low} to {high}"
     return (
-        f"It was right for {right:,} of {counted(accuracy.n, 'image')}. Over many more images like these, "
-        f"{among} of every 100 would be right (with 95 % confidence)."
+        f"The model was right about {right:,} of {counted(accuracy.n, 'image')}. Of many more images like these, "
+        f"it would be right about {among} of every 100 (with 95 % confidence)."
     )
 
 
@@ -23,32 +23,35 @@ def decision(card: Card) -> list[str]:
     """How the model turns its scores into an answer: threshold, temperature, and when it calls itself sure."""
     if card.threshold is not None:
         negative, positive = card.classes
-        rule = f"It says {positive} where the probability of {positive} is at least {percent(card.threshold)}, "
+        rule = f"The model says {positive} where the probability of {positive} is at least {percent(card.threshold)}, "
         rule += f"and {negative} otherwise."
     else:
-        rule = "It says the class with the highest probability."
+        rule = "The model says the class with the highest probability."
     if card.members:
         scores = (
-            f"Its probabilities are the mean of those of its {counted(len(card.members), 'member')}, each "
-            "calibrated as it was by itself."
+            f"Its probabilities are the mean of those of its {counted(len(card.members), 'member')}, each calibrated "
+            "as it was when it stood alone."
         )
     elif card.temperature == 1:
         scores = "Its raw scores become probabilities as they are (temperature 1): they were not calibrated."
     else:
-        what = "softens" if card.temperature > 1 else "sharpens"
+        what = "less" if card.temperature > 1 else "more"
         scores = (
-            f"Its raw scores are divided by {card.temperature:.2f} (the temperature) before they become probabilities. "
-            f"That {what} them; it was chosen on the validation images so that, as nearly as one number can do it, "
-            "a probability of 90 % means right nine times in ten."
+            f"Its raw scores are divided by {card.temperature:.2f} (the temperature) before they become probabilities, "
+            f"which makes these {what} extreme. The temperature was chosen on the validation images so that, as nearly "
+            "as one number can do it, answers with a probability of 90 % are right nine times in ten."
         )
     if card.members and card.sure_from is None:
-        sure = "It never calls itself sure: nobody measured from which probability on it could."
+        sure = "No answer is called sure: nobody measured from which probability on it could be."
     elif card.sure_from is None:
-        sure = "It never calls itself sure: from no probability on were 95 % of its answers on validation right."
+        sure = (
+            "No answer is called sure: there is no probability from which on 95 % of the answers on the validation "
+            "images were right."
+        )
     else:
         sure = (
-            f"It calls itself sure from a probability of {percent(card.sure_from)}: "
-            "from there on at least 95 % of its answers on the validation images were right."
+            f"An answer is called sure where its probability is at least {percent(card.sure_from)}: "
+            "of such answers on the validation images, at least 95 % were right."
         )
     return [rule, scores, sure]
 
@@ -62,15 +65,15 @@ def preprocessing(card: Card) -> str:
         resized = f"resized to {p.resize[1]} x {p.resize[0]} pixels ({p.interpolation})"
     else:
         resized = f"resized to {p.resize} pixels on its shorter side ({p.interpolation})"
-    mean, std = (", ".join(f"{value:g}" for value in values) for values in (p.mean, p.std))
-    background = ", ".join(map(str, p.background))
+    mean, std = (listed_words([f"{value:g}" for value in values]) for values in (p.mean, p.std))
+    red, green, blue = p.background
     cut = f"{p.size} x {p.size} pixels are cut from its centre"
     if p.crops > 1:
         crops = f"{p.crops**2} crops of {p.size} x {p.size} pixels, spread over {p.seen} x {p.seen} at its centre,"
-        cut = f"{crops} are evaluated, and the answers averaged"
+        cut = f"{crops} are evaluated, and their outputs averaged"
     seen = "" if p.channels == "RGB" else " The network sees blue first, then green, then red."
     return (
         f"An image is turned upright, {resized}, and {cut}. "
-        f"Channels are scaled to 0..1, less {mean}, divided by {std}.{seen} "
-        f"Behind transparent pixels: {background}."
+        f"Red, green and blue are scaled to 0..1; {mean} are subtracted, and the results divided by {std}.{seen} "
+        f"Transparent pixels show red {red}, green {green} and blue {blue}."
     )

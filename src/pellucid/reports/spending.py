@@ -24,7 +24,8 @@ def starving(spent: Spent, started: Started | None, pixels: PixelsReady | None) 
     if share < STARVED or spent.waiting < WORTH_TELLING:
         return ""
     workers = started.workers if started else 0
-    change = f"more --workers (there {'was' if workers == 1 else 'were'} {workers}) may help"
+    change = f"more processes that decode may help (--workers, which {'was' if workers == 1 else 'were'} {workers})"
     if pixels and not pixels.kept:
-        change = f"a --cache-size of {disk_space(2 * pixels.needed)} would keep decoded pixels, or {change}"
+        size = disk_space(2 * pixels.needed).replace(" ", "")
+        change = f"with --cache-size {size} decoded pixels are cached, or {change}"
     return f"The network waited for data {percent(share, 0)} of its time ({duration(spent.waiting)}): {change}."

@@ -26,19 +26,21 @@ def structure_text(structure: Structure, *, every_layer: bool = False) -> Render
     """One row per end point and the totals; or per layer, indented under its block, with each end point's sums."""
     images = f"{counted(structure.batch, 'image')} of {structure.size} x {structure.size} pixels"
     if structure.names:
-        notes = ["(in brackets): not a layer there, by our name", "b: with bias, n: with batch norm"]
+        notes = [f"(in brackets): no layer in {structure.names}; our name for it", "b: with bias, n: with batch norm"]
         return _grouped(structure, images, notes, every_layer=True)
     notes = ["multiply-adds are for one image"]
     if every_layer:
         notes[0] += "; b: with bias, n: with batch norm"
     if structure.totals.uncounted:
         notes.append(
-            f"?: not known, of {counted(structure.totals.uncounted, 'layer')}; >: more than this, a sum without them"
+            f"?: not known, of {counted(structure.totals.uncounted, 'layer')}; >: at least this, without those layers"
         )
     if any(end.field for end in structure.ends):
-        notes.append("field/stride: input pixels per side that a cell has seen, and from cell to cell")
+        notes.append("field/stride: image pixels per side that one cell sees, and from cell to cell")
     if not every_layer:
-        notes.append("memory: what the layers' outputs take in float32; --all shows every layer")
+        notes += ["memory: what the outputs of the layers take in float32, in megabytes"]
+        notes += ["end point: a named place in the network; a row sums the layers that end there"]
+        notes += ["--all shows every layer"]
     return _grouped(structure, images, notes, every_layer=every_layer)
 
 
@@ -55,10 +57,10 @@ def _grouped(structure: Structure, images: str, notes: Sequence[str], *, every_l
 
 def _about(structure: Structure) -> Iterator[str]:
     """Whose conventions and names these are, and how deep the network is."""
-    whose = {"torch": "torch's conventions", "tensorflow": "TensorFlow's conventions"}.get(structure.conventions or "")
-    names = f"names of {structure.names}" if structure.names else ""
-    if known := [words for words in (whose, names) if words]:
-        yield " and ".join(known)
+    whose = {"torch": "torch's", "tensorflow": "TensorFlow's"}.get(structure.conventions or "")
+    rules = f"{whose} conventions of padding and averaging" if whose else ""
+    if known := [words for words in (rules, f"names of {structure.names}" if structure.names else "") if words]:
+        yield ", ".join(known)
     if structure.main_path is not None:
         yield depth_words(structure)
 
@@ -69,9 +71,9 @@ def depth_words(structure: Structure) -> str:
     assert path is not None
     kinds = [(path.convolutions, "convolution", "convolutions"), (path.linear, "linear", "linear")]
     words = ", ".join(counted(number, one, many) for number, one, many in kinds if number)
-    beside = f" ({every - path.layers} beside)" if every > path.layers else ""
+    beside = f"\n{counted(every - path.layers, 'more', 'more')} beside it" if every > path.layers else ""
     layers = counted(path.layers, "layer with weights", "layers with weights")
-    return f"{layers} on the main path{f': {words}' * bool(words)}{beside}"
+    return f"{layers} on the longest path{f' ({words})' * bool(words)}{beside}"
 
 
 def _outputs(classes: int | None) -> str:
@@ -182,7 +184,7 @@ def times_text(structure: Structure, times: "Times", *, every_layer: bool = Fals
         Text(""),
         table,
         Text(""),
-        Text(f"the whole network took {times.whole:.1f} ms; what the rows leave of 100 % is joining and adding maps"),
+        Text(f"the whole network took {times.whole:.1f} ms; the rest up to 100 % is joining and adding maps"),
         Text(
             f"peak: {times.peak / 1e9:,.0f} GFLOP/s in a product of float32 matrices, "
             f"{counted(times.threads, 'thread')}, in the same run",
@@ -198,7 +200,11 @@ def flows_text(flows: "Sequence[Flow]") -> RenderableType:
         dead = f"{100 * flow.dead:.1f} %" if flow.dead else ""
         table.add_row(Text(flow.name), f"{flow.mean:.3g}", f"{flow.deviation:.3g}", dead)
     return Group(
-        table, Text(""), Text("dead: the same everywhere for this image; --format html shows maps", style="dim")
+        table,
+        Text(""),
+        Text(
+            "dead channels: all their cells have the same value for this image; --format html shows maps", style="dim"
+        ),
     )
 
 
@@ -226,7 +232,7 @@ def comparison_text(one: Structure, other: Structure) -> RenderableType:
 
 
 def _depths(one: Structure, other: Structure) -> str:
-    """How many layers with weights each has on its main path."""
+    """How many layers with weights each has on its longest path."""
     if one.main_path is None or other.main_path is None:
         return ""
     depths = other.main_path.layers, one.main_path.layers

@@ -21,6 +21,7 @@ from pellucid.measures.intervals import Measured
 from pellucid.names import in_a_line
 from pellucid.reports.cautions import of_division, of_evaluation
 from pellucid.reports.confusions import Confused, most_confused
+from pellucid.reports.facts import MEANINGS, measures
 from pellucid.reports.sentences import decision, preprocessing
 from pellucid.reports.words import bounds, percent, short_number
 from pellucid.runs.card import Card
@@ -58,7 +59,7 @@ class RunRow:
 
 def evaluation_text(evaluation: Evaluation) -> RenderableType:
     """The accuracy first, then other measures, each class, what is confused with what, and what weakens all this."""
-    of = f"{evaluation.part} part of {evaluation.data}" if evaluation.part else evaluation.data
+    of = f"the {evaluation.part} part of {evaluation.data}" if evaluation.part else evaluation.data
     where = f"{evaluation.model} on {of}: {counted(len(evaluation.classes), 'class', 'classes')}, "
     return Group(
         Text(f"accuracy {evaluation.accuracy}", style="bold"),
@@ -75,12 +76,8 @@ def evaluation_text(evaluation: Evaluation) -> RenderableType:
 
 def _measures(evaluation: Evaluation) -> RenderableType:
     table = Table.grid(padding=(0, 2, 0, 0))
-    table.add_row("balanced accuracy", evaluation.balanced_accuracy.percent())
-    table.add_row("log loss", evaluation.log_loss.plain())
-    if evaluation.roc_auc is not None:
-        table.add_row("ROC AUC", evaluation.roc_auc.plain())
-    if evaluation.average_precision is not None:
-        table.add_row("average precision", evaluation.average_precision.plain())
+    for name, figure in measures(evaluation)[1:]:
+        table.add_row(name, figure, Text(MEANINGS[name], style="dim"))
     return table
 
 
@@ -94,8 +91,14 @@ def _classes(evaluation: Evaluation) -> RenderableType:
     for result in shown:
         measures = (result.recall, result.precision, result.f1)
         table.add_row(Text(result.name), f"{result.support:,}", *(_brief(measure) for measure in measures))
-    left_out = f"\nthe lowest recalls; --format json has the other {rest:,} classes" if rest else ""
-    return Group(table, Text(f"{left_out}\n[ ] bounds the figure with 95 % confidence", style="dim"))
+    left_out = f"\nthese have the lowest recalls; --format json has the other {rest:,} classes too" if rest else ""
+    return Group(
+        table,
+        Text(
+            f"{left_out}\n[from, to]: the true figure lies in between, with 95 % confidence",
+            style="dim",
+        ),
+    )
 
 
 def _brief(measured: Measured) -> str:
@@ -143,7 +146,7 @@ def split_text(split: Split) -> RenderableType:
     for column, total in zip(table.columns, ["all", *totals, sum(totals)], strict=True):
         column.footer = total if isinstance(total, str) else f"{total:,}"
     groups = split.groups()
-    whole = f"{counted(len(groups), 'group')}, none of them divided"
+    whole = f"{counted(len(groups), 'group')} of images, none of them divided"
     return Group(
         Text(f"{counted(len(split.files), 'image')} in {split.root}", style="bold"),
         Text(f"split {split.rule}, seed {split.seed}{f' ({split.method})' if split.method else ''}", style="dim"),
@@ -208,11 +211,21 @@ def ensemble_text(told: Ensembled) -> RenderableType:
         Text(f"on the {told.part} images, which no member was trained on", style="dim"),
         Text(""),
         table,
-        Text("gained, lost: images that only the ensemble with it has right, or only that without it", style="dim"),
+        *(
+            Text(line, style="dim")
+            for line in (
+                "alone: the accuracy of the member by itself",
+                "gained: images that only the ensemble with this member is right about; lost: only the one without it",
+                "p: how likely so much of a difference would be by chance",
+                "log loss saved: how much higher the log loss is without this member, with its 95 % interval",
+            )
+        ),
     ]
     if told.part == "validation":
         lines.append(
-            Text("! these images chose each member's epoch and calibration: expect somewhat less on new images")
+            Text(
+                "! by these images each member's epoch and calibration were chosen: expect somewhat less on new images"
+            )
         )
     return Group(*lines)
 

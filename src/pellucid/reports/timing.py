@@ -55,7 +55,7 @@ def bench_text(bench: Bench) -> RenderableType:
         f"{counted(bench.threads, 'thread')}, measured in the same run"
     )
     if any((bench.share_of_peak(timing) or 0) > 1 for timing in bench.timings):
-        peak += "; more than 100 %: a convolution was computed with fewer multiplications than are counted"
+        peak += "; more than 100 % means that convolutions were computed with fewer multiplications than are counted"
     images = f"{counted(bench.batch, 'image')}, {bench.size} x {bench.size} pixels"
     return Group(
         Text(f"{bench.name}{_options(bench)}, {what}: {batches} of {images}"),

@@ -17,11 +17,15 @@ def transfer_words(event: Transfer) -> str:
         case FeaturesReady():
             return _features(event)
         case FrozenRecomputed():
-            return f"what is frozen before {event.train_from} is computed anew in every epoch: {event.why}"
+            return f"the frozen part, before {event.train_from}, is computed anew in every epoch: {event.why}"
         case HeadSolved():
-            return f"head solved in {event.seconds:.1f} s, penalty {event.strength:.3g} by cross-validation"
+            return (
+                f"best head computed in {event.seconds:.1f} s; cross-validation chose a penalty of {event.strength:.3g}"
+            )
         case ProbedAt():
-            return f"a head at {event.end_point} ({event.features:,} features): {event.accuracy}"
+            return (
+                f"head fitted at {event.end_point} ({event.features:,} features): validation accuracy {event.accuracy}"
+            )
         case Compared():
             return _compared(event)
 
@@ -45,25 +49,25 @@ def _pixels(event: PixelsReady) -> str:
 
 def _planned(event: Planned) -> str:
     last = f" from {event.train_from} on" if event.train_from else ""
-    last += f", {event.views} views of each image" if event.views > 1 else ""
+    last += f", on {event.views} random versions of each image" if event.views > 1 else ""
     what = {
-        "probe": "a probe",
+        "probe": "a probe, which trains the head alone",
         "finetune": f"a probe, then {counted(event.epochs, 'epoch')} of fine-tuning{last}",
         "scratch": f"{counted(event.epochs, 'epoch')} from scratch",
     }[event.mode]
     if event.again and event.mode == "probe":
-        return f"planned again: the probe is what there is, nothing more fits into the {duration(event.left)} left"
+        return f"planned again: the probe is the result, since no epoch fits into the {duration(event.left)} left"
     step = f", {1000 * event.step:.0f} ms per training step" if event.step else ""
     what = what.removeprefix("a probe, then ") if event.again else what
     time = f"about {duration(event.expected)} of the {duration(event.left)} left of {duration(event.budget)}"
     pace = f"evaluating takes {1000 * event.look:.0f} ms per image{step}"
     if event.more:
-        time += ", and then what else fits"
-    return f"planned{' again' if event.again else ''}: {what} at {event.size} pixels, {time} ({pace})"
+        time += ", then more if it fits"
+    return f"planned{' again' if event.again else ''}: {what}, at {event.size} pixels per side; {time} ({pace})"
 
 
 def _features(event: FeaturesReady) -> str:
-    views = f", {event.views} views each" if event.views > 1 else ""
+    views = f", {event.views} random versions of each" if event.views > 1 else ""
     what = f"features at {event.place} of {counted(event.images, 'image')}{views}"
     if not event.computed:
         return f"{what}: all found in the cache"
@@ -82,15 +86,17 @@ def _compared(event: Compared) -> str:
         better = "was not better" if event.epochs == 1 else "was better"
         return f"fine-tuning did not help, and the probe stays the best: {among} {better} than its {event.probe}"
     figures = f"probe {event.probe}, fine-tuned {event.tuned}"
-    counts = f"{counted(event.gained, 'image')} gained, {event.lost} lost, p = {event.chance:.2g}"
+    counts = (
+        f"right only after it {counted(event.gained, 'image')}, only before it {event.lost}; p = {event.chance:.2g}"
+    )
     explored = event.epochs != 1
     if explored:
         which = f"epoch {event.kept} of {event.epochs}, and p is for all of them" if event.epochs else "the epoch"
-        counts += f"; exploratory, since these images also chose {which}"
+        counts += f"; not a test, since these images also chose {which}"
     if event.worth:
         verdict = "fine-tuning seems worth it" if explored else "fine-tuning was worth it"
     elif event.lost > event.gained:
         verdict = "fine-tuning was right less often than the probe"
     else:
-        verdict = "what fine-tuning added may be chance; the probe takes a fraction of the time"
+        verdict = "what fine-tuning gained may be chance, and the probe takes a fraction of the time"
     return f"{verdict}: {figures} ({counts})"
