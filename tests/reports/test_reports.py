@@ -34,20 +34,17 @@ from pellucid.reports.charts import BOTTOM, LEFT, RIGHT, TOP, accuracy_chart, lo
 from pellucid.reports.curves import curves
 from pellucid.reports.history import history, means, usual_mean
 from pellucid.reports.html import render, write_report
+from pellucid.reports.lists import ModelRow, RunRow, models_text, runs_text
 from pellucid.reports.live_table import LiveTable
 from pellucid.reports.picks import spread, spread_by_class
 from pellucid.reports.pictures import LONGEST_SAID, image_grid, prediction_grid, save, show
 from pellucid.reports.spending import spent_words, starving
 from pellucid.reports.structure import structure_text
 from pellucid.reports.text import (
-    ModelRow,
-    RunRow,
     card_text,
     evaluation_text,
-    models_text,
     prediction_header,
     prediction_line,
-    runs_text,
     split_text,
 )
 from pellucid.reports.thumbnails import thumbnail

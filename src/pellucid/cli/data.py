@@ -1,10 +1,19 @@
-"""The verb about images: split."""
+"""The verbs about images: split, and show, which draws them, what a network sees of them, or a run."""
 
+from collections.abc import Callable
+from inspect import Parameter as Given
+from inspect import cleandoc, signature
 from pathlib import Path
 from typing import Any, Literal
 
-from pellucid.cli.flags import READ_BY, reading, with_data
+from pellucid.cli.flags import READ_BY, flag_of, reading, shown_as, with_data
+from pellucid.cli.runs import ASKED, asked
+from pellucid.errors import UserError
+from pellucid.images.samples import READING
 from pellucid.training.config import AMOUNTS, Data
+from pellucid.training.configure import configure
+
+Of = Literal["files", "first-batch", "curves", "results"]
 
 
 def split(
@@ -53,3 +62,109 @@ def split(
 
 
 with_data(split, {name: Data.model_fields[name] for name in AMOUNTS} | READ_BY)
+
+
+def show(
+    data: str, /, *, out: Path, of: Of | None = None, most: int = 24, every: int | None = None, **settings: Any
+) -> None:
+    """Draw DATA, what a network sees of it, or a run, into a picture.
+
+    All other settings are those of `train`, for --of first-batch: what is seen depends on them.
+
+    Parameters
+    ----------
+    data
+        A folder of images or a table, as for train, or a run folder.
+    out
+        The picture to write: .png, .pdf, .svg or .jpg.
+    of
+        files: images with their labels. first-batch: beside each file what the network sees of it in its first step:
+        cropped, flipped, coloured, mixed. curves or results, of a run. Default: files, of a run curves.
+    most
+        Images in a grid; of a first batch 16 at most.
+    every
+        curves: of how many batches each point of the thin line, of the loss, is the mean. Default: so many that
+        it has at most 200 points.
+    """
+    from rich.text import Text
+
+    from pellucid.cli.show import aside, say_lines
+    from pellucid.reports.formats import check_format, check_most
+    from pellucid.runs.run_folder import is_run
+
+    check_format(out)
+    check_most(most)
+    said = {name: value for name, value in settings.items() if value is not None}
+    run = is_run(data)
+    of = of or ("curves" if run else "files")
+    if of in ("curves", "results") and not run:
+        raise UserError(f"{data} is no run, and only a run has {of}", hint="--of files, or --of first-batch")
+    if of == "files" and run:
+        raise UserError(f"{data} is a run, not images", hint="--of first-batch shows what it was trained on")
+    if every is not None and of != "curves":
+        raise UserError("--every is for the curves of a run", hint="leave it out")
+    thing = _of_run(data, of, said) if run else _of_data(data, of, said)
+    from pellucid.reports.pictures import save
+    from pellucid.reports.pictures import show as draw
+
+    save(draw(thing, most=most, every=every), out)
+    if of == "first-batch" and (drawn := min(most, len(thing.shown.files))) < thing.shown.images:
+        aside().print(Text(f"the first {drawn} of the {thing.shown.images:,} images"))
+    say_lines(str(out))
+
+
+def _of_run(data: str, of: Of, said: dict[str, Any]) -> Any:
+    from pellucid.runs.run_folder import open_whole
+
+    if said:
+        raise UserError(f"{flag_of(next(iter(said)))}: {data} is a run, and has its settings", hint="leave it out")
+    run = open_whole(data)
+    if of == "results":
+        from pellucid.runs.evaluation import read_evaluation
+
+        return read_evaluation(run)
+    if of == "first-batch":
+        from pellucid.training.preview import kept_batch
+
+        return kept_batch(run)
+    return run
+
+
+def _of_data(data: str, of: Of, said: dict[str, Any]) -> Any:
+    if of == "files":
+        from pellucid.images.sources import Source, read_samples
+
+        if others := [name for name in said if name not in READING]:
+            raise UserError(
+                f"{flag_of(others[0])} changes nothing about the files",
+                hint="--of first-batch shows what a network would see of them",
+            )
+        return read_samples(data, Source.from_fields(reading(said), "the way to read the data"))
+    from pellucid.cli.show import counting
+    from pellucid.runs.first_batch import FirstBatch
+    from pellucid.training.preview import preview
+
+    config = asked(data, **said)
+    with counting("looking at the images") as progress:
+        for event in preview(config):
+            if isinstance(event, FirstBatch):
+                return event
+            if getattr(event, "total", 0):
+                progress(event.done, event.total)  # type: ignore[union-attr]
+    raise AssertionError("a preview ends with its batch")
+
+
+def _join(verb: Callable[..., Any]) -> None:
+    """Give `verb` the settings of `train` beside its own flags."""
+    own, head = signature(verb), cleandoc(verb.__doc__ or "")
+    shown_as(verb, configure, **ASKED)
+    flags = [flag for name, flag in own.parameters.items() if flag.kind is Given.KEYWORD_ONLY]
+    positional = [flag for flag in own.parameters.values() if flag.kind is Given.POSITIONAL_ONLY]
+    train = [flag for name, flag in signature(verb).parameters.items() if name != "data"]
+    verb.__signature__ = own.replace(parameters=[*positional, *flags, *train])  # type: ignore[attr-defined]
+    verb.__annotations__ = {flag.name: flag.annotation for flag in (*positional, *flags, *train)} | {"return": None}
+    rest = (verb.__doc__ or "").partition("----------\n")[2]
+    verb.__doc__ = head + "\n" + rest[rest.index("model\n") :]
+
+
+_join(show)

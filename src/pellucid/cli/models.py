@@ -1,4 +1,4 @@
-"""The verbs about trained models: evaluate, predict, ensemble, verify."""
+"""The verbs about trained models: evaluate, predict, adopt, ensemble, verify."""
 
 import sys
 from pathlib import Path
@@ -6,9 +6,10 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from pellucid.cli.flags import READ_BY, reading, with_data
+from pellucid.cli.flags import READ_BY, gathered, reading, shown_as, with_data
 from pellucid.cli.shared import Code, Made, Model
 from pellucid.errors import DONE, REQUIREMENT_NOT_MET, USER_FAULT, UserError
+from pellucid.training.config import Input
 
 
 def evaluate(
@@ -121,8 +122,8 @@ def predict(
     """
     from rich.text import Text
 
-    from pellucid.cli.grid import Columns, Grid
     from pellucid.cli.show import aside
+    from pellucid.reports.grid import Columns, Grid
     from pellucid.reports.text import prediction_header, prediction_line
     from pellucid.uses.inputs import expand_inputs
     from pellucid.uses.predict import Failure, load, predict_stream
@@ -177,6 +178,61 @@ def _check_grid(grid: Path | None, others: dict[str, Any]) -> None:
     most = others["--most"]
     if most is not None:
         check_most(most)
+
+
+def _adopt(
+    net: str,
+    /,
+    *,
+    out: Made,
+    weights: str = "imagenet",
+    layout: Literal["auto", "pellucid", "torchvision", "timm", "tf-slim", "keras", "paddle"] = "auto",
+    classes: Path | None = None,
+    size: int | None = None,
+    conventions: Literal["torch", "tensorflow"] | None = None,
+    input: Input | None = None,
+) -> None:
+    """Make a model of weights that others trained: published ones, or a file.
+
+    It carries their classes and preprocessing, and a proof that every load replays, like one that was trained here.
+
+    Parameters
+    ----------
+    net
+        A network of `pellucid models`, or timm/NAME.
+    weights
+        imagenet, for what torchvision or timm publish, or a file, or a run's folder.
+    layout
+        Whose names the tensors in the file have.
+    classes
+        A file with the name of each logit, a line each; default: as the published weights' record says.
+    size
+        Pixels per side; default: as the record says.
+    conventions
+        torch or tensorflow, as the weights were trained; default: tensorflow where the layout is tf-slim or keras.
+    input
+        How images reach the network, where the record of the weights' source says otherwise, or there is none.
+    """
+    from pellucid.cli.show import aside, say
+    from pellucid.runs.card import read_card
+    from pellucid.uses.adopt import adopt as make
+
+    chosen = conventions or ("tensorflow" if layout in ("tf-slim", "keras") else "torch")
+    options = {} if net.startswith("timm/") or chosen == "torch" else {"conventions": chosen}
+    said = input.model_dump() if input else None
+    path = make(net, out, weights=weights, layout=layout, classes=classes, size=size, input=said, **options)
+    for note in read_card(path).provenance["adopted"]["notes"]:
+        aside().print(f"! {note}")
+    say(f"model   {path}")
+    say(f"`pellucid verify {path}` shows its card")
+
+
+def adopt(*arguments: Any, **settings: Any) -> None:
+    _adopt(*arguments, **gathered(settings, records=ADOPTED_BY))
+
+
+ADOPTED_BY = {"input": Input}
+shown_as(adopt, _adopt, records=ADOPTED_BY)
 
 
 def ensemble(models: list[str], /, *, out: Made, model_code: Code = None) -> None:

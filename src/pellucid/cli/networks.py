@@ -11,18 +11,10 @@ from pellucid.errors import DONE, REQUIREMENT_NOT_MET, UserError, counted, named
 
 def models() -> None:
     """What can be trained, with parameters, multiply-adds and published weights."""
-    from pellucid.architectures.catalog import ARCHITECTURES
-    from pellucid.architectures.geometry import structure
     from pellucid.cli.show import say
-    from pellucid.reports.text import ModelRow, models_text
+    from pellucid.reports.lists import model_rows, models_text
 
-    rows = []
-    for name, architecture in ARCHITECTURES.items():
-        totals = structure(name).totals
-        published = ", ".join(architecture.published)
-        assert totals.multiply_adds is not None  # a table is counted whole
-        rows.append(ModelRow(name, architecture.size, totals.parameters, totals.multiply_adds, published))
-    say(models_text(rows))
+    say(models_text(model_rows()))
     say("timm/NAME gives any network of timm.")
 
 

@@ -1,22 +1,23 @@
-"""The verbs that make runs and look at them: demo, train, resume, runs, report."""
+"""The verbs that make runs, and look at them: demo, train, recipes, resume, runs, report."""
 
+import sys
 from inspect import Parameter as Argument
 from inspect import signature
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pellucid.cli.flags import gathered, shown_as
 from pellucid.cli.shared import Code
 from pellucid.errors import DONE, USER_FAULT, UserError
 from pellucid.images.augmentation import Augmentation
 from pellucid.images.samples import READING
-from pellucid.names import in_a_line, kind_of
 from pellucid.networks.own import remember
 from pellucid.records import Described
 from pellucid.runs.run_folder import RunFolder
 from pellucid.training.config import AMOUNTS, Config, Elsewhere, FeatureSettings, Input, Learning, Machine
 from pellucid.training.configure import IN_A_SHELL, SETS, configure, setting
-from pellucid.training.recipes import recipes
+from pellucid.training.recipes import Recipe, recipe
+from pellucid.training.recipes import recipes as recipe_names
 
 
 def demo(*, out: Path = Path("demo"), seed: int = 0) -> int:
@@ -72,7 +73,7 @@ ASKED: dict[str, Any] = {  # how a shell gives what `configure` takes
     "data": {name: setting(name) for name in (*AMOUNTS, *READING, "skip_unreadable")},
     "short": {place: name for name, place in SETS.items() if name != place},
     "doc": IN_A_SHELL,
-    "about": {"recipe": f"Known are {', '.join(recipes())}; `pellucid recipes` says what they do."},
+    "about": {"recipe": f"Known are {', '.join(recipe_names())}; `pellucid recipes` says what they do."},
 }
 SAMPLINGS = """\
 samplings
@@ -92,6 +93,29 @@ train.__signature__ = signature(train).replace(  # type: ignore[attr-defined]
 def asked(*arguments: Any, **settings: Any) -> Config:
     """The configuration that flags come to."""
     return configure(*arguments, **gathered(settings, records=RECORDS, options="options"))
+
+
+def recipes(name: str | None = None, /, *, format: Literal["text", "json"] = "text") -> None:
+    """What `train --recipe` knows: what each recipe does, and what we would do instead.
+
+    With NAME, every setting that it comes to, as a file for --recipe: copy it and change what you like.
+
+    Parameters
+    ----------
+    name
+        The recipe to show whole.
+    format
+        text (of one recipe: TOML), or json: one object per line, of name, about, instead and settings.
+    """
+    from pellucid.training.recipe_file import as_file, every_setting
+
+    if format == "json":
+        for found in [recipe(name)] if name else map(recipe, recipe_names()):
+            print(found.model_copy(update={"settings": every_setting(found)}).model_dump_json())
+    elif name:
+        print(as_file(recipe(name)), end="")
+    else:
+        _list_recipes([recipe(each) for each in recipe_names()])
 
 
 def resume(run: Path, /, *, model_code: Code = None) -> int:
@@ -122,14 +146,14 @@ def runs(folder: Path = Path("runs"), /) -> None:
     from rich.text import Text
 
     from pellucid.cli.show import aside, say
-    from pellucid.reports.text import runs_text
+    from pellucid.reports.lists import run_rows, runs_text
     from pellucid.runs.run_folder import find_runs
 
     found = find_runs(folder)
     if not found:
         raise UserError(f"there are no runs in {folder}", hint="`pellucid train DATA` makes one")
-    told: list[str] = []
-    say(runs_text([_row(run, told) for run in found]))
+    rows, told = run_rows(found)
+    say(runs_text(rows))
     for words in told:
         aside().print(Text(words))
 
@@ -150,6 +174,17 @@ def report(run: Path, /, *, every: int | None = None) -> None:
     from pellucid.runs.run_folder import open_run
 
     say_lines(str(write_report(open_run(run), every=every)))
+
+
+def _list_recipes(found: list[Recipe]) -> None:
+    from pellucid.cli.show import aside, say
+    from pellucid.reports.lists import recipes_text
+
+    say(recipes_text([(each.name, each.about, each.instead) for each in found]))
+    if sys.stdout.isatty():
+        aside().print(
+            "`pellucid recipes NAME` shows all that one sets; `pellucid train DATA --recipe NAME` trains by it"
+        )
 
 
 def _train(config: Any) -> int:
@@ -218,32 +253,3 @@ def _finish(run: RunFolder | None, end: Any) -> int:
         write_report(run)
     say_lines(f"run     {run.path}\nmodel   {run.model}\nreport  {run.report_path}")
     return DONE
-
-
-def _row(run: RunFolder, told: list[str]) -> Any:
-    """What is known of a run; one that is damaged is told, and hides no other."""
-    from pellucid.reports.text import RunRow
-
-    try:
-        part, accuracy = _known(run)
-        state = run.state()
-        if state == "failed":
-            told.append(f"{run.path} failed: {in_a_line(run.failure() or 'nobody knows why')}")
-        if state in ("unfinished", "interrupted"):
-            told.append(f"{run.path} was stopped before its end: `{run.to_resume()}` goes on")
-    except UserError as error:
-        told.append(str(error))
-        return RunRow(in_a_line(run.path.name), "damaged", "", None)
-    return RunRow(in_a_line(run.path.name), state, part, accuracy)
-
-
-def _known(run: RunFolder) -> tuple[str, Any]:
-    """The accuracy that is known of a run, and the part it was measured on."""
-    from pellucid.runs.evaluation import read_evaluation
-    from pellucid.runs.events import Validated
-
-    if kind_of(run.evaluation_path) != "nothing":
-        evaluation = read_evaluation(run)
-        return evaluation.part or "other data", evaluation.accuracy
-    best = [event for event in run.events() if isinstance(event, Validated) and event.best]
-    return ("validation", best[-1].accuracy) if best else ("", None)

@@ -6,7 +6,6 @@ live_table.py shows a training as it happens.
 import csv
 import io
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from rich.box import SIMPLE_HEAD
@@ -36,27 +35,6 @@ WIDEST_CONFUSION = 78  # columns; a wider table is folded to what is confused mo
 MOST_CONFUSED = 10
 
 
-@dataclass(frozen=True)
-class ModelRow:
-    """A line of `pellucid models`."""
-
-    name: str
-    size: int  # pixels per side
-    parameters: int
-    multiply_adds: int
-    weights: str  # whose published weights there are; "" for none
-
-
-@dataclass(frozen=True)
-class RunRow:
-    """A line of `pellucid runs`."""
-
-    name: str
-    state: str
-    part: str  # what the accuracy was measured on
-    accuracy: Measured | None
-
-
 def evaluation_text(evaluation: Evaluation) -> RenderableType:
     """The accuracy first, then other measures, each class, what is confused with what, and what weakens all this."""
     of = f"the {evaluation.part} part of {evaluation.data}" if evaluation.part else evaluation.data
@@ -82,7 +60,7 @@ def _measures(evaluation: Evaluation) -> RenderableType:
 
 
 def _classes(evaluation: Evaluation) -> RenderableType:
-    table = _table("class", "images", "recall %", "precision %", "F1 %")
+    table = table_of("class", "images", "recall %", "precision %", "F1 %")
     shown, rest = evaluation.per_class, 0
     if len(shown) > MOST_CLASSES:
         present = [result for result in shown if result.recall.value is not None]
@@ -113,14 +91,14 @@ def _confusion(evaluation: Evaluation) -> list[RenderableType]:
     names = evaluation.classes
     cell = max(5, *(len(f"{n:,}") for row in evaluation.confusion for n in row)) + 2
     if max(map(len, names)) + len(names) * max(cell, 2 + min(12, max(map(len, names)))) <= WIDEST_CONFUSION:
-        table = _table("truth \\ said", *names)
+        table = table_of("truth \\ said", *names)
         for name, row in zip(names, evaluation.confusion, strict=True):
             table.add_row(Text(name), *(f"{n:,}" for n in row))
         return [table]
     pairs = most_confused(evaluation)
     if not pairs:
         return [Text("no two classes were confused")]
-    table = _table("truth", "said", "images", "of the class", left=2)
+    table = table_of("truth", "said", "images", "of the class", left=2)
     for pair in pairs[:MOST_CONFUSED]:
         table.add_row(Text(pair.truth), Text(pair.said), f"{pair.images:,}", percent(pair.share))
     rest = pairs[MOST_CONFUSED:]
@@ -138,7 +116,7 @@ def split_text(split: Split) -> RenderableType:
     """Classes in their order, with images in each part; then the rule."""
     counts = split.counts()
     parts = [part for part in ("train", "validation", "test") if part in counts]
-    table = _table("class", *parts, "all", footer=True)
+    table = table_of("class", *parts, "all", footer=True)
     for name in split.classes:
         row = [counts[part].get(name, 0) for part in parts]
         table.add_row(Text(name), *(f"{n:,}" for n in (*row, sum(row))))
@@ -159,48 +137,12 @@ def split_text(split: Split) -> RenderableType:
     )
 
 
-def models_text(rows: Iterable[ModelRow]) -> RenderableType:
-    """What can be trained. Multiply-adds are for one image of the size given."""
-    table = _table("model", "pixels", "parameters", "multiply-adds", "published weights")
-    table.columns[4].justify = "left"
-    for row in rows:
-        numbers = (short_number(row.parameters), short_number(row.multiply_adds))
-        table.add_row(Text(row.name), f"{row.size}", *numbers, Text(row.weights or "–"))
-    return table
-
-
-def recipes_text(rows: Iterable[tuple[str, str, str]]) -> RenderableType:
-    """A row a recipe: its name, what it does, and what we would do instead."""
-    table = _table("recipe", "what it does", left=2)
-    table.columns[0].no_wrap = True
-    for number, (name, about, instead) in enumerate(rows):
-        if number:
-            table.add_row()
-        table.add_row(Text(name), Text(about))
-        if instead:
-            table.add_row("", Text(f"Instead: {instead}", style="dim"))
-    return table
-
-
-def runs_text(rows: Iterable[RunRow]) -> RenderableType:
-    """One line per run: its state, and the accuracy that is known of it with the part it was measured on."""
-    table = _table("run", "state", "on", "accuracy", "n", left=3)
-    for column in table.columns[1:]:
-        column.no_wrap = True  # only the name may take a second line
-    for row in rows:
-        accuracy = row.accuracy or Measured(value=None, low=None, high=None, n=0)
-        known = f"{percent(accuracy.value)} {bounds(accuracy)}".strip()
-        n = f"{accuracy.n:,}" if row.accuracy else ""
-        table.add_row(Text(row.name), row.state, row.part, known, n)
-    return table
-
-
 def ensemble_text(told: Ensembled) -> RenderableType:
     """What an ensemble is worth, and a line for what each member adds to it."""
     where = f"{told.out}: {counted(len(told.names), 'model')}, {short_number(told.parameters)} parameters"
     if told.accuracy is None or told.log_loss is None:
         return Group(Text(where, style="bold"), Text(told.why, style="dim"))
-    table = _table("member", "alone %", "gained", "lost", "p", "log loss saved")
+    table = table_of("member", "alone %", "gained", "lost", "p", "log loss saved")
     for added in told.members:
         alone = f"{percent(added.accuracy.value)} {bounds(added.accuracy, 0)}".replace(" %", "")
         saved = added.saved.plain().partition(" n = ")[0]
@@ -299,7 +241,7 @@ def _csv_line(fields: Sequence[Any]) -> str:
     return text.getvalue().removesuffix("\r\n")
 
 
-def _table(first: str, *others: str, left: int = 1, footer: bool = False) -> Table:
+def table_of(first: str, *others: str, left: int = 1, footer: bool = False) -> Table:
     """A table whose first `left` columns are words and whose others are numbers."""
     table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), show_footer=footer)
     for index, name in enumerate((first, *others)):
