@@ -134,3 +134,23 @@ def test_every_file_that_the_page_names_is_there() -> None:
         and not name.startswith("runs/NAME")
     ]
     assert len(named) > 50 and missing == []
+
+
+def files_told() -> dict[str, set[str]]:
+    """Room -> the files and folders that the page names of it, one paragraph a room."""
+    text = (ROOT / "docs" / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    section = text.partition("## Every file")[2].partition("\n## ")[0]
+    paragraphs = re.findall(r"^\*\*(\w+)\.\*\* (.*?)(?=\n\n|\Z)", section.strip(), flags=re.MULTILINE | re.DOTALL)
+    return {room: set(re.findall(r"`([\w./]+)`", words)) for room, words in paragraphs}
+
+
+@pytest.mark.parametrize("room", doors())
+def test_the_page_names_every_file_of_a_room_and_no_other(room: str) -> None:
+    """Under `Every file` in docs/ARCHITECTURE.md, in a few words; a folder of data may be named whole, with a slash."""
+    home = PACKAGE if room == "foundation" else PACKAGE / room
+    told = files_told()[room]
+    folders = {word for word in told if word.endswith("/")}
+    files = home.glob("*.py") if room == "foundation" else home.rglob("*.py")
+    there = {path.name for path in files if path.name != "__init__.py"}
+    assert {word for word in told if word.endswith(".py")} == there
+    assert [folder for folder in folders if not (home / folder).is_dir()] == []
