@@ -25,7 +25,6 @@ from pellucid.architectures.layers import (
 from pellucid.architectures.written import from_text, to_text
 from pellucid.cli.main import run as command
 from pellucid.errors import UserError
-from pellucid.networks import own
 from tests.pictures import make_classes
 
 HALVE = Pool("max", 2, stride=2)
@@ -41,12 +40,6 @@ MINE = Architecture(
         *classifier(8),
     ),
 )
-
-
-@pytest.fixture
-def elsewhere(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """Forget what was named, as another process would not know it."""
-    return lambda: monkeypatch.setattr(own, "_NAMED", {})
 
 
 @pytest.mark.parametrize("name", pl.architectures())
