@@ -1,13 +1,16 @@
 """Every flag of every verb, from a shell: what can be said in Python arrives, however it is written."""
 
+import re
 from collections.abc import Iterator
 from inspect import signature
+from io import StringIO
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
 import pytest
 from pydantic import ValidationError
+from rich.console import Console
 
 from pellucid.architectures.options import OPTIONS
 from pellucid.cli import main
@@ -281,6 +284,19 @@ def test_help_names_every_recipe_and_breaks_lines_where_a_terminal_ends(capsys: 
     shown = " ".join(word for line in capsys.readouterr().out.splitlines() for word in line.strip("│ ").split())
     assert all(name in shown for name in recipes())
     assert "a name that `pellucid models` lists, timm/NAME, or your own: FILE.py:NAME, package.module:NAME." in shown
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_tells_what_holds_where_a_flag_is_left_out(verb: str) -> None:
+    """Once, in the same words; of what is off unless somebody says otherwise, it goes without saying."""
+    main.run([verb, "--help"])
+    console = Console(file=StringIO(), width=2000)  # a line per flag
+    main.app.help_print([verb], console=console)
+    for box in console.file.getvalue().split("╭")[1:]:  # type: ignore[attr-defined]
+        for line in box.splitlines():
+            if re.match(r"│ +(--\S+ )+[A-Z]|│ +[A-Z]+  ", line) and "  As --" not in line:
+                told = line.count("Default: ") or box.count("Default of each: ")
+                assert told == 1 and "[default" not in line, line
 
 
 def test_paragraphs_of_help_are_a_line_each() -> None:

@@ -25,18 +25,25 @@ def split(
     seed: int = 0,
     **settings: Any,
 ) -> None:
-    """Divide DATA into train, validation and test; twins and groups stay together.
+    """Divide images into a train, a validation and a test part.
+
+    The train part is for learning, the validation part for choosing the best weights, the test part for the final
+    measurement. Twins (files with the same content) and groups (images that belong together, such as all of one
+    patient) stay in one part.
 
     Parameters
     ----------
     data
-        A folder with a folder for each class, a folder of ready splits, a table, or a flat folder of images.
+        The labelled images: a folder with a folder for each class, or with such folders inside train/ and test/; a
+        table with a row for each image (.csv, .xlsx, .parquet); or a flat folder, with --labels or --label-from.
     out
-        The manifest (a .json file) that is written, or with --how copy or link the folder.
+        What to write: a manifest, which is a .json file that `pellucid train` reads as DATA; with --how copy or link, a
+        folder.
     how
-        manifest: a list of files. copy or link: folders of images.
+        manifest: write a list of files. copy: copy the images into train/, validation/ and test/. link: link to the
+        images from there.
     seed
-        Another seed, another split; the same seed, the same split on every machine.
+        The number that the random division comes from: the same seed gives the same parts on every machine.
     """
     from rich.text import Text
 
@@ -67,24 +74,25 @@ with_data(split, {name: Data.model_fields[name] for name in AMOUNTS} | READ_BY)
 def show(
     data: str, /, *, out: Path, of: Of | None = None, most: int = 24, every: int | None = None, **settings: Any
 ) -> None:
-    """Draw DATA, what a network sees of it, or a run, into a picture.
+    """Draw a picture: of labelled images, of what a network sees of them, or of a training.
 
-    All other settings are those of `train`, for --of first-batch: what is seen depends on them.
+    With --of first-batch all settings of `pellucid train` may be given too, since they decide what the network sees.
 
     Parameters
     ----------
     data
-        A folder of images or a table, as for train, or a run folder.
+        The labelled images, as for `pellucid train`, or a run folder.
     out
         The picture to write: .png, .pdf, .svg or .jpg.
     of
-        files: images with their labels. first-batch: beside each file what the network sees of it in its first step:
-        cropped, flipped, coloured, mixed. curves or results, of a run. Default: files, of a run curves.
+        files: the images with their labels. first-batch: each image of the first batch beside what the network gets of
+        it, which is cropped, flipped, coloured or mixed at random. Of a run folder, curves: loss and accuracy by epoch;
+        results: answers, right and wrong. Default: curves of a run folder, otherwise files.
     most
-        Images in a grid; of a first batch 16 at most.
+        How many images the picture shows at most; of a first batch 16 are the most.
     every
-        curves: of how many batches each point of the thin line, of the loss, is the mean. Default: so many that
-        it has at most 200 points.
+        With --of curves: each point of the thin line, the loss, is the mean of so many batches. Default: as many as
+        give at most 200 points.
     """
     from rich.text import Text
 

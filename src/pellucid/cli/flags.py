@@ -20,10 +20,11 @@ from pellucid.cli.whole import whole
 from pellucid.images.labels import parse_map
 from pellucid.images.samples import READING, Source
 from pellucid.records import Described
+from pellucid.training.defaults import help_of
 
 FIELD = "__"  # between a record's name and its field's, in the name of what holds a flag
-DATA_GROUP = Group("Data", sort_key=8)
-OPTIONS_GROUP = Group("Options of a network that is defined here", sort_key=9)
+DATA_GROUP = Group("Data", help="Which images there are, how they are read, and how they are divided.", sort_key=8)
+OPTIONS_GROUP = Group("Options", help="Settings of a network that `pellucid models` lists.", sort_key=9)
 READ_BY = {name: Source.model_fields[field] for name, field in READING.items()}  # of every verb that reads data
 IN_PYTHON = re.compile(r"\s*\(in Python [^()]*\)")  # a remark for others
 
@@ -103,6 +104,16 @@ def unwrapped(doc: str, about: Mapping[str, str] | None = None) -> str:
     return "\n".join(joined) + "\n"
 
 
+def defaults(function: Callable[..., Any]) -> dict[str, str]:
+    """By argument, a sentence with its default; what is off or none unless somebody says otherwise needs none."""
+    given = {name: argument.default for name, argument in signature(function).parameters.items()}
+
+    def told(value: Any) -> bool:
+        return not any(value is each for each in (None, False, Argument.empty))
+
+    return {name: f"Default: {value}." for name, value in given.items() if told(value)}
+
+
 def _rule(*lines: str) -> bool:
     """Whether one of them underlines a heading, which is no paragraph."""
     return any(line and not line.strip("-") for line in lines)
@@ -145,7 +156,7 @@ def flag_of(name: str) -> str:
 
 
 def _of_record(name: str, record: type[Described], short: Mapping[str, str]) -> list[Argument]:
-    group = Group(name.capitalize(), sort_key=10)
+    group = Group(name.replace("_", " ").capitalize(), help=" ".join((record.__doc__ or "").split()), sort_key=10)
     return [
         _of_field(f"{name}{FIELD}{field}", info, group, short.get(f"{name}.{field}"))
         for field, info in record.model_fields.items()
@@ -153,7 +164,8 @@ def _of_record(name: str, record: type[Described], short: Mapping[str, str]) -> 
 
 
 def _of_field(name: str, field: FieldInfo, group: Group, short: str | None = None) -> Argument:
-    return _flag(name, field.annotation, group, f"As {flag_of(short)}." if short else field.description or "")
+    about = f"As {flag_of(short)}." if short else help_of(field, name.replace(FIELD, "."))
+    return _flag(name, field.annotation, group, about)
 
 
 def _of_options(name: str, argument: Argument) -> list[Argument]:

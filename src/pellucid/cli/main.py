@@ -24,32 +24,41 @@ from pellucid.spelling import in_a_shell
 
 app = App(
     name="pellucid",
-    help="Point it at a folder of images and get a classifier that you can see through.",
+    help="Train image classifiers that you can see through, on a folder of labelled images. Start: `pellucid demo`.",
     version_flags=["--version"],
     help_format="plaintext",
-    default_parameter=Parameter(negative_iterable=(), converter=whole),
+    default_parameter=Parameter(negative_iterable=(), converter=whole, show_default=False),  # the help's own words do
     suppress_keyboard_interrupt=False,  # told below; cyclopts would end without a word
 )
 # Each verb is imported when it is called, so that `--help` and `structure` answer at once. A test compares these
 # lines with the verbs' own.
 VERBS = {
-    "demo": ("runs", "The whole story on an embedded data set, in about a minute."),
-    "models": ("networks", "What can be trained, with parameters, multiply-adds and published weights."),
-    "structure": ("networks", "Every layer of a network: name, output, weights, parameters, receptive field."),
-    "bench": ("networks", "Time NET batch by batch, against other libraries in the same run."),
-    "parity": ("networks", "Compare NET with another implementation: where they first differ, and what it looks like."),
-    "split": ("data", "Divide DATA into train, validation and test; twins and groups stay together."),
-    "train": ("runs", "Train a classifier on DATA."),
-    "recipes": ("runs", "What `train --recipe` knows: what each recipe does, and what we would do instead."),
-    "resume": ("runs", "Go on with a run that was interrupted, to the same weights as if it had not been."),
-    "runs": ("runs", "List what has been trained, one line per run."),
-    "adopt": ("models", "Make a model of weights that others trained: published ones, or a file."),
-    "show": ("data", "Draw DATA, what a network sees of it, or a run, into a picture."),
-    "evaluate": ("models", "Measure MODEL on DATA: accuracy and more, each with n and a 95 % interval."),
-    "predict": ("models", "Classify IMAGES: files, folders, globs, a table of paths, or - for standard input."),
-    "ensemble": ("models", "Make one model of several, and measure what each of them adds."),
-    "report": ("runs", "Write the run's report.html again, from what its folder holds now."),
-    "verify": ("models", "Replay MODEL's proof and show its card."),
+    "demo": (
+        "runs",
+        "Try everything on a small data set that comes with Pellucid: train, measure, report, in about a minute.",
+    ),
+    "models": ("networks", "List the networks that can be trained, with their size, cost and published weights."),
+    "structure": (
+        "networks",
+        "Show what a network is made of: output, parameters, cost and receptive field of each part.",
+    ),
+    "bench": ("networks", "Measure how many images per second a network computes, also beside other libraries' own."),
+    "parity": (
+        "networks",
+        "Compare a network with another implementation of it: where they first differ, and what may be the cause.",
+    ),
+    "split": ("data", "Divide images into a train, a validation and a test part."),
+    "train": ("runs", "Train a classifier on a folder of labelled images, and report how good it is."),
+    "recipes": ("runs", "List the recipes, which are settings of a training that go together, and what each is for."),
+    "resume": ("runs", "Go on with a training that was interrupted."),
+    "runs": ("runs", "List the trainings in a folder, one line each, with their accuracy."),
+    "adopt": ("models", "Make a model file from weights that others trained: published ones, or those in a file."),
+    "show": ("data", "Draw a picture: of labelled images, of what a network sees of them, or of a training."),
+    "evaluate": ("models", "Measure how often a model is right about labelled images, with 95 % intervals."),
+    "predict": ("models", "Say which class each image is of, and with what probability."),
+    "ensemble": ("models", "Join several models into one, an ensemble, and measure what each of them adds."),
+    "report": ("runs", "Write the report of a training, report.html in its run folder, anew."),
+    "verify": ("models", "Check that a model still answers as when it was saved, and show what it knows of itself."),
 }
 for verb, (module, summary) in VERBS.items():
     app.command(f"pellucid.cli.{module}:{verb}", name=verb, help=summary, sort_key=list(VERBS).index(verb))
@@ -130,10 +139,11 @@ def _run(arguments: Sequence[str]) -> int:
 def _unwrap(verb: str) -> None:
     """Let a terminal break the lines of the verb's help, where it ends."""
     if verb in VERBS:
-        from pellucid.cli.flags import unwrapped
+        from pellucid.cli.flags import defaults, unwrapped
 
         function = getattr(import_module(f"pellucid.cli.{VERBS[verb][0]}"), verb)
-        function.__doc__ = unwrapped(function.__doc__)
+        function.__doc__ = unwrapped(function.__doc__ or "", defaults(function))
+        app[verb].help = function.__doc__.partition("\nParameters\n")[0]
 
 
 def _check_given(arguments: Sequence[str]) -> None:

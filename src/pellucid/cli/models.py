@@ -26,24 +26,25 @@ def evaluate(
     model_code: Code = None,
     **settings: Any,
 ) -> int:
-    """Measure MODEL on DATA: accuracy and more, each with n and a 95 % interval.
+    """Measure how often a model is right about labelled images, with 95 % intervals.
 
     Parameters
     ----------
     data
-        Labelled images, as for train. Default: the run's own test part.
+        The labelled images, as for `pellucid train`. Default: the test part of the model's own run; without one, the
+        validation part.
     part
-        The part of a ready split to measure on: train, validation or test.
+        Where DATA comes divided: the part to measure on, which is train, validation or test. Default: test.
     require
-        What must be reached, or the exit code is 3: accuracy=0.9,recall.bees=0.8.
+        What the model must reach, or else the exit code is 3: accuracy=0.9,recall.bees=0.8. Default: nothing.
     only_known
-        Leave classes out that the model never saw, and say so.
+        Leave out images of classes that the model was not trained on, and say how many. Otherwise they are an error.
     skip_unreadable
-        Leave unreadable images out and record them, instead of stopping.
+        Leave out files that cannot be read, and say which. Otherwise they are an error.
     format
-        text or json.
+        text: tables. json: one object, with the answer for each image.
     batch
-        Images at once.
+        How many images are computed at once: fewer need less memory.
     """
     from rich.text import Text
 
@@ -96,29 +97,32 @@ def predict(
     most: int | None = None,
     model_code: Code = None,
 ) -> int:
-    """Classify IMAGES: files, folders, globs, a table of paths, or - for standard input.
+    """Say which class each image is of, and with what probability.
+
+    There is one line per image, in the order of IMAGES. The line of an image that cannot be read says why, and the exit
+    code is then 2.
 
     Parameters
     ----------
     images
-        What to classify. The order is kept; an unreadable image gets an error in its place, and the exit code is 2.
-        Standard input holds one path per line, answered as they come. Bytes of a name that are no text are shown as
-        \\udcXX, and such a name is understood.
+        The images: files, folders, patterns ('photos/*.jpg'), a table of paths (.csv, .xlsx, .parquet), or - to read
+        paths from standard input, one per line. Bytes in a name that are no text are written as \\udcXX.
     format
-        text, json (one object per line) or csv.
+        text: a line to read. json: one object per line, with the probability of every class. csv: a table.
     batch
-        Images at once.
+        How many images are computed at once: fewer need less memory.
     path_column
-        The column of paths, of a table of images and of that of --truth.
+        The column that holds the paths, in a table of images and in the table of --truth.
     grid
-        A picture to write as well (.png, .pdf, .svg, .jpg): the images, titled with what was said of them.
+        A picture to write as well (.png, .pdf, .svg or .jpg), which shows the images and their answers. Default: none.
     truth
-        For --grid, what they are, so that right is green with a tick and wrong red with a cross: folders (an image is
-        what the folder it lies in is called), a table of paths and labels, or a class that all of them are.
+        With --grid: the true classes, by which right answers are marked green with a tick, wrong ones red with a cross.
+        folders: an image is of the class that its folder is called. Or a table of paths and labels, or a class that all
+        images are of. Default: no marks.
     label_column
-        For --truth TABLE: its column of labels. Default: label.
+        With --truth TABLE: the column of the table that holds the labels. Default: label.
     most
-        For --grid: how many images it shows at most, mistakes first. Default: 48.
+        With --grid: how many images the picture shows at most; wrong answers come first. Default: 48.
     """
     from rich.text import Text
 
@@ -192,26 +196,29 @@ def _adopt(
     conventions: Literal["torch", "tensorflow"] | None = None,
     input: Input | None = None,
 ) -> None:
-    """Make a model of weights that others trained: published ones, or a file.
+    """Make a model file from weights that others trained: published ones, or those in a file.
 
-    It carries their classes and preprocessing, and a proof that every load replays, like one that was trained here.
+    It works like a model that was trained here. It has the classes and preprocessing of the weights, and a proof: what
+    the model said of a fixed image, which is compared each time that the file is loaded.
 
     Parameters
     ----------
     net
-        A network of `pellucid models`, or timm/NAME.
+        The network of the weights: a name that `pellucid models` lists, or timm/NAME.
     weights
-        imagenet, for what torchvision or timm publish, or a file, or a run's folder.
+        The weights: imagenet (those that torchvision or timm publish), a file, or a run folder.
     layout
-        Whose names the tensors in the file have.
+        The library whose names the tensors in the weights file have. auto: found by the names.
     classes
-        A file with the name of each logit, a line each; default: as the published weights' record says.
+        A text file with the name of each class, one per line, in the order of the network's outputs. Default: as
+        published with the weights.
     size
-        Pixels per side; default: as the record says.
+        Pixels per side of the square that the network sees. Default: as published with the weights.
     conventions
-        torch or tensorflow, as the weights were trained; default: tensorflow where the layout is tf-slim or keras.
+        Whose padding and averaging the weights were trained with: torch or tensorflow. Default: tensorflow where the
+        layout is tf-slim or keras, otherwise torch.
     input
-        How images reach the network, where the record of the weights' source says otherwise, or there is none.
+        How an image becomes what the network sees. Default: as published with the weights.
     """
     from pellucid.cli.show import aside, say
     from pellucid.runs.card import read_card
@@ -236,15 +243,15 @@ shown_as(adopt, _adopt, records=ADOPTED_BY)
 
 
 def ensemble(models: list[str], /, *, out: Made, model_code: Code = None) -> None:
-    """Make one model of several, and measure what each of them adds.
+    """Join several models into one, an ensemble, and measure what each of them adds.
 
-    It says the mean of their calibrated probabilities, is a file like any other model's, and takes as long as all of
-    them together. What they are worth is measured on images that none of them learned from.
+    The ensemble gives the mean of the models' calibrated probabilities. It is one model file, and takes as long to
+    answer as all its models together. It is measured on images that no model was trained on.
 
     Parameters
     ----------
     models
-        Run folders or .safetensors models that tell the same classes apart.
+        The models to join: run folders or model files (.safetensors) with the same classes.
     """
     from pellucid.cli.show import counting, say
     from pellucid.reports.text import ensemble_text
@@ -256,7 +263,11 @@ def ensemble(models: list[str], /, *, out: Made, model_code: Code = None) -> Non
 
 
 def verify(model: Model, /, *, model_code: Code = None) -> None:
-    """Replay MODEL's proof and show its card."""
+    """Check that a model still answers as when it was saved, and show what it knows of itself.
+
+    A model file has a proof: what the model said of a fixed image when it was saved, which must come out again. Its
+    card has the classes, the preprocessing, how it decides, what was measured, and where it comes from.
+    """
     from pellucid.cli.show import say
     from pellucid.engines.choose import open_engine
     from pellucid.networks.own import remember
@@ -266,9 +277,9 @@ def verify(model: Model, /, *, model_code: Code = None) -> None:
     remember(model_code)
     card = open_engine(model).card
     say(card_text(card))
-    say("\nproved: the image of the proof gave the logits that the card says")
+    say("\nproved: of the proof's image the model said what it said when it was saved")
     if loose := not_proved(card):
-        say(f"not proved: {', '.join(loose)}; the file was saved by a version that did not seal them")
+        say(f"not proved: {', '.join(loose)}; the file was saved by an older version, which left that out of the proof")
 
 
 def _required(text: str | None) -> dict[str, float]:

@@ -10,12 +10,13 @@ from pellucid.errors import DONE, REQUIREMENT_NOT_MET, UserError, counted, named
 
 
 def models() -> None:
-    """What can be trained, with parameters, multiply-adds and published weights."""
+    """List the networks that can be trained, with their size, cost and published weights."""
     from pellucid.cli.show import say
     from pellucid.reports.lists import model_rows, models_text
 
     say(models_text(model_rows()))
-    say("timm/NAME gives any network of timm.")
+    say("pixels: per side of the images that the network was designed for; multiply-adds: for one such image")
+    say("timm/NAME gives any network of the library timm, such as timm/convnext_tiny.")
 
 
 def structure(
@@ -43,41 +44,46 @@ def structure(
     format: Literal["text", "lines", "json", "csv", "html"] = "text",
     out: Path | None = None,
 ) -> None:
-    """Every layer of a network: name, output, weights, parameters, receptive field.
+    """Show what a network is made of: output, parameters, cost and receptive field of each part.
+
+    There is one row per end point, which is a named place in the network, such as conv5_x: other commands take these
+    names (train --train-from). The receptive field is the pixels of the image that one cell of an output sees.
 
     Parameters
     ----------
     net
-        A network of `pellucid models`, timm/NAME, a run folder, a model file, or one's own: FILE.py:NAME.
+        A network: a name that `pellucid models` lists, timm/NAME, or your own: FILE.py:NAME; or a run folder or a model
+        file.
     batch
-        Images at once, the first number of every output shape.
+        How many images go through at once: the first number of every output shape.
     spatial_squeeze
-        No: the one cell that maps are averaged to stays a map, up to logits (N, classes, 1, 1).
+        Give one number per class as the output, not a map of shape (N, classes, 1, 1). Default: yes.
     until
-        The last end point to show: its name, the beginning of its name, or what another library calls it.
+        The last end point to show: its name, how its name begins, or what another library calls it. Default: the whole
+        network.
     names
-        Call every layer as this library does, and write shapes in its order: slim, paddle, torchvision, timm or keras;
-        with slim and keras, conventions are TensorFlow's unless they are said.
+        The library by whose names every layer is called, with shapes in that library's order. slim and keras also set
+        --conventions tensorflow, unless you give others. Default: our names.
     all
-        Every layer, with each end point's sums; else one row per end point.
+        Show one row per layer, and the sums of each end point.
     end_points
-        The names of the end points alone, a line each.
+        Show only the names of the end points, one per line.
     compare
-        Another network, side by side with this one.
+        Another network to show side by side with this one, written as NET. Default: none.
     time
-        Run it, and show milliseconds per end point (with --all, per layer), and what share of this machine's peak speed
-        they reach.
+        Time the network: milliseconds per end point (with --all, per layer), and the share of this machine's top speed.
     backward
-        With --time: the gradients too.
+        With --time: time the gradients too.
     image
-        A photograph: what flows through for it, by end point; with --format html, maps to look at.
+        An image to send through the network: shows how strong each end point's output is, and how many of its channels
+        are dead; with --format html, the maps too. Default: none.
     weights
-        With --image: imagenet, or a file. A model file has its own.
+        With --image: the weights, which are imagenet or a file. Default: random ones; a run or model file has its own.
     format
-        text, lines (name, output, weight, bias or norm of each layer), json, csv (one line per layer) or html (one page
-        with the network drawn, that opens offline).
+        text: a table. lines: one line per layer, with its name, output and weights. json: one object. csv: one line per
+        layer. html: a page with the network drawn, that opens offline.
     out
-        The file to write instead of showing it.
+        The file to write. Default: the terminal.
     """
     from pellucid.networks.own import remember
     from pellucid.reports.drawn import structure as measure
@@ -210,28 +216,30 @@ def bench(
     threads: int | None = None,
     format: Literal["text", "json"] = "text",
 ) -> None:
-    """Time NET batch by batch, against other libraries in the same run.
+    """Measure how many images per second a network computes, also beside other libraries' own.
 
     Parameters
     ----------
     net
-        A network of `pellucid models`, timm/NAME, or one's own: FILE.py:NAME.
+        A network: a name that `pellucid models` lists, timm/NAME, or your own: FILE.py:NAME.
     batch
         Images per batch.
     burn_in
-        Batches before those that count.
+        How many batches are computed first and not counted, since they are slower.
     steps
-        Batches that count.
+        How many batches are timed.
     backward
-        Forward and backward, in training mode.
+        Time a training step, which computes the gradients too. Otherwise the answers alone are computed.
     against
-        Whose network of that name takes turns with ours: torchvision,timm, and from a checkout keras,paddle.
+        Libraries whose own network of that name is timed in turns with ours: torchvision or timm, with commas between
+        them; keras and paddle where our development tools are installed. Default: none.
     last
-        The end point after which a network that is defined here ends: pooled and classified there.
+        For a network that `pellucid models` lists: the end point after which it ends, with the head put there. Default:
+        none, the whole network.
     threads
-        Threads to compute with; default: torch's own choice.
+        How many threads compute. Default: torch's choice, which is mostly one per core.
     format
-        text or json (every batch's seconds).
+        text: a table. json: the seconds of every batch.
     """
     from pellucid.cli.show import aside, say
     from pellucid.reports.timing import ahead_line, bench_text, step_line
@@ -286,32 +294,35 @@ def parity(
     seed: int | None = None,
     format: Literal["text", "json"] = "text",
 ) -> int:
-    """Compare NET with another implementation: where they first differ, and what it looks like.
+    """Compare a network with another implementation of it: where they first differ, and what may be the cause.
 
-    The exit code is 3 where they differ.
+    Both get the same weights and the same image, and their outputs are compared end point by end point. The exit code
+    is 3 where they differ.
 
     Parameters
     ----------
     net
-        A network of `pellucid models`, or one's own: FILE.py:NAME.
+        The network: a name that `pellucid models` lists, or your own: FILE.py:NAME.
     against
-        torchvision, timm, keras, paddle, or an .npz of `input`, `end_points/NAME` and `weights/NAME`, as arrays. Where
-        one of both is one's own, a network by name, or FILE.py:NAME: both then have the same random weights, tensor by
-        tensor in order.
+        The other implementation: torchvision, timm, keras or paddle; or an .npz file with the arrays `input`,
+        `end_points/NAME` and `weights/NAME`. Where one of the two is your own network, any network by its name or
+        FILE.py:NAME: both then get the same random weights, tensor by tensor in their order.
     weights
-        The weights for both, under the names of `against`; default: random ones, or those in the .npz.
+        A file of weights for both, with the names that the other implementation has. Default: random weights, or those
+        in the .npz file.
     image
-        What both see; default: noise, or the input in the .npz.
+        The image that both see. Default: noise, or `input` in the .npz file.
     size
-        Pixels per side; default: what the network was designed for, or the input's.
+        Pixels per side of the image. Default: what the network was designed for, or the size of `input`.
     width
-        A factor on every convolution's channels.
+        A factor on the number of channels of every convolution.
     conventions
-        torch or tensorflow; default: torch, and tensorflow against keras or an .npz.
+        Pad and average maps as torch or as tensorflow does. Default: tensorflow against keras or an .npz file,
+        otherwise torch.
     seed
-        Decides random weights and noise; default: 0.
+        The number that random weights and noise come from. Default: 0.
     format
-        text or json.
+        text: a table. json: one object.
     """
     from pellucid.cli.show import say
     from pellucid.reports.parity import parity_text

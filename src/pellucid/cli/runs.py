@@ -21,16 +21,16 @@ from pellucid.training.recipes import recipes as recipe_names
 
 
 def demo(*, out: Path = Path("demo"), seed: int = 0) -> int:
-    """The whole story on an embedded data set, in about a minute.
+    """Try everything on a small data set that comes with Pellucid: train, measure, report, in about a minute.
 
-    Photographs against parts of them that a small network has enlarged: can they be told apart?
+    The question of this data: can parts of photographs be told from parts that a small network has enlarged?
 
     Parameters
     ----------
     out
-        The folder for the images and the run.
+        The folder in which the images and the run folder are made.
     seed
-        Decides the tiles, the split and the training.
+        The number that all randomness comes from: which parts are cut out, the split and the training.
     """
     from rich.text import Text
 
@@ -73,11 +73,12 @@ ASKED: dict[str, Any] = {  # how a shell gives what `configure` takes
     "data": {name: setting(name) for name in (*AMOUNTS, *READING, "skip_unreadable")},
     "short": {place: name for name, place in SETS.items() if name != place},
     "doc": IN_A_SHELL,
-    "about": {"recipe": f"Known are {', '.join(recipe_names())}; `pellucid recipes` says what they do."},
+    "about": {"recipe": f"The names are {', '.join(recipe_names())}; `pellucid recipes` says what they do."},
 }
 SAMPLINGS = """\
 samplings
-    Train so many times, each time with the next seed on the same split, and make an ensemble of them.
+    Train so many times, each with the next seed on the same split, and join the models into an ensemble, which gives
+    the mean of their probabilities. Default: train once.
 """
 shown_as(train, configure, **ASKED)
 train.__doc__ = f"{train.__doc__}{SAMPLINGS}"
@@ -96,16 +97,18 @@ def asked(*arguments: Any, **settings: Any) -> Config:
 
 
 def recipes(name: str | None = None, /, *, format: Literal["text", "json"] = "text") -> None:
-    """What `train --recipe` knows: what each recipe does, and what we would do instead.
+    """List the recipes, which are settings of a training that go together, and what each is for.
 
-    With NAME, every setting that it comes to, as a file for --recipe: copy it and change what you like.
+    `pellucid train DATA --recipe NAME` trains by one. With NAME, this command shows all of its settings as a file: save
+    it as MINE.toml, change what you like, and train with --recipe MINE.toml.
 
     Parameters
     ----------
     name
-        The recipe to show whole.
+        The recipe to show whole. Default: none; all are listed.
     format
-        text (of one recipe: TOML), or json: one object per line, of name, about, instead and settings.
+        text: a table, or the file of one recipe (TOML). json: one object per line, with name, about, instead (what we
+        would do today) and settings.
     """
     from pellucid.training.recipe_file import as_file, every_setting
 
@@ -119,14 +122,15 @@ def recipes(name: str | None = None, /, *, format: Literal["text", "json"] = "te
 
 
 def resume(run: Path, /, *, model_code: Code = None) -> int:
-    """Go on with a run that was interrupted, to the same weights as if it had not been.
+    """Go on with a training that was interrupted.
 
-    It computes with as many threads as before. Edited settings are refused; what else has changed is told.
+    It comes to the same weights as without the interruption, and computes with as many threads as before. Settings that
+    were edited since are refused; other changes, such as another version of torch, are told.
 
     Parameters
     ----------
     run
-        The run folder.
+        The run folder of that training.
     """
     from pellucid.cli.show import follow
     from pellucid.training.train import resume_events
@@ -136,12 +140,12 @@ def resume(run: Path, /, *, model_code: Code = None) -> int:
 
 
 def runs(folder: Path = Path("runs"), /) -> None:
-    """List what has been trained, one line per run.
+    """List the trainings in a folder, one line each, with their accuracy.
 
     Parameters
     ----------
     folder
-        The folder that holds the runs.
+        The folder that holds the run folders.
     """
     from rich.text import Text
 
@@ -159,15 +163,16 @@ def runs(folder: Path = Path("runs"), /) -> None:
 
 
 def report(run: Path, /, *, every: int | None = None) -> None:
-    """Write the run's report.html again, from what its folder holds now.
+    """Write the report of a training, report.html in its run folder, anew.
+
+    `pellucid train` writes a report too; this one has all that the run folder holds by now.
 
     Parameters
     ----------
     run
         The run folder.
     every
-        Of how many batches each point of the curve of batch losses is the mean. Default: so many that it has 100 to
-        200 points.
+        In the curve of losses, each point is the mean of so many batches. Default: as many as give 100 to 200 points.
     """
     from pellucid.cli.show import say_lines
     from pellucid.reports.html import write_report

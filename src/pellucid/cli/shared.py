@@ -8,27 +8,44 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-HERE = "of a network that is defined here"
+HERE = "For a network that `pellucid models` lists"
+Network = "A network: a name that `pellucid models` lists, timm/NAME, or your own: FILE.py:NAME."
 
-Model = Annotated[Path, Parameter(help="A run folder or a model file (.safetensors).")]
+Model = Annotated[Path, Parameter(help="The trained model: a run folder, or a model file (.safetensors).")]
 Code = Annotated[
     str | None,
-    Parameter(help="Where the code of one's own network is: FILE.py:NAME. It is run only when it is named."),
-]
-Size = Annotated[int | None, Parameter(help="Pixels per side; default: what the network was designed for.")]
-Classes = Annotated[
-    int | None,
-    Parameter(help="Outputs of the last layer; default: 1000, or those that a model file or one's own network has."),
-]
-Width = Annotated[float | None, Parameter(help=f"A factor on every convolution's channels, {HERE}; default: 1.")]
-Auxiliary = Annotated[bool | None, Parameter(help=f"With its auxiliary heads, {HERE} and has some.")]
-Conventions = Annotated[
-    Literal["torch", "tensorflow"] | None,
     Parameter(
-        help="How maps are padded and averaged in a network that is defined here: as torch (default) or as TensorFlow "
-        "does."
+        help="For a model of your own network: where its code is, FILE.py:NAME. Without this no code is run. Default: "
+        "none."
     ),
 ]
-Layout = Annotated[str, Parameter(help="Whose names the tensors in the weights file have.")]
-Switch = Annotated[bool, Parameter(negative=())]
-Made = Annotated[Path, Parameter(help="The .safetensors to write.")]
+Size = Annotated[
+    int | None, Parameter(help="Pixels per side of the image. Default: what the network was designed for.")
+]
+Classes = Annotated[
+    int | None,
+    Parameter(
+        help="The number of classes, which are the outputs of the last layer. Default: 1000, or as many as a model "
+        "file or your own network has."
+    ),
+]
+Width = Annotated[
+    float | None, Parameter(help=f"{HERE}: a factor on the number of channels of every convolution. Default: 1.")
+]
+Auxiliary = Annotated[
+    bool | None,
+    Parameter(help=f"{HERE}: add the auxiliary heads, extra classifiers halfway, where the network has some."),
+]
+Conventions = Annotated[
+    Literal["torch", "tensorflow"] | None,
+    Parameter(help=f"{HERE}: pad and average maps as torch or as TensorFlow does. Default: torch."),
+]
+Layout = Annotated[
+    str,
+    Parameter(
+        help="The library whose names the tensors in the weights file have: pellucid, torchvision, timm, tf-slim, "
+        "keras or paddle. auto: found by the names. Default: auto."
+    ),
+]
+Switch = Annotated[bool, Parameter(negative=(), show_default=False)]
+Made = Annotated[Path, Parameter(help="The model file to write, called NAME.safetensors.")]

@@ -161,7 +161,8 @@ def _documented(doc: str) -> str:
 
 
 SETTINGS = _documented(configure.__doc__ or "").partition("\n\n")[2]
-IN_A_SHELL = f"Train a classifier on DATA.\n\n{SETTINGS}"  # its help as whoever types flags reads it
+# Its help as whoever types flags reads it.
+IN_A_SHELL = f"Train a classifier on a folder of labelled images, and report how good it is.\n\n{SETTINGS}"
 
 
 def documented(summary: str, more: str = "") -> str:
