@@ -8,6 +8,7 @@ import re
 import signal
 import time
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from pellucid.images.augmentation import Augmentation
 from pellucid.images.decode import Unreadable, open_image
 from pellucid.images.loading import Images, Loader, epoch_order
 from pellucid.images.loading import prepare as as_input
+from pellucid.images.manifest import content_hash
 from pellucid.images.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing, prepare
 from pellucid.images.samples import Sample
 
@@ -39,7 +41,10 @@ def files(tmp_path: Path) -> list[Sample]:
     names = [f"{number}.png" for number in range(10)]
     for name in names:
         Image.fromarray(random.integers(0, 256, (24, 30, 3), dtype=np.uint8)).save(tmp_path / name)
-    return [Sample(tmp_path / name, CLASSES[number % 2], "train", sha256="0" * 64) for number, name in enumerate(names)]
+    return [
+        Sample(tmp_path / name, CLASSES[number % 2], "train", sha256=content_hash(tmp_path / name))
+        for number, name in enumerate(names)
+    ]
 
 
 def images(files: Sequence[Sample], augmentation: Augmentation | None = None, **other: Any) -> Images:
@@ -152,6 +157,7 @@ def test_workers_live_on_from_epoch_to_epoch_with_what_they_keep(files):
 @pytest.mark.parametrize("workers", [0, 2])
 def test_an_unreadable_image_arrives_by_name_also_from_a_worker(files, tmp_path, workers):
     (tmp_path / "6.png").write_bytes(b"no image")
+    files[6] = replace(files[6], sha256=content_hash(tmp_path / "6.png"))
     with pytest.raises(Unreadable) as refused:
         seen(images(files), workers=workers)
     assert refused.value.name == str(tmp_path / "6.png")

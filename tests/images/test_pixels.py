@@ -1,6 +1,7 @@
 """Pixels decoded once: the reference's own where it counts, close to it where a large photograph is reduced."""
 
 import json
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from pellucid.errors import UserError
 from pellucid.images.augmentation import Augmentation, augment, random_part
 from pellucid.images.decode import Unreadable, open_image, open_reduced
 from pellucid.images.loading import Images
-from pellucid.images.pixels import Decoding, Form, PixelCache, Request, decode
+from pellucid.images.pixels import Decoding, Form, Kept, PixelCache, Request, decode
 from pellucid.images.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing, averaged, crop, prepare, single
 from pellucid.images.samples import Sample
 from pellucid.runs.model_file import load_model_file
@@ -43,6 +44,10 @@ def detailed(path: Path, size: tuple[int, int], *, turn: int = 1) -> Path:
     return path
 
 
+def forms_of(path: Path, *forms: Form) -> dict[Form, Kept]:
+    return decode(path.read_bytes(), forms, name=path.name)
+
+
 @pytest.mark.parametrize("turn", [1, 6])
 def test_crops_of_a_reduced_photograph_are_the_same_parts_and_close(tmp_path: Path, turn: int) -> None:
     """A 4-megapixel photograph at a quarter: on average within 2 of 255 levels, 99 % within 12."""
@@ -51,7 +56,7 @@ def test_crops_of_a_reduced_photograph_are_the_same_parts_and_close(tmp_path: Pa
     varied = Augmentation()
     form = Form.of(USUAL, varied)
     assert form.least == 379  # 224 / sqrt(0.35)
-    kept = decode(path, (form,))[form]
+    kept = forms_of(path, form)[form]
     whole = open_image(path)
     assert whole.size == ((2304, 1792) if turn == 1 else (1792, 2304))
     assert kept.reduced and kept.pixels.shape[1::-1] == tuple(side // 4 for side in whole.size)
@@ -72,7 +77,7 @@ def test_training_on_one_crop_sees_what_validation_sees_but_for_a_reduced_scale(
     for how, away in (("reduced", 2.0), ("full", 0.0)):
         same = Augmentation(crop="centre", flip=0.0, decode=how)
         form = Form.of(USUAL, same)
-        kept = decode(path, (form,))[form]
+        kept = forms_of(path, form)[form]
         assert kept.reduced == (how == "reduced")
         ours = np.abs(augment(kept.pixels, same, USUAL, seed=(1,)) - reference)
         assert ours.mean() <= away and np.percentile(ours, 99) <= 6 * away
@@ -82,7 +87,7 @@ def test_real_photographs_that_are_small_stay_as_they_are() -> None:
     folder = shared("data/hymenoptera/train/bees")
     form = Form.of(USUAL, Augmentation())
     for path in sorted(folder.iterdir())[:5]:
-        assert np.array_equal(decode(path, (form,))[form].pixels, np.asarray(open_image(path)))
+        assert np.array_equal(forms_of(path, form)[form].pixels, np.asarray(open_image(path)))
 
 
 @settings(max_examples=15, deadline=None)
@@ -107,7 +112,7 @@ def test_a_form_gives_what_the_reference_gives(
     path = tmp_path_factory.mktemp("one") / f"image.{suffix}"
     Image.fromarray(np.random.default_rng(1).integers(0, 256, (height, width, 3), dtype=np.uint8)).save(path)
     form = Form.of(how, varied)
-    kept = decode(path, (form, Form.of(how, None)))
+    kept = forms_of(path, form, Form.of(how, None))
     image = open_image(path)
     assert np.array_equal(kept[Form.of(how, None)].pixels, crop(image, how))
     if varied is not None and not (form.least and min(width, height) >= 2 * form.least):
@@ -171,6 +176,37 @@ def test_where_all_does_not_fit_nothing_is_kept_and_training_sees_the_same(tmp_p
     images = Images(files, ("a",), how, None, 0, cache=cache)
     for index, path in enumerate(paths):
         assert np.array_equal(images.pixels(index), crop(open_image(path), how))
+
+
+def test_pixels_of_a_file_that_changes_meanwhile_are_never_cached_under_another_hash(tmp_path: Path) -> None:
+    """It is written anew whenever the cache tells how far it is: before, between and after whatever it reads."""
+    paths = [detailed(tmp_path / f"{number}.jpg", (40 + number, 50)) for number in range(20)]
+    form = Form.of(USUAL.model_copy(update={"resize": 40, "size": 32}), None)
+    versions = dict[str, np.ndarray]()
+    for shade in range(10):
+        Image.new("RGB", (64, 48), (25 * shade, 0, 0)).save(tmp_path / f"{shade}.png")
+        content = (tmp_path / f"{shade}.png").read_bytes()
+        versions[sha256(content).hexdigest()] = crop(open_image(content), form.preprocessing)
+    cache, moments, found = PixelCache(tmp_path / "cache", limit=10**9), 0, ()
+    for state in cache.fill([Request(path, (form,)) for path in paths]):
+        for path in paths:
+            path.write_bytes((tmp_path / f"{moments}.png").read_bytes())
+        moments, found = moments + 1, state.found
+    assert moments > 2 and len(found) == 20
+    for content in found:
+        pixels = cache.get(form, str(content))
+        assert pixels is not None and np.array_equal(pixels, versions[str(content)])
+
+
+def test_a_file_that_changed_after_it_was_divided_is_refused_where_it_was_not_cached(tmp_path: Path) -> None:
+    """Or what is computed from it, features say, would be cached as that of another image."""
+    path = detailed(tmp_path / "a.jpg", (60, 50))
+    sample = Sample(path, "a", "train", sha256=sha256(path.read_bytes()).hexdigest())
+    images = Images([sample], ("a",), USUAL.model_copy(update={"resize": 40, "size": 32}), None, 0, keep=0)
+    images.pixels(0)
+    Image.new("RGB", (64, 48)).save(path)
+    with pytest.raises(Unreadable, match=r"a\.jpg: changed since the images were divided"):
+        images.pixels(0)
 
 
 def test_processes_decode_only_where_there_is_something_to_decode(

@@ -16,6 +16,7 @@ from pellucid.cli.main import run
 from pellucid.errors import UserError
 from pellucid.images.loading import Images, Loader
 from pellucid.images.loading import prepare as as_input
+from pellucid.images.manifest import content_hash
 from pellucid.images.preprocessing import Preprocessing, at_size, normalise, prepare
 from pellucid.images.samples import Sample
 from pellucid.networks.loading import names_elsewhere
@@ -86,7 +87,7 @@ def test_training_and_prediction_see_the_same_channels(channels: Any, tmp_path: 
     )
     image = Image.fromarray(np.random.default_rng(2).integers(0, 256, (16, 16, 3), dtype=np.uint8))
     image.save(tmp_path / "a.png")
-    file = Sample(tmp_path / "a.png", "ant", "train", sha256="0" * 64)
+    file = Sample(tmp_path / "a.png", "ant", "train", sha256=content_hash(tmp_path / "a.png"))
     images = Images([file], ("ant", "bee"), wanted, None, 0)
     ((pixels, _, _),) = Loader(images, batch=1, workers=0)
     batch = as_input(pixels, "cpu", wanted)

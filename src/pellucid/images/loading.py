@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from pellucid.images.augmentation import Augmentation, augment
+from pellucid.images.decode import Unreadable, content_of
+from pellucid.images.manifest import sha256_of
 from pellucid.images.pixels import Form, PixelCache, decode
 from pellucid.images.preprocessing import Pixels, Preprocessing, normalise, order
 from pellucid.images.samples import Sample
@@ -109,11 +111,19 @@ class Images:
         if kept is None and self.cache is not None:
             kept = self.cache.get(self.form, self.contents[index])
         if kept is None:
-            kept = decode(self.paths[index], (self.form,))[self.form].pixels
+            kept = self._decoded(index)
             if kept.nbytes <= self.room:
                 self._kept[index] = kept
                 self.room -= kept.nbytes
         return kept
+
+    def _decoded(self, index: int) -> Pixels:
+        """From a file that still holds what it held when it was divided: its hash names what comes of it."""
+        name = self.named(index)
+        content = content_of(self.paths[index], name)
+        if sha256_of(content) != self.contents[index]:
+            raise Unreadable(name, "changed since the images were divided")
+        return decode(content, (self.form,), name=name)[self.form].pixels
 
 
 def epoch_order(n: int, *, seed: int, epoch: int, weights: Sequence[float] | None = None) -> npt.NDArray[np.int64]:

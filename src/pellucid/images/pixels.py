@@ -8,14 +8,15 @@ same part, and not equal.
 import math
 import shutil
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import islice
 from math import prod
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 from PIL import Image
@@ -24,7 +25,7 @@ from pellucid.images.augmentation import Augmentation
 from pellucid.images.decode import THREADS, Unreadable, content_of, decoding_threads, open_image, open_reduced
 from pellucid.images.manifest import sha256_of
 from pellucid.images.preprocessing import INTERPOLATIONS, Pixels, Preprocessing, crop, resized, single
-from pellucid.images.store import Cached, Store, Writing
+from pellucid.images.store import Cached, Lookup, Store, Writing
 
 STRETCH, STRETCH_BYTES = 64, 256 << 20  # what an interruption loses, at most
 AHEAD = 4 * THREADS  # images that may be decoded before they are written
@@ -84,10 +85,8 @@ class Form:
         return Kept(np.asarray(image, dtype=np.uint8), reduced)
 
 
-def decode(path: Path, forms: Sequence[Form]) -> dict[Form, Kept]:
-    """Every form of one file, which is read once and decoded in full at most once. Raises Unreadable."""
-    name = str(path)
-    content = content_of(path, name)
+def decode(content: bytes, forms: Sequence[Form], *, name: str) -> dict[Form, Kept]:
+    """Every form of one file's `content`, decoded in full at most once. Raises Unreadable with `name`."""
     found: dict[Form, Kept] = {}
     whole: dict[tuple[int, int, int], Image.Image] = {}  # by background
     for form in sorted(forms, key=lambda form: form.least is None):
@@ -116,6 +115,17 @@ class Request:
     resize: int | tuple[int, int] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """What was `found` of a file, the hash of its content or why it cannot be read; the forms that were decoded, and
+    whether it is `new`: not all that is wanted of it was cached.
+    """
+
+    found: str | Unreadable
+    new: bool = False
+    forms: Mapping[Form, Kept] = field(default_factory=dict)
+
+
 @dataclass(frozen=True)
 class Decoding:
     """How it stands with decoding; the last one has the content hash of every file, or why it cannot be read."""
@@ -138,7 +148,7 @@ class PixelCache:
         self.rows: dict[Form, dict[str, Cached]] = {}
         self.decoded = self.reduced = self.needed = 0
         self.fits, self.refused = True, ""
-        self._sampled: dict[Path, dict[Form, Kept]] = {}
+        self._new = False  # whether anything was not cached yet
 
     @cached_property
     def room(self) -> int:
@@ -162,60 +172,66 @@ class PixelCache:
     def fill(self, wanted: Sequence[Request]) -> Iterator[Decoding]:
         """Read every file to its end and keep the forms that are wanted of it, where there is room for all.
 
-        The last Decoding has the content hash of each file, or why it cannot be read.
+        A file is read once: hash and pixels are of the same bytes, whoever writes to it meanwhile. The last Decoding
+        has the content hash of each file, or why it cannot be read.
         """
         found: list[str | Unreadable] = []
+        yield Decoding(0, len(wanted))
+        lookups = {form: self._store(form).lookup() for form in {form for each in wanted for form in each.forms}}
+        self.rows |= {form: {} for form in lookups}
+        self.fits, self.refused, self._new = True, "", False
         with decoding_threads() as pool:
-            yield Decoding(0, len(wanted))
-            hashes = list(pool.map(_content_hash, (each.path for each in wanted)))
-            readable = [name for name in hashes if isinstance(name, str)]
-            for form in {form for each in wanted for form in each.forms}:
-                self.rows[form] = self._store(form).rows(readable)
-            self._estimate(wanted, hashes, pool)
-            made = _ahead(pool, self._decode, wanted, hashes)
+            sampled = self._estimate(wanted, lookups, pool)
+            made = _ahead(
+                pool, lambda place: sampled.pop(place, None) or self._read(wanted[place], lookups), len(wanted)
+            )
             for start in range(0, len(wanted), stretch := self._stretch(len(wanted))):
                 yield Decoding(start, len(wanted))
-                found += self._keep(hashes[start : start + stretch], made)
+                found += self._written(islice(made, stretch))
+        self.fits = self.fits or not self._new
+        if self.fits:
+            self.needed = self._bytes()
         yield Decoding(len(wanted), len(wanted), tuple(found))
 
     def _stretch(self, images: int) -> int:
         """How many images are written at once."""
         return STRETCH if not self.fits else max(1, min(STRETCH, STRETCH_BYTES * images // max(1, self.needed)))
 
-    def _decode(self, wanted: Request, content: str | Unreadable) -> dict[Form, Kept] | Unreadable:
-        """The forms that are not kept yet; an image of which one is kept was read before."""
-        if isinstance(content, Unreadable):
-            return content
-        missing = self._missing(wanted, content)
+    def _read(self, request: Request, lookups: Mapping[Form, Lookup]) -> _Read:
+        """The forms that are not cached yet; an image of which one is cached was read before."""
+        name = str(request.path)
         try:
+            content = content_of(request.path, name)
+            read = _Read(sha256_of(content))
+            missing = [form for form in request.forms if not self._cached(form, str(read.found), lookups)]
             if missing and self.fits:
-                return self._sampled.pop(wanted.path, None) or decode(wanted.path, missing)
-            if missing or not wanted.forms:
-                _, extent = open_reduced(wanted.path, least=FEWEST)
-                if wanted.resize is not None:
-                    resized(extent, wanted.resize, name=str(wanted.path))
+                return replace(read, new=True, forms=decode(content, missing, name=name))
+            if missing or not request.forms:
+                _, extent = open_reduced(content, least=FEWEST, name=name)
+                if request.resize is not None:
+                    resized(extent, request.resize, name=name)
+            return replace(read, new=bool(missing))
         except Unreadable as unreadable:
-            return unreadable
-        return {}
+            return _Read(unreadable)
 
-    def _missing(self, wanted: Request, content: str) -> list[Form]:
-        return [form for form in wanted.forms if content not in self.rows[form]]
+    def _cached(self, form: Form, content: str, lookups: Mapping[Form, Lookup]) -> bool:
+        rows = self.rows[form]
+        if content not in rows and (row := lookups[form].get(content)):
+            rows[content] = row
+        return content in rows
 
-    def _keep(
-        self, names: Sequence[str | Unreadable], made: Iterator[dict[Form, Kept] | Unreadable]
-    ) -> Iterator[str | Unreadable]:
-        """Write the next of what is `made`, one for each of `names`: the name, or why there is nothing to write."""
+    def _written(self, made: Iterable[_Read]) -> Iterator[str | Unreadable]:
+        """Write what is `made`: the hash of each content, or why there is nothing to write."""
         with ExitStack() as stack:
             stretches: dict[Form, Writing] = {}
-            for name, forms in zip(names, made, strict=False):
-                yield name if isinstance(forms, dict) else forms
-                if isinstance(forms, Unreadable) or not forms:
-                    continue
-                self.decoded += 1
-                for form, kept in forms.items():
+            for read in made:
+                yield read.found
+                self._new |= read.new
+                self.decoded += bool(read.forms)
+                for form, kept in read.forms.items():
                     if form not in stretches:
                         stretches[form] = stack.enter_context(self._store(form).writing())
-                    stretches[form].append(str(name), kept.pixels)
+                    stretches[form].append(str(read.found), kept.pixels)
                     self.reduced += kept.reduced
         for form, stretch in stretches.items():
             self.rows[form] |= stretch.kept
@@ -223,48 +239,39 @@ class PixelCache:
                 self.fits, self.refused = False, f"{self.folder} cannot keep them: {stretch.refused}"
 
     def _estimate(
-        self, wanted: Sequence[Request], hashes: Sequence[str | Unreadable], pool: ThreadPoolExecutor
-    ) -> None:
-        """What all of it takes, judged by a few of the images that are not kept yet."""
-        kept = sum(prod(row.shape) for rows in self.rows.values() for row in rows.values())
-        new = [
-            (each.path, missing)
-            for each, name in zip(wanted, hashes, strict=True)
-            if isinstance(name, str) and (missing := self._missing(each, name))
+        self, wanted: Sequence[Request], lookups: Mapping[Form, Lookup], pool: ThreadPoolExecutor
+    ) -> dict[int, _Read]:
+        """What all of it takes, judged by a few images: what was read of them, by their places in `wanted`."""
+        seen = [place for place, each in enumerate(wanted) if each.forms]
+        some = seen[:: max(1, len(seen) // SAMPLED)]
+        read = dict(zip(some, pool.map(lambda place: self._read(wanted[place], lookups), some), strict=True))
+        sizes = [
+            sum(
+                one.forms[form].pixels.nbytes if form in one.forms else prod(self.rows[form][one.found].shape)
+                for form in wanted[place].forms
+            )
+            for place, one in read.items()
+            if isinstance(one.found, str)
         ]
-        some = new[:: max(1, len(new) // SAMPLED)]
-        made = pool.map(_decoded, some)
-        self._sampled = {path: one for (path, _), one in zip(some, made, strict=True) if one}
-        sizes = [sum(one.pixels.nbytes for one in forms.values()) for forms in self._sampled.values()]
-        self.needed = kept + (round(len(new) * sum(sizes) / len(sizes)) if sizes else 0)
-        self.fits = not sizes or self.needed <= self.room
+        self.needed = round(len(seen) * sum(sizes) / len(sizes)) if sizes else 0
+        self.fits = self.needed <= self.room
+        return {place: one for place, one in read.items() if self.fits or not one.forms}
+
+    def _bytes(self) -> int:
+        """Of all that is cached of what was wanted."""
+        return sum(prod(row.shape) for rows in self.rows.values() for row in rows.values())
 
     def _store(self, form: Form) -> Store:
         how = form.preprocessing.model_dump(mode="json", exclude={"mean", "std", "channels"})
         return Store(self.folder, "pixels", {"what": form.what, "least": form.least, **how}, limit=self.limit)
 
 
-def _ahead(pool: ThreadPoolExecutor, make: Callable[..., Made], *arguments: Sequence[Any]) -> Iterator[Made]:
-    """As pool.map, but no further ahead of what is taken than AHEAD."""
+def _ahead(pool: ThreadPoolExecutor, make: Callable[[int], Made], number: int) -> Iterator[Made]:
+    """As pool.map over so many numbers, but no further ahead of what is taken than AHEAD."""
     pending = deque[Future[Made]]()
-    for each in zip(*arguments, strict=True):
-        pending.append(pool.submit(make, *each))
+    for each in range(number):
+        pending.append(pool.submit(make, each))
         if len(pending) == AHEAD:
             yield pending.popleft().result()
     while pending:
         yield pending.popleft().result()
-
-
-def _decoded(one: tuple[Path, list[Form]]) -> dict[Form, Kept]:
-    """The forms of an image, none where it cannot be read."""
-    try:
-        return decode(*one)
-    except Unreadable:
-        return {}
-
-
-def _content_hash(path: Path) -> str | Unreadable:
-    try:
-        return sha256_of(content_of(path, str(path)))
-    except Unreadable as unreadable:
-        return unreadable

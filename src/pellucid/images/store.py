@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from math import prod
 from pathlib import Path
+from threading import Lock
 from typing import IO, Any, Protocol
 
 import numpy as np
@@ -175,19 +176,22 @@ class Store:
         Stretches that hold none of them, of other data under the same key, are neither read nor counted as used.
         A folder that cannot be read holds nothing.
         """
-        wanted, found = set(images), dict[str, Cached]()
+        lookup = self.lookup()
+        return {name: row for name in images if (row := lookup.get(name))}
+
+    def lookup(self) -> "Lookup":
+        """What is here now, to be asked for one image after the other, where not all are known yet; see `rows`."""
+        claims = dict[str, list[_Claim]]()
         for note, noted in _notes(self.place) if self._is_real() else ():
-            held = self._read(note, noted, wanted)
-            if held is None:
+            try:
+                if noted["key"] != json.loads(_plain(self.key)):
+                    raise ValueError("the note of another key")
+                claim = _Claim(note, noted)
+                for name in frozenset[str](noted["images"]):
+                    claims.setdefault(name, []).append(claim)
+            except (ValueError, TypeError):
                 _remove(note)
-                continue
-            used = {name: row for name, row in held.items() if name in wanted}
-            for name, row in used.items():
-                found.setdefault(name, row)
-            if used:
-                with suppress(OSError):  # a folder that can only be read
-                    os.utime(note)  # used now: what is used least goes first
-        return found
+        return Lookup(claims)
 
     def add(self, images: Sequence[str], arrays: Sequence[npt.NDArray[Any]]) -> dict[str, Cached]:
         """Keep an array (all of one dtype, of any shape) for each of `images`.
@@ -239,20 +243,6 @@ class Store:
         except OSError:  # such a name cannot be
             return False
 
-    def _read(self, note: Path, noted: Mapping[str, Any], wanted: set[str]) -> dict[str, Cached] | None:
-        """What a stretch holds, None where it is damaged."""
-        try:
-            file = note.with_suffix(VALUES)
-            if noted["key"] != json.loads(_plain(self.key)):
-                return None
-            if wanted.isdisjoint(noted["images"]):
-                return {}
-            if _hash(file) != noted["sha256"]:
-                return None
-            return _rows(Stretch(file, noted["dtype"]), noted["images"], noted["shapes"])
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
-
     def _make_room(self) -> None:
         """Remove other keys, the least recently used first, until all fit; what this key holds is in use."""
         keys = _keys(self.folder)
@@ -264,6 +254,44 @@ class Store:
             if place != self.place:
                 _remove_key(place)
                 used[place] = 0
+
+
+class Lookup:
+    """The arrays of a key, by content; any thread may ask."""
+
+    def __init__(self, claims: Mapping[str, Sequence["_Claim"]]) -> None:
+        self._claims = claims
+
+    def get(self, image: str) -> Cached | None:
+        return next((row for claim in self._claims.get(image, ()) if (row := claim.rows().get(image))), None)
+
+
+class _Claim:
+    """What a note says of its stretch. It is believed when it is first asked for, and one that is damaged removed."""
+
+    def __init__(self, note: Path, noted: Mapping[str, Any]) -> None:
+        self._note, self._noted = note, noted
+        self._lock = Lock()
+        self._rows: dict[str, Cached] | None = None
+
+    def rows(self) -> dict[str, Cached]:
+        with self._lock:
+            if self._rows is None:
+                self._rows = self._read()
+            return self._rows
+
+    def _read(self) -> dict[str, Cached]:
+        file, noted = self._note.with_suffix(VALUES), self._noted
+        try:
+            if _hash(file) != noted["sha256"]:
+                raise ValueError("damaged")
+            rows = _rows(Stretch(file, noted["dtype"]), noted["images"], noted["shapes"])
+        except (OSError, ValueError, TypeError):
+            _remove(self._note)
+            return {}
+        with suppress(OSError):  # a folder that can only be read
+            os.utime(self._note)  # used now: what is used least goes first
+        return rows
 
 
 class Writing:

@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from pellucid.errors import UserError, counted, listed, named
-from pellucid.images.decode import open_image
-from pellucid.images.manifest import content_hash
+from pellucid.images.decode import content_of, open_image
+from pellucid.images.manifest import content_hash, sha256_of
 from pellucid.images.preprocessing import Pixels, Preprocessing, crop
 from pellucid.images.samples import Sample
 from pellucid.measures.comparison import difference, mcnemar
@@ -178,12 +178,13 @@ def _said(
 
 
 def _pixels(image: Sample, wanted: Preprocessing) -> Pixels:
-    if not image.path.is_file() or content_hash(image.path) != image.sha256:
+    name = str(image.path)
+    content = content_of(image.path, name) if image.path.is_file() else b""
+    if sha256_of(content) != image.sha256:
         raise UserError(
             f"{image.path} is gone, or not what it was when the runs were made", hint="put it back as it was"
         )
-    name = str(image.path)
-    return crop(open_image(image.path, background=wanted.background, name=name), wanted, name=name)
+    return crop(open_image(content, background=wanted.background, name=name), wanted, name=name)
 
 
 def _measured(
