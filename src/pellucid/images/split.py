@@ -47,7 +47,7 @@ def split(
     UserError where there are too few images, and says how many.
     """
     amounts = _parsed(train, validation, test)
-    hashes = list(hashes) if hashes else hash_files([sample.path for sample in samples])
+    hashes = list(hashes) if hashes else _contents(samples)
     notes = list(of_twins(samples, hashes))
     if ignore_parts and any(sample.part for sample in samples):
         notes.append(f"{CAME_DIVIDED} were set aside: {sizes(samples)}")
@@ -89,6 +89,12 @@ def split(
         files=files,
     )
     return made.model_copy(update={"notes": (*samples.notes, *notes, *of_leaks(made), *of_classes(made))})
+
+
+def _contents(samples: Samples) -> list[str]:
+    """Of each sample; those of a manifest were read when it was."""
+    read = iter(hash_files([sample.path for sample in samples if sample.sha256 is None]))
+    return [sample.sha256 or next(read) for sample in samples]
 
 
 def check_amounts(
