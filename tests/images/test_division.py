@@ -275,7 +275,7 @@ def test_groups_that_ready_parts_divide_are_told(photos: Path, layout: str, caps
 @pytest.mark.usefixtures("photos")
 def test_groups_that_are_whole_are_said_to_be(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["split", "photos", "parts.json", "--group-from", r"(?P<group>\d)\.png"]) == 0
-    assert "10 groups, none of them divided" in capsys.readouterr().out
+    assert "10 groups of images, none of them divided" in capsys.readouterr().out
 
 
 def test_one_class_moves_no_image_of_another() -> None:
