@@ -154,3 +154,8 @@ def test_the_page_names_every_file_of_a_room_and_no_other(room: str) -> None:
     there = {path.name for path in files if path.name != "__init__.py"}
     assert {word for word in told if word.endswith(".py")} == there
     assert [folder for folder in folders if not (home / folder).is_dir()] == []
+
+
+def test_every_program_that_measures_is_told_of() -> None:
+    text = (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8")
+    assert [path.name for path in (ROOT / "benchmarks").glob("*.py") if f"`{path.name}" not in text] == []
