@@ -59,7 +59,7 @@ def split(
     samples = read_samples(data, asked.source)
     check_classes(samples.classes, data)
     check_place(out, how, samples)
-    parts = divide(samples, seed=seed, **{name: getattr(asked, name) for name in AMOUNTS})
+    parts = divide(samples, seed=seed, **asked.division)
     if how == "manifest":
         write_manifest(parts, out)
     else:

@@ -104,12 +104,15 @@ def check_amounts(
     validation: str | None = None,
     test: str | None = None,
     per_class: bool = False,
+    keep_split: Path | str | None = None,
     ignore_parts: bool = False,
 ) -> None:
-    """As `split` would refuse these amounts; nothing is read for it."""
+    """As `split` would refuse these amounts, or an earlier split that is not there; no image is read for it."""
     samples = without_parts(samples) if ignore_parts else samples
     task = _task(samples, _parsed(train, validation, test), _parsed(**USUAL))
     _targets(samples, task, per_class=per_class)
+    if keep_split is not None:
+        earlier_split(keep_split)
 
 
 def _parsed(train: str | None, validation: str | None, test: str | None) -> dict[Part, Amount]:

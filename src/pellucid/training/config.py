@@ -94,6 +94,11 @@ class Data(Described):
     """Validation images that lie outside DATA, with labels of their own: --validation-from.data more/. Default: none.
     """
 
+    @property
+    def division(self) -> dict[str, Any]:
+        """How they are divided, as `split` takes it."""
+        return {name: getattr(self, name) for name in AMOUNTS}
+
 
 AMOUNTS = ("train", "validation", "test", "per_class", "keep_split", "ignore_parts")  # how data is divided
 

@@ -109,15 +109,9 @@ def _built(config: Config, samples: Samples) -> Generator[Event, None, tuple[Con
 
 def _divided(config: Config, samples: Samples, readable: Readable) -> Generator[Event, None, Split]:
     yield Preparing(phase="splitting", done=0, total=0)
-    data = config.data
     parts = split(
         readable.samples,
-        train=data.train,
-        validation=data.validation,
-        test=data.test,
-        per_class=data.per_class,
-        keep_split=data.keep_split,
-        ignore_parts=data.ignore_parts,
+        **config.data.division,
         seed=config.seed,
         hashes=readable.hashes,
     )

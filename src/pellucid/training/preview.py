@@ -72,7 +72,7 @@ def _previewed(config: Config) -> Generator[Event | FirstBatch, None, None]:
     readable = yield from checked(samples, config, prepared.preprocessing, pixels)
     parts = split(
         readable.samples,
-        **config.data.model_dump(include={"train", "validation", "test", "per_class", "keep_split", "ignore_parts"}),
+        **config.data.division,
         seed=config.seed,
         hashes=readable.hashes,
     )

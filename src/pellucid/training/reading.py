@@ -9,7 +9,6 @@ from time import perf_counter
 from pellucid.errors import UserError, counted, listed, named
 from pellucid.images.amounts import PARTS
 from pellucid.images.decode import Unreadable
-from pellucid.images.earlier import earlier_split
 from pellucid.images.folders import left_out_words
 from pellucid.images.manifest import Split
 from pellucid.images.pixels import Form, PixelCache, Request
@@ -174,16 +173,7 @@ def check_division(samples: Samples, config: Config) -> None:
             [f"it has {sizes(samples)}", *samples.notes],
             hint="put images into its training part, or --ignore-parts divides all of it anew",
         )
-    check_amounts(
-        samples,
-        train=data.train,
-        validation=data.validation,
-        test=data.test,
-        per_class=data.per_class,
-        ignore_parts=data.ignore_parts,
-    )
-    if data.keep_split is not None:
-        earlier_split(data.keep_split)
+    check_amounts(samples, **data.division)
 
 
 def check_one_logit(config: Config, classes: Sequence[str]) -> None:
