@@ -125,7 +125,7 @@ def test_what_is_kept_in_memory_needs_no_file_and_changes_no_pixel(files, augmen
 
 
 def test_no_more_is_kept_than_said(files):
-    data = images(files, keep=3 * 16 * 16 * 3)  # room for three crops
+    data = images(files, memory=3 * 16 * 16 * 3)  # room for three crops
     seen(data)
     for file in files:
         file.path.unlink()

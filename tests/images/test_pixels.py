@@ -16,7 +16,7 @@ from pellucid.errors import UserError
 from pellucid.images.augmentation import Augmentation, augment, random_part
 from pellucid.images.decode import Unreadable, open_image, open_reduced
 from pellucid.images.loading import Images
-from pellucid.images.pixels import Decoding, Form, Kept, PixelCache, Request, decode
+from pellucid.images.pixels import Decoded, Decoding, Form, PixelCache, Request, decode
 from pellucid.images.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing, averaged, crop, prepare, single
 from pellucid.images.samples import Sample
 from pellucid.runs.model_file import load_model_file
@@ -44,7 +44,7 @@ def detailed(path: Path, size: tuple[int, int], *, turn: int = 1) -> Path:
     return path
 
 
-def forms_of(path: Path, *forms: Form) -> dict[Form, Kept]:
+def forms_of(path: Path, *forms: Form) -> dict[Form, Decoded]:
     return decode(path.read_bytes(), forms, name=path.name)
 
 
@@ -202,7 +202,7 @@ def test_a_file_that_changed_after_it_was_divided_is_refused_where_it_was_not_ca
     """Or what is computed from it, features say, would be cached as that of another image."""
     path = detailed(tmp_path / "a.jpg", (60, 50))
     sample = Sample(path, "a", "train", sha256=sha256(path.read_bytes()).hexdigest())
-    images = Images([sample], ("a",), USUAL.model_copy(update={"resize": 40, "size": 32}), None, 0, keep=0)
+    images = Images([sample], ("a",), USUAL.model_copy(update={"resize": 40, "size": 32}), None, 0, memory=0)
     images.pixels(0)
     Image.new("RGB", (64, 48)).save(path)
     with pytest.raises(Unreadable, match=r"a\.jpg: changed since the images were divided"):

@@ -25,7 +25,7 @@ from pellucid.networks.cut import Halves
 from pellucid.networks.network import Network
 
 BATCH = 32
-STRETCH = 512  # images that are computed before they are kept
+STRETCH = 512  # images that are computed before they are cached
 LARGEST_HALF = 6e4  # float16 ends at 65,504
 
 
@@ -50,7 +50,7 @@ def fingerprint(network: Network, halves: Halves) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class FeatureCache:
-    """Where features are kept on disk, how many bytes may be taken there, and whether as float16."""
+    """Where features are cached, how many bytes may be taken there, and whether as float16."""
 
     folder: Path
     limit: int
@@ -60,7 +60,7 @@ class FeatureCache:
 @dataclass(frozen=True)
 class Extracted:
     """What an extraction comes to. `computed` counts the features that were not cached before; `refused` says why the
-    disk did not take them: then they are held in memory.
+    disk did not take them: then they are in memory.
     """
 
     features: Features
@@ -102,11 +102,11 @@ class Extraction:
         first: int = 0,
         until: float | None = None,
     ) -> Generator[tuple[int, int], None, Extracted]:
-        """Compute and keep what is missing; yields (done, total) images. With no `augmentation` there is one
+        """Compute and cache what is missing; yields (done, total) images. With no `augmentation` there is one
         view; the views are those from number `first` on. `workers` processes decode.
 
         After the moment `until` no view is gone on with, save the first of them. Raises Interrupted, with what was
-        computed so far kept, once a stop was asked for.
+        computed so far cached, once a stop was asked for.
         """
         interruption = interruption or Interruption()
         hashes = images.contents
@@ -154,7 +154,7 @@ class Extraction:
     def _numbers(
         self, features: npt.NDArray[np.float32], images: Images, part: Sequence[int]
     ) -> npt.NDArray[np.float32]:
-        """`features` of those images, or a UserError where they are no numbers: they are not kept, nor learned from."""
+        """`features` of those images, or a UserError where they are no numbers: they are neither cached nor used."""
         whole = np.isfinite(features.reshape(len(features), -1)).all(axis=1)
         if not whole.all():
             first = images.named(part[int(np.argmin(whole))])

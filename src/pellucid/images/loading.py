@@ -17,7 +17,7 @@ from pellucid.images.preprocessing import Pixels, Preprocessing, normalise, orde
 from pellucid.images.samples import Sample
 from pellucid.images.workers import Workers
 
-KEEP = 512 << 20  # bytes: 3,500 crops of 224 pixels, or 2,700 photos of 256
+MEMORY = 512 << 20  # bytes: 3,500 crops of 224 pixels, or 2,700 photos of 256
 
 Item = tuple[Tensor, int, int]
 Batch = tuple[Tensor, Tensor, Tensor]
@@ -28,8 +28,8 @@ class Images:
 
     With an augmentation, each epoch shows another version of every image, by (seed, epoch, index) alone: any number of
     workers gives the same pixels. Without one, every image is prepared as for prediction. What does not change
-    between epochs (see pixels.Form) is looked up in the `cache`, or decoded and kept in memory up to `keep` bytes.
-    `show` says what comes next: loaders, their workers and what these keep live on from epoch to epoch.
+    between epochs (see pixels.Form) is looked up in the `cache`, or decoded and left in memory up to `memory` bytes.
+    `show` says what comes next: loaders, their workers and what these remember live on from epoch to epoch.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class Images:
         seed: int,
         *,
         cache: PixelCache | None = None,
-        keep: int = KEEP,
+        memory: int = MEMORY,
     ) -> None:
         number = {name: index for index, name in enumerate(classes)}
         self.paths = tuple(file.path for file in files)
@@ -55,8 +55,8 @@ class Images:
         self.epoch = 0
         self.cache = cache
         self.form = Form.of(preprocessing, augmentation)
-        self._kept: dict[int, Pixels] = {}
-        self.room = keep
+        self._in_memory: dict[int, Pixels] = {}
+        self.room = memory
 
     def show(self, *, epoch: int = 0, order: Sequence[int] | None = None) -> None:
         """Choose the versions, and the items in their order (None: every item once), that loaders give from now on."""
@@ -68,7 +68,7 @@ class Images:
         other = copy(self)
         other.numbers, other.augmentation = numbers, augmentation
         other.form = Form.of(self.preprocessing, augmentation)
-        other._kept = {}
+        other._in_memory = {}
         other.show()
         return other
 
@@ -81,11 +81,11 @@ class Images:
 
     def pixels(self, index: int) -> Pixels:
         """The item before it is normalised: uint8 (size, size, 3)."""
-        kept = self.kept(index)
+        unvaried = self._unvaried(index)
         if self.augmentation is None:
-            return kept
+            return unvaried
         seed = (self.seed, self.epoch, self.numbers[index])
-        return augment(kept, self.augmentation, self.preprocessing, seed=seed)
+        return augment(unvaried, self.augmentation, self.preprocessing, seed=seed)
 
     @property
     def bytes(self) -> int:
@@ -97,28 +97,28 @@ class Images:
         return str(self.paths[index])
 
     def begin_worker(self, workers: int) -> None:
-        """This process is one of so many that share the work, and the room for what is kept."""
+        """This process is one of so many that share the work, and the room in memory."""
         torch.set_num_threads(1)
         self.room //= workers
 
     def __getstate__(self) -> dict[str, Any]:
-        """For another process: it is told its order a batch at a time, and keeps what it decodes itself."""
-        return self.__dict__ | {"order": (), "_kept": {}}
+        """For another process: it is told its order a batch at a time, and remembers what it decodes itself."""
+        return self.__dict__ | {"order": (), "_in_memory": {}}
 
-    def kept(self, index: int) -> Pixels:
+    def _unvaried(self, index: int) -> Pixels:
         """What of the item is the same in every epoch."""
-        kept = self._kept.get(index)
-        if kept is None and self.cache is not None:
-            kept = self.cache.get(self.form, self.contents[index])
-        if kept is None:
-            kept = self._decoded(index)
-            if kept.nbytes <= self.room:
-                self._kept[index] = kept
-                self.room -= kept.nbytes
-        return kept
+        found = self._in_memory.get(index)
+        if found is None and self.cache is not None:
+            found = self.cache.get(self.form, self.contents[index])
+        if found is None:
+            found = self._decoded(index)
+            if found.nbytes <= self.room:
+                self._in_memory[index] = found
+                self.room -= found.nbytes
+        return found
 
     def _decoded(self, index: int) -> Pixels:
-        """From a file that still holds what it held when it was divided: its hash names what comes of it."""
+        """From a file that is still what it was when it was divided: its hash names what comes of it."""
         name = self.named(index)
         content = content_of(self.paths[index], name)
         if sha256_of(content) != self.contents[index]:

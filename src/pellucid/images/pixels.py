@@ -1,6 +1,6 @@
-"""What training keeps of an image's pixels: decoded once, no larger than its crops need, on disk and memory-mapped.
+"""The cached pixels of images, for training: decoded once, no larger than crops need, on disk and memory-mapped.
 
-Validation and prediction see what the reference path gives (`open_image`, then `crop`), kept or not. For training's
+Validation and prediction see what the reference path gives (`open_image`, then `crop`), cached or not. For training's
 own crops a large photograph is decoded at a reduced scale; a part of it has pixels close to the reference's for the
 same part, and not equal.
 """
@@ -38,7 +38,7 @@ Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
-class Kept:
+class Decoded:
     """Pixels (height, width, 3), uint8, and whether they come from a JPEG decoded at a reduced scale."""
 
     pixels: Pixels
@@ -73,21 +73,21 @@ class Form:
         # A crop of the smallest share of the area still has `size` pixels per side.
         return cls("whole", same, math.ceil(preprocessing.size / math.sqrt(augmentation.scale[0])))
 
-    def cut(self, image: Image.Image, extent: tuple[int, int], *, name: str = "the image") -> Kept:
+    def cut(self, image: Image.Image, extent: tuple[int, int], *, name: str = "the image") -> Decoded:
         """From an image, which may be a reduced one of the (width, height) `extent`. Raises Unreadable with `name`."""
         how, reduced = self.preprocessing, image.size != extent
         if self.what == "crop":
-            return Kept(crop(image, how, name=name))
+            return Decoded(crop(image, how, name=name))
         if how.resize is not None and how.interpolation is not None:
             image = image.resize(resized(extent, how.resize, name=name), INTERPOLATIONS[how.interpolation])
         elif self.least is not None and min(image.size) > 2 * self.least:  # no JPEG, or one beyond the smallest scale
             image = image.resize(resized(image.size, self.least), Image.Resampling.BOX)
-        return Kept(np.asarray(image, dtype=np.uint8), reduced)
+        return Decoded(np.asarray(image, dtype=np.uint8), reduced)
 
 
-def decode(content: bytes, forms: Sequence[Form], *, name: str) -> dict[Form, Kept]:
+def decode(content: bytes, forms: Sequence[Form], *, name: str) -> dict[Form, Decoded]:
     """Every form of one file's `content`, decoded in full at most once. Raises Unreadable with `name`."""
-    found: dict[Form, Kept] = {}
+    found: dict[Form, Decoded] = {}
     whole: dict[tuple[int, int, int], Image.Image] = {}  # by background
     for form in sorted(forms, key=lambda form: form.least is None):
         background = form.preprocessing.background
@@ -123,7 +123,7 @@ class _Read:
 
     found: str | Unreadable
     new: bool = False
-    forms: Mapping[Form, Kept] = field(default_factory=dict)
+    forms: Mapping[Form, Decoded] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -136,10 +136,10 @@ class Decoding:
 
 
 class PixelCache:
-    """Decoded pixels by form and content, shared between runs. What is not kept is decoded by whoever asks.
+    """Decoded pixels by form and content, shared between runs. What is not cached is decoded by whoever asks.
 
     After `fill`: how many images were `decoded` for it and how many of them at a `reduced` scale, and the bytes
-    `needed` for all that was wanted; whether it `fits` into `room`, and so is kept; `refused` says why
+    `needed` for all that was wanted; whether it `fits` into `room`, and so is cached; `refused` says why
     the disk did not take it.
     """
 
@@ -161,7 +161,7 @@ class PixelCache:
         return int(SHARE * min(self.limit, free))
 
     @property
-    def holds_all(self) -> bool:
+    def has_all(self) -> bool:
         """Whether nothing that was wanted must be decoded again."""
         return self.fits and self.needed > 0
 
@@ -170,7 +170,7 @@ class PixelCache:
         return row.array if row else None
 
     def fill(self, wanted: Sequence[Request]) -> Iterator[Decoding]:
-        """Read every file to its end and keep the forms that are wanted of it, where there is room for all.
+        """Read every file to its end and cache the forms that are wanted of it, where there is room for all.
 
         A file is read once: hash and pixels are of the same bytes, whoever writes to it meanwhile. The last Decoding
         has the content hash of each file, or why it cannot be read.
@@ -228,13 +228,13 @@ class PixelCache:
                 yield read.found
                 self._new |= read.new
                 self.decoded += bool(read.forms)
-                for form, kept in read.forms.items():
+                for form, image in read.forms.items():
                     if form not in stretches:
                         stretches[form] = stack.enter_context(self._store(form).writing())
-                    stretches[form].append(str(read.found), kept.pixels)
-                    self.reduced += kept.reduced
+                    stretches[form].append(str(read.found), image.pixels)
+                    self.reduced += image.reduced
         for form, stretch in stretches.items():
-            self.rows[form] |= stretch.kept
+            self.rows[form] |= stretch.cached
             if stretch.refused:
                 self.fits, self.refused = False, f"{self.folder} cannot keep them: {stretch.refused}"
 

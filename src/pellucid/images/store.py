@@ -41,12 +41,12 @@ NOTED = frozenset({"key", "sha256", "dtype", "images", "shapes"})
 TAG = "CACHEDIR.TAG"
 SIGNATURE = "Signature: 8a477f597d28d172789f06886806bc55"  # bford.info/cachedir: backups leave such folders out
 OURS = "# pellucid: what is in here is computed again where it is missing"
-SHELVES = frozenset({"features", "pixels"})  # all that a cache held before it had a tag
+SHELVES = frozenset({"features", "pixels"})  # all that lay in a cache before it had a tag
 NOBODYS = frozenset({".DS_Store", "Thumbs.db", "desktop.ini", "lost+found"})  # what systems put into any folder
 
 
 def cache_folder(chosen: str | None) -> Path:
-    """Where features and pixels are kept: `chosen`, else $PELLUCID_CACHE, else the user's cache."""
+    """Where features and pixels are cached: `chosen`, else $PELLUCID_CACHE, else the user's cache."""
     # An empty or relative XDG_CACHE_HOME counts as none (XDG Base Directory Specification).
     home = os.environ.get("XDG_CACHE_HOME", "")
     usual = f"{home if Path(home).is_absolute() else '~/.cache'}/pellucid"
@@ -69,7 +69,7 @@ def check_folder(folder: Path, *, data: Path | None = None) -> None:
         )
     try:
         place, root = followed(folder), followed(data) if data and data.is_dir() else None
-    except OSError:  # nothing can be kept there, which is told when it is tried
+    except OSError:  # nothing can be written there, which is told when it is tried
         return
     if root and place.is_relative_to(root) and not any(name.startswith(".") for name in place.relative_to(root).parts):
         raise UserError(
@@ -138,7 +138,7 @@ class Stretch:
 
 
 @dataclass(frozen=True)
-class Held:
+class InMemory:
     """Arrays in memory, where the disk does not take them."""
 
     flat: npt.NDArray[Any]
@@ -146,7 +146,7 @@ class Held:
 
 @dataclass(frozen=True)
 class Cached:
-    """What a stretch holds of one image."""
+    """What a stretch has of one image."""
 
     stretch: Flat
     start: int
@@ -161,7 +161,7 @@ class Store:
     """The arrays of one key: what was computed, from which images, in which way. `kind` names its shelf.
 
     The versions of Pillow and of our decoding belong to every key: all of it comes from decoded pixels. `refused` says
-    why the last arrays are not kept on disk, and is empty where they are.
+    why the last arrays are not on disk, and is empty where they are.
     """
 
     def __init__(self, folder: Path, kind: str, key: Mapping[str, Any], *, limit: int) -> None:
@@ -174,7 +174,7 @@ class Store:
         """The arrays of those `images` (content hashes) that are here and whole; damaged stretches are removed.
 
         Stretches that hold none of them, of other data under the same key, are neither read nor counted as used.
-        A folder that cannot be read holds nothing.
+        A folder that cannot be read has nothing.
         """
         lookup = self.lookup()
         return {name: row for name in images if (row := lookup.get(name))}
@@ -194,25 +194,24 @@ class Store:
         return Lookup(claims)
 
     def add(self, images: Sequence[str], arrays: Sequence[npt.NDArray[Any]]) -> dict[str, Cached]:
-        """Keep an array (all of one dtype, of any shape) for each of `images`.
+        """Cache an array (all of one dtype, of any shape) for each of `images`.
 
-        Gives them back as kept; the least recently used of other keys make room. Where the folder cannot be written to
-        or has no room, they are held in memory, and `refused` says why. Raises UserError for a folder that holds other
-        things.
+        Gives them back; the least recently used of other keys make room. Where the folder cannot be written to or has
+        no room, they stay in memory, and `refused` says why. Raises UserError for a folder that holds other things.
         """
         with self.writing() as stretch:
             for image, array in zip(images, arrays, strict=True):
                 stretch.append(image, array)
         if not stretch.refused:
-            return stretch.kept
-        values = Held(np.concatenate([array.reshape(-1) for array in arrays]))
+            return stretch.cached
+        values = InMemory(np.concatenate([array.reshape(-1) for array in arrays]))
         return _rows(values, images, [array.shape for array in arrays])
 
     @contextmanager
     def writing(self) -> Iterator["Writing"]:
-        """A stretch to which arrays are appended; kept when the context ends, and gone without a trace if it breaks.
+        """A stretch to which arrays are appended; cached when the context ends, and gone without a trace if it breaks.
 
-        Where the folder cannot be written to or has no room, nothing is kept, and `refused` says why, of the stretch
+        Where the folder cannot be written to or has no room, nothing is cached, and `refused` says why, of the stretch
         too. Raises UserError for a folder that holds other things.
         """
         stretch = Writing(
@@ -228,11 +227,11 @@ class Store:
             yield stretch
             if stretch.images:
                 with stretch.trying():
-                    stretch.keep(self.key)
+                    stretch.finish(self.key)
                     self._make_room()
         finally:
             stretch.close()
-            with suppress(OSError):  # unless something is kept in it
+            with suppress(OSError):  # unless something is cached in it
                 self.place.rmdir()
             self.refused = stretch.refused and f"{self.folder} cannot keep them: {stretch.refused}"
 
@@ -244,7 +243,7 @@ class Store:
             return False
 
     def _make_room(self) -> None:
-        """Remove other keys, the least recently used first, until all fit; what this key holds is in use."""
+        """Remove other keys, the least recently used first, until all fit; what lies under this key is in use."""
         keys = _keys(self.folder)
         used = {place: sum(size for size, _ in _files(place)) for place in keys}
         moments = {place: max((moment for _, moment in _files(place)), default=0.0) for place in keys}
@@ -295,7 +294,7 @@ class _Claim:
 
 
 class Writing:
-    """A stretch as it is written, hashed as it goes; `kept` once it is whole, or `refused` with the reason."""
+    """A stretch as it is written, hashed as it goes; `cached` once it is whole, or `refused` with the reason."""
 
     def __init__(self, path: Path, *, room: int) -> None:
         self.path, self.partial = path, path.with_suffix(f".{os.getpid()}.part")
@@ -304,7 +303,7 @@ class Writing:
         self.images: list[str] = []
         self.shapes: list[tuple[int, ...]] = []
         self.dtype = ""
-        self.kept: dict[str, Cached] = {}
+        self.cached: dict[str, Cached] = {}
         self.refused = ""
         self._hash = hashlib.sha256()
 
@@ -315,7 +314,7 @@ class Writing:
             yield
         except OSError as cause:
             self.refused = cause.strerror or str(cause)
-            self.kept = {}
+            self.cached = {}
             self.close()
 
     def open(self) -> None:
@@ -344,7 +343,7 @@ class Writing:
             self.shapes.append(array.shape)
             self.dtype = array.dtype.str
 
-    def keep(self, key: Mapping[str, Any]) -> None:
+    def finish(self, key: Mapping[str, Any]) -> None:
         """Give the stretch its name, then its note."""
         if self.file is None:
             return
@@ -358,10 +357,10 @@ class Writing:
         except BaseException:
             file.unlink(missing_ok=True)
             raise
-        self.kept = _rows(Stretch(file, self.dtype), self.images, self.shapes)
+        self.cached = _rows(Stretch(file, self.dtype), self.images, self.shapes)
 
     def close(self) -> None:
-        """Leave nothing behind that is not kept."""
+        """Leave nothing behind that is not whole."""
         if self.file is not None:
             with suppress(OSError):
                 self.file.close()
@@ -371,7 +370,7 @@ class Writing:
 
 
 def _rows(stretch: Flat, images: Sequence[str], shapes: Sequence[Any]) -> dict[str, Cached]:
-    """Opens the stretch, so that it stays open whoever makes room. Raises ValueError where it holds something else."""
+    """Opens the stretch, so that it stays open whoever makes room. Raises ValueError where something else is in it."""
     if len(shapes) != len(images) or sum(prod(shape) for shape in shapes) != len(stretch.flat):
         raise ValueError("the note speaks of other arrays")
     found, start = dict[str, Cached](), 0

@@ -179,7 +179,7 @@ def features_of(
         precision=config.machine.precision,
     )
     # What is kept and not varied needs no work, and a worker takes a second or two to start.
-    workers = 0 if augmentation is None and shown.cache and shown.cache.holds_all else job.data.workers
+    workers = 0 if augmentation is None and shown.cache and shown.cache.has_all else job.data.workers
     with watch() as interruption:
         for part, each in images.items():
             assert isinstance(each, Images)

@@ -159,7 +159,7 @@ def provenance_of(ready: Ready, *, asked: list[str]) -> dict[str, Any]:
             **_own_network(config, prepared.network),
             "preprocessing": prepared.preprocessing.model_dump(),
             "weights": prepared.weights,
-            "workers": workers_for(config, decoded=ready.pixels.holds_all, device=hardware.device),
+            "workers": workers_for(config, decoded=ready.pixels.has_all, device=hardware.device),
             "threads": torch.get_num_threads(),
             "precision": hardware.precision,
             "fresh_norms": fresh_norms(prepared.network),

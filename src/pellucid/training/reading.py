@@ -103,13 +103,13 @@ def checked(
             listed([f"{error.name}: {error.reason}" for error in bad]),
             hint="repair or remove them, or --skip-unreadable goes on without them and records each",
         )
-    kept = tuple(sample for sample, one in zip(samples, found, strict=True) if isinstance(one, str))
+    read = tuple(sample for sample, one in zip(samples, found, strict=True) if isinstance(one, str))
     hashes = tuple(one for one in found if isinstance(one, str))
     others = tuple((str(path), reason) for path, reason in samples.left_out)
     left_out = (*others, *((str(error.name), error.reason) for error in bad))
-    readable = _with(samples, kept)
+    readable = _with(samples, read)
     if words := left_out_words((Path(error.name), error.reason) for error in bad):
-        there = {sample.part for sample in kept}
+        there = {sample.part for sample in read}
         lost = [emptied(part) for part in PARTS if part in ready - there]
         readable = replace(readable, notes=(*readable.notes, words, *lost))
     return Readable(readable, hashes, left_out, told)
@@ -147,18 +147,18 @@ def _forms(config: Config, preprocessing: Preprocessing, part: str | None) -> tu
         return ()
     if part == "validation":
         return (plain,)
-    kept, views = config.features.cache == "auto", config.features.views
-    solved = kept and (config.probe_at or (config.mode == "finetune" and config.learning.head == "solved"))
+    cached, views = config.features.cache == "auto", config.features.views
+    solved = cached and (config.probe_at or (config.mode == "finetune" and config.learning.head == "solved"))
     if config.learning.optimizer == "solve" and (views or 1) == 1:
         return (plain,)
-    learned = (plain, varied) if solved or part is None or (kept and views == 1) else (varied,)
+    learned = (plain, varied) if solved or part is None or (cached and views == 1) else (varied,)
     return tuple(dict.fromkeys(learned))
 
 
-def _with(samples: Samples, kept: tuple[Sample, ...]) -> Samples:
-    if lost := sorted(set(samples.classes) - {sample.label for sample in kept}):
+def _with(samples: Samples, read: tuple[Sample, ...]) -> Samples:
+    if lost := sorted(set(samples.classes) - {sample.label for sample in read}):
         raise UserError(f"no image of {named(lost)} can be read", hint="repair them, or move the class out of the data")
-    return replace(samples, samples=kept)
+    return replace(samples, samples=read)
 
 
 def check_division(samples: Samples, config: Config) -> None:

@@ -120,7 +120,7 @@ def job_for(
             train=images("train", config.augmentation),
             validation=images("validation", None),
             labels=np.array([number[file.label] for file in parts.part("train")]),
-            workers=workers_for(config, decoded=pixels.holds_all, device=hardware.device),
+            workers=workers_for(config, decoded=pixels.has_all, device=hardware.device),
         ),
         hardware=hardware,
         fresh_norms=_known(provenance.get("chosen", {}).get("fresh_norms", ()), prepared.network, run),
