@@ -21,7 +21,8 @@ from pathlib import Path
 import numpy as np
 
 import pellucid as pl
-from pellucid.images.sources import Source, read_samples
+from pellucid.images.samples import Source
+from pellucid.images.sources import read_samples
 from pellucid.images.split import split
 from pellucid.measures.intervals import wilson
 

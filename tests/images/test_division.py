@@ -14,7 +14,8 @@ import pellucid as pl
 from pellucid.cli.main import run
 from pellucid.errors import UserError
 from pellucid.images.manifest import Split, read_manifest, write_manifest
-from pellucid.images.sources import Sample, Samples, read_samples
+from pellucid.images.samples import Sample, Samples
+from pellucid.images.sources import read_samples
 from pellucid.images.split import split
 from tests.pictures import make_classes
 

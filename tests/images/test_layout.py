@@ -10,7 +10,9 @@ from PIL import Image
 import pellucid as pl
 from pellucid.cli.main import run
 from pellucid.errors import UserError
-from pellucid.images.sources import Samples, Source, find_images, read_samples
+from pellucid.images.folders import find_images
+from pellucid.images.samples import Samples, Source
+from pellucid.images.sources import read_samples
 
 
 def encoded(kind: str, shade: int = 0) -> bytes:

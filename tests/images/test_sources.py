@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pellucid.errors import UserError
+from pellucid.images.folders import find_images
 from pellucid.images.manifest import hash_files, write_manifest
-from pellucid.images.sources import Sample, Samples, Source, find_images, read_samples
+from pellucid.images.samples import Sample, Samples, Source
+from pellucid.images.sources import read_samples
 from pellucid.images.split import split
 from tests.golden import check
 

@@ -12,7 +12,8 @@ from rich.console import Console
 import pellucid as pl
 from pellucid.errors import UserError
 from pellucid.images.manifest import read_manifest, write_manifest
-from pellucid.images.sources import Sample, Samples, Source, read_samples
+from pellucid.images.samples import Sample, Samples, Source
+from pellucid.images.sources import read_samples
 from pellucid.images.split import split
 from pellucid.reports.live_table import LiveTable
 from pellucid.training.configure import configure

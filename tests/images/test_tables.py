@@ -15,7 +15,8 @@ from pellucid.cli.main import run
 from pellucid.errors import UserError
 from pellucid.images.labels import clean, look, parse_map
 from pellucid.images.manifest import write_manifest
-from pellucid.images.sources import Samples, Source, read_samples
+from pellucid.images.samples import Samples, Source
+from pellucid.images.sources import read_samples
 from pellucid.images.split import split
 from pellucid.uses.inputs import expand_inputs
 from pellucid.uses.predict import Failure

@@ -48,9 +48,10 @@ def split(
     from rich.text import Text
 
     from pellucid.cli.show import say
+    from pellucid.images.labels import check_classes
     from pellucid.images.manifest import write_manifest
     from pellucid.images.placing import check_place, place
-    from pellucid.images.sources import check_classes, read_samples
+    from pellucid.images.sources import read_samples
     from pellucid.images.split import split as divide
     from pellucid.reports.text import split_text
 
@@ -140,7 +141,8 @@ def _of_run(data: str, of: Of, said: dict[str, Any]) -> Any:
 
 def _of_data(data: str, of: Of, said: dict[str, Any]) -> Any:
     if of == "files":
-        from pellucid.images.sources import Source, read_samples
+        from pellucid.images.samples import Source
+        from pellucid.images.sources import read_samples
 
         if others := [name for name in said if name not in READING]:
             raise UserError(

@@ -8,8 +8,8 @@ from pellucid.errors import UserError, counted, listed, of_system
 from pellucid.images.amounts import PARTS
 from pellucid.images.folders import CLUTTER
 from pellucid.images.manifest import Split, read_manifest
+from pellucid.images.samples import Samples
 from pellucid.images.scratch import followed, new_folder
-from pellucid.images.sources import Samples
 from pellucid.names import kind_of
 
 How = Literal["manifest", "copy", "link"]

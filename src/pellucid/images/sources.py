@@ -12,11 +12,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pellucid.errors import UserError, counted, listed, named
-from pellucid.images.folders import Folder, find_images, left_out_words, look_through, unwanted
-from pellucid.images.labels import check_classes, clean, look, settle
+from pellucid.images.folders import Folder, left_out_words, look_through, unwanted
+from pellucid.images.labels import clean, look, settle
 from pellucid.images.layout import FLAG, class_folders, leaving, quoted, split_folders, understand, without_empty
 from pellucid.images.manifest import check_unchanged, read_manifest
-from pellucid.images.part_words import PARTS, recognised
+from pellucid.images.part_words import recognised
 from pellucid.images.rows import COLUMNS, table_samples
 from pellucid.images.samples import Kind, Sample, Samples, Source
 from pellucid.images.tables import (
@@ -25,8 +25,6 @@ from pellucid.images.tables import (
     identity,
 )
 from pellucid.names import kind_of, path_of
-
-__all__ = ["PARTS", "Sample", "Samples", "Source", "check_classes", "find_images", "read_samples"]
 
 # Which fields of a Source have a meaning for which kind of data.
 MEANT_FOR: Mapping[Kind, frozenset[str]] = {

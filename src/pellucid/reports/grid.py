@@ -87,7 +87,8 @@ def truth_of(truth: str, classes: Sequence[str], columns: Columns) -> Truth:
 
 
 def _listed(table: Path, columns: Columns) -> dict[Path, str]:
-    from pellucid.images.sources import Source, read_samples
+    from pellucid.images.samples import Source
+    from pellucid.images.sources import read_samples
 
     source = Source(kind="table", path_column=columns.path, label_column=columns.label)
     try:

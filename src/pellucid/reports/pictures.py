@@ -24,7 +24,8 @@ from PIL import Image
 from pellucid.errors import UserError, counted
 from pellucid.images.decode import ImageLike, Unreadable, open_image
 from pellucid.images.manifest import Split
-from pellucid.images.sources import Sample, Samples, read_samples
+from pellucid.images.samples import Sample, Samples
+from pellucid.images.sources import read_samples
 from pellucid.names import in_a_line
 from pellucid.records import write
 from pellucid.reports.curves import Curves, curves

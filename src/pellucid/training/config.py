@@ -13,7 +13,7 @@ from pydantic import Field, PrivateAttr, field_validator, model_validator
 from pellucid.images.augmentation import Augmentation
 from pellucid.images.labels import parse_map
 from pellucid.images.preprocessing import Channels, Interpolation, Triple
-from pellucid.images.sources import Source
+from pellucid.images.samples import Source
 from pellucid.records import Described
 
 Mode = Literal["scratch", "probe", "finetune"]

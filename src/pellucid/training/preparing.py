@@ -7,10 +7,10 @@ from typing import Any
 
 import torch
 
+from pellucid.images.labels import check_classes
 from pellucid.images.manifest import Split
 from pellucid.images.pixels import PixelCache
 from pellucid.images.samples import Samples
-from pellucid.images.sources import check_classes
 from pellucid.images.split import split
 from pellucid.networks.network import Network
 from pellucid.networks.own import notes_on

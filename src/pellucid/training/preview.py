@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from pellucid.errors import UserError
+from pellucid.images.labels import check_classes
 from pellucid.images.preprocessing import at_size, changed
-from pellucid.images.sources import check_classes
 from pellucid.images.split import split
 from pellucid.networks.published import published_record
 from pellucid.networks.undisturbed import kept_randomness

@@ -14,7 +14,8 @@ from pellucid.images.manifest import Split
 from pellucid.images.pixels import Form, PixelCache, Request
 from pellucid.images.preprocessing import Preprocessing
 from pellucid.images.remarks import emptied
-from pellucid.images.sources import Sample, Samples, read_samples
+from pellucid.images.samples import Sample, Samples
+from pellucid.images.sources import read_samples
 from pellucid.images.split import CAME_DIVIDED, check_amounts, sizes
 from pellucid.names import path_of
 from pellucid.runs.events import Event, PixelsReady, Preparing, now

@@ -15,7 +15,7 @@ import torch
 from pellucid.errors import UserError, counted, listed
 from pellucid.images.manifest import Split
 from pellucid.images.preprocessing import Preprocessing
-from pellucid.images.sources import Samples
+from pellucid.images.samples import Samples
 from pellucid.names import kind_of, shown
 from pellucid.records import flat
 from pellucid.runs.card import read_card

@@ -18,9 +18,11 @@ from pellucid.images.decode import Unreadable, content_of, open_image
 from pellucid.images.folders import left_out_words
 from pellucid.images.labels import MOST_MAPPED, look
 from pellucid.images.manifest import Split, fingerprint, sha256_of
+from pellucid.images.part_words import PARTS
 from pellucid.images.preprocessing import Pixels, Preprocessing, crop
 from pellucid.images.remarks import emptied
-from pellucid.images.sources import PARTS, Sample, Source, read_samples
+from pellucid.images.samples import Sample, Source
+from pellucid.images.sources import read_samples
 from pellucid.measures import confusion, likelihood, ranking
 from pellucid.names import below, path_of, shown
 from pellucid.runs.evaluation import ClassResult, Evaluation, Judged, LeftOut, own_part
