@@ -63,6 +63,8 @@ OPTIONS: Mapping[str, Option] = {
         "trained. Default: yes.",
     ),
 }
+# Those that decide what there is to count, and not only how it begins or is trained.
+COUNTED = ("width", "auxiliary", "conventions", "last", "spatial_squeeze")
 TIMM = "timm/"  # before the name of one of timm's, where networks are called by their names
 OF_TIMM = ("dropout",)  # what can be set of a network of timm
 TRUTHS = {"true": True, "yes": True, "false": False, "no": False}

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
-from pellucid.cli.shared import Auxiliary, Classes, Code, Conventions, Layout, Size, Switch, Width
+from pellucid.cli.shared import Auxiliary, Classes, Code, Conventions, Last, Layout, Size, SpatialSqueeze, Switch, Width
 from pellucid.errors import DONE, REQUIREMENT_NOT_MET, UserError, counted, named
 
 
@@ -29,7 +29,7 @@ def structure(
     width: Width = None,
     auxiliary: Auxiliary = None,
     conventions: Conventions = None,
-    spatial_squeeze: bool | None = None,
+    spatial_squeeze: SpatialSqueeze = None,
     until: str | None = None,
     names: Literal["slim", "tf-slim", "paddle", "torchvision", "timm", "keras"] | None = None,
     all: Switch = False,
@@ -56,8 +56,6 @@ def structure(
         file.
     batch
         How many images go through at once: the first number of every output shape.
-    spatial_squeeze
-        Give one number per class as the output, not a map of shape (N, classes, 1, 1). Default: yes.
     until
         The last end point to show: its name, how its name begins, or what another library calls it. Default: the whole
         network.
@@ -212,7 +210,7 @@ def bench(
     width: Width = None,
     auxiliary: Auxiliary = None,
     conventions: Conventions = None,
-    last: str | None = None,
+    last: Last = None,
     threads: int | None = None,
     format: Literal["text", "json"] = "text",
 ) -> None:
@@ -233,9 +231,6 @@ def bench(
     against
         Libraries whose own network of that name is timed in turns with ours: torchvision or timm, with commas between
         them; keras and paddle where our development tools are installed. Default: none.
-    last
-        For a network that `pellucid models` lists: the end point after which it ends, with the head put there. Default:
-        none, the whole network.
     threads
         How many threads compute. Default: torch's choice, which is mostly one per core.
     format

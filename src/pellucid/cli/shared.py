@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-HERE = "For a network that `pellucid models` lists"
+from pellucid.architectures.options import OPTIONS
+
 Network = "A network: a name that `pellucid models` lists, timm/NAME, or your own: FILE.py:NAME."
 
 Model = Annotated[Path, Parameter(help="The trained model: a run folder, or a model file (.safetensors).")]
@@ -29,17 +30,19 @@ Classes = Annotated[
         "file or your own network has."
     ),
 ]
-Width = Annotated[
-    float | None, Parameter(help=f"{HERE}: a factor on the number of channels of every convolution. Default: 1.")
-]
-Auxiliary = Annotated[
-    bool | None,
-    Parameter(help=f"{HERE}: add the auxiliary heads, extra classifiers halfway, where the network has some."),
-]
-Conventions = Annotated[
-    Literal["torch", "tensorflow"] | None,
-    Parameter(help=f"{HERE}: pad and average maps as torch or as TensorFlow does. Default: torch."),
-]
+
+
+def _option(name: str) -> Parameter:
+    """The flag of an option of `train --options` at a verb that has only some of them."""
+    about = OPTIONS[name].about
+    return Parameter(help=f"For a network that `pellucid models` lists: {about[:1].lower()}{about[1:]}")
+
+
+Width = Annotated[float | None, _option("width")]
+Auxiliary = Annotated[bool | None, _option("auxiliary")]
+Conventions = Annotated[Literal["torch", "tensorflow"] | None, _option("conventions")]
+Last = Annotated[str | None, _option("last")]
+SpatialSqueeze = Annotated[bool | None, _option("spatial_squeeze")]
 Layout = Annotated[
     str,
     Parameter(

@@ -9,6 +9,7 @@ from pellucid.architectures import geometry
 from pellucid.architectures.catalog import ARCHITECTURES, architecture
 from pellucid.architectures.layers import Architecture
 from pellucid.architectures.numbers import check_numbers
+from pellucid.architectures.options import COUNTED
 from pellucid.architectures.rows import Structure
 from pellucid.architectures.written import TABLE, check_table, from_text
 from pellucid.errors import UserError
@@ -259,11 +260,7 @@ def _of_bundle(path: Path, *, size: int | None, batch: int, until: str | None) -
         _refuse({"until": until} if until else {}, f"{path} is an ensemble")
         return structure(load_model_file(path).network, size=size or card.preprocessing.size, batch=batch)
     classes = 1 if card.one_logit else len(card.classes)
-    options = {
-        name: card.options[name]
-        for name in ("width", "auxiliary", "conventions", "last", "spatial_squeeze")
-        if name in card.options
-    }
+    options = {name: card.options[name] for name in COUNTED if name in card.options}
     size = size or card.options.get("size") or card.preprocessing.size
     if is_own(card.architecture):
         from pellucid.inspection.trace import traced
