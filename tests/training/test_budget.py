@@ -106,7 +106,7 @@ def test_what_a_probe_cannot_be_is_not_planned() -> None:
     assert (below.mode, config.mode, config.train_from) == ("probe", "probe", None)
     assert chosen(100, augmentation={"mixup": 0.2}).mode == "finetune"
     assert chosen(100, replace(SPEED, solvable=False)).mode == "finetune"  # two heads, of which the mean is taken
-    with pytest.raises(UserError, match="only where the head can be solved"):
+    with pytest.raises(UserError, match="only where the best head can be computed"):
         chosen(100, mode="probe", optimizer="adamw", augmentation={"mixup": 0.2})
     with pytest.raises(UserError, match="is not enough"):
         chosen(50, augmentation={"mixup": 0.2})  # an epoch takes 52
@@ -334,7 +334,7 @@ def test_a_deadline_in_the_midst_of_an_epoch_ends_it(photos: Path, weights: Path
 
 
 def test_epochs_and_a_budget_contradict_each_other() -> None:
-    with pytest.raises(UserError, match="--budget chooses the epochs"):
+    with pytest.raises(UserError, match="--budget and --epochs both decide"):
         configure("photos", budget="1m", epochs=3)
 
 

@@ -261,9 +261,9 @@ def test_epochs_and_a_budget_are_one_or_the_other(tmp_path: Path) -> None:
     assert configure("photos", recipe=str(recipe), budget="1m").budget == "1m"
     recipe.write_text('budget = "5m"\n[learning]\nepochs = 3\n')
     for settings in ({"budget": "1m", "epochs": 3}, {"budget": "1m", "learning": {"epochs": 3}}):
-        with pytest.raises(UserError, match="--budget chooses the epochs"):
+        with pytest.raises(UserError, match="--budget and --epochs both decide"):
             configure("photos", **settings)
-    with pytest.raises(UserError, match="--budget chooses the epochs"):
+    with pytest.raises(UserError, match="--budget and --epochs both decide"):
         configure("photos", recipe=str(recipe))
 
 

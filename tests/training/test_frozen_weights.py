@@ -59,7 +59,7 @@ def test_random_weights_that_were_asked_for_are_told(photos: Path, tmp_path: Pat
         told.append(event)
         if event.event == "noted":
             break
-    assert told[-1].event == "noted" and "frozen stays at random weights" in told[-1].words
+    assert told[-1].event == "noted" and "frozen layers keep random weights" in told[-1].words
 
 
 def test_a_budget_plans_nothing_that_would_freeze_random_weights(photos: Path, tmp_path: Path) -> None:

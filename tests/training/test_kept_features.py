@@ -407,7 +407,7 @@ def test_a_head_that_does_not_stand_alone_is_refused_before_anything_is_written(
     model = {"model": "timm/deit_tiny_distilled_patch16_224", "size": 32, "input": {"mean": (0.5, 0.5, 0.5)}}
     weights = tmp_path / "deit.safetensors"
     save_file(timm.create_model("deit_tiny_distilled_patch16_224", img_size=32).state_dict(), weights)
-    with pytest.raises(UserError, match="cannot be solved by itself") as refused:
+    with pytest.raises(UserError, match="cannot be computed at once") as refused:
         pl.train(photos, **model, mode="probe", weights=str(weights), runs=tmp_path / "runs")
     assert "--optimizer adamw" in refused.value.hint
     assert not (tmp_path / "runs").exists()

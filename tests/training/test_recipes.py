@@ -70,7 +70,9 @@ def test_a_former_name_leads_to_those_in_its_place(former: str, tmp_path: Path) 
 def test_a_size_over_a_recipes_own_shows_as_much_of_an_image() -> None:
     faces = configure("photos", recipe="fake-faces-cnn", size=112)
     assert (faces.input.size, faces.input.resize) == (112, 128)  # half of 224 and of 256
-    assert faces.remarks == ("input.resize is 128 at 112 pixels, so that as much of an image is seen as by the recipe",)
+    assert faces.remarks == (
+        "input.resize is 128 at 112 pixels, so that the network sees as much of an image as with the recipe's size",
+    )
     eyes = configure("photos", recipe="myopia-resnet50", input={"size": 64})
     assert eyes.input.resize == (64, 64)
     said = configure("photos", recipe="fake-faces-cnn", size=112, input={"resize": 256})

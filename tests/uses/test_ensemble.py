@@ -159,8 +159,8 @@ def test_what_cannot_be_joined_is_refused(
         ([first, first], "is there twice"),
         (members[:1] * 2, f"{first} is there twice"),
         ([first, joined], "is an ensemble itself"),
-        ([first, other.path], "see images in another way"),
-        ([first, cats.path], "tell other classes apart"),
+        ([first, other.path], "prepare images differently"),
+        ([first, cats.path], "have different classes"),
     ):
         with pytest.raises(UserError, match=words):
             pl.ensemble(models, tmp_path / "no.safetensors")

@@ -218,7 +218,9 @@ def chosen_conventions(table: Architecture, name: str) -> Conventions:
 def check_settings(table: Architecture, *, classes: int, width: float, size: int, auxiliary: bool = False) -> None:
     """Refuse what makes no network."""
     if auxiliary and not table.heads:
-        raise UserError(f"{table.name} has no auxiliary head", hint="the Inceptions have, but for V2")
+        raise UserError(
+            f"{table.name} has no auxiliary head", hint="the Inception networks have some, except inception_v2"
+        )
     check_numbers(size=size, classes=classes)
     if not 0 < width <= WIDEST:
         raise UserError(f"width is above 0 and at most {WIDEST}, not {width:g}", hint="1.0 is the network as published")
@@ -250,7 +252,7 @@ def _smallest(table: Architecture, *, auxiliary: bool, conventions: str) -> int:
         except _TooSmall:
             continue
         return size
-    raise AssertionError(f"{table.name} works at no size")
+    raise AssertionError(f"no image size works for {table.name}")
 
 
 def _measure(name: str, layer: Layer, before: Map, conventions: Conventions) -> tuple[list[LayerRow], Map]:

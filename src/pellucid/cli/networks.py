@@ -183,7 +183,7 @@ def _check_together(given: list[str]) -> None:
     if "--time" in given and "--image" in given:
         raise UserError("--time and --image are shown together on a page only", hint="add --format html")
     if "--out" in given and ("--image" in given or ("--time" in given and "--format json" not in given)):
-        raise UserError("what takes time, or flows, is written as a page", hint="add --format html")
+        raise UserError("with --time or --image, --out writes a page", hint="add --format html")
 
 
 def _put(text: str, out: Path | None) -> None:

@@ -147,7 +147,7 @@ def content_hash(path: Path) -> str:
 
 def check_unchanged(parts: Split, path: Path) -> None:
     """Raises UserError where a file of the manifest at `path` is gone, or has another content than was noted."""
-    again = f"write it anew: `pellucid split DATA NEW.json --keep-split {path}` leaves all others in their parts"
+    again = f"write it anew: `pellucid split DATA NEW.json --keep-split {path}` leaves all other images in their parts"
     places = [file.path for file in parts.files]
     if gone := [str(place) for place in places if not place.is_file()]:
         raise UserError(

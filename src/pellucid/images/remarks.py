@@ -32,9 +32,9 @@ def of_leaks(split: Split) -> Iterator[str]:
     if across := sum(len(parts) > 1 for parts in where.values()):
         came = " that the data came with" if split.method == READY else ""
         lie = counted(across, "image", verb=("lies", "lie"))
-        yield f"{lie} in more than one of the parts{came}, which flatters the result"
+        yield f"{lie} in more than one of the parts{came}, which makes the result look better than it is"
     if divided := divided_groups(split):
-        yield f"{divided}, which flatters the result"
+        yield f"{divided}, which makes the result look better than it is"
 
 
 def divided_groups(split: Split) -> str:

@@ -142,14 +142,14 @@ class _Task:
 
     def rule(self, *, per_class: bool, grouped: bool) -> str:
         words = ", ".join(f"{part} {amount.text}" for part, amount in self.amounts.items())
-        how = f"every class alike, twins together{', groups together' if grouped else ''}"
+        how = f"every class alike, files of the same content in one part{', each group in one part' if grouped else ''}"
         each = " of each class" if per_class else ""
         if not self.came:
             return f"{words}{each}; {how}"
         if not self.amounts:
             return CAME_DIVIDED
         if self.usual:
-            return f"{CAME_DIVIDED}; validation carved from train ({CARVED}), {how}"
+            return f"{CAME_DIVIDED}; validation taken from train ({CARVED}), {how}"
         return f"{CAME_DIVIDED}, its train part into {words}{each}; {how}"
 
 

@@ -179,7 +179,11 @@ def _moves(console: Console) -> bool:
 
 
 def _decoding(workers: int) -> str:
-    return f"{counted(workers, 'process', 'processes')} decoding images" if workers else "decoding images in between"
+    return (
+        f"{counted(workers, 'process', 'processes')} decoding images"
+        if workers
+        else "decoding images in the same process"
+    )
 
 
 def _aligned(cells: list[str]) -> str:

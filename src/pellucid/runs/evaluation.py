@@ -90,7 +90,7 @@ def keep_evaluation(evaluation: Evaluation) -> str:
     part = own_part(split)
     if evaluation.part != part:
         of = f"the {evaluation.part} part of {evaluation.data}" if evaluation.part else evaluation.data
-        return f"it measured {of}, and a run is known by its own {part} images"
+        return f"it measured {of}, and a run keeps the measurement of its own {part} images"
     own = split.model_copy(update={"files": split.part(part)})
     if evaluation.fingerprint != own.fingerprint():
         return f"it measured {counted(evaluation.n, 'image')}, which are not the run's {len(own.files):,} {part} images"

@@ -203,7 +203,7 @@ def choose(
         )
     if not candidates:
         raise UserError(
-            f"a budget plans a {config.mode} only where the head can be solved on kept features",
+            f"a budget plans mode {config.mode} only where the best head can be computed from cached features",
             hint="leave --budget out and say --epochs, or --mode finetune",
         )
     fitting = [plan for plan in candidates if plan.seconds <= left * FULL]

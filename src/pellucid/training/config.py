@@ -441,9 +441,9 @@ class Config(Described):
             )
         slowly = self.learning.unfreeze or self.learning.norms == "kept"
         if slowly and self.mode != "finetune":
-            raise ValueError("--learning.unfreeze and --learning.norms are for mode finetune, where something is kept")
+            raise ValueError("--learning.unfreeze and --learning.norms are for mode finetune alone")
         if self.until and self.weights in ("none", "imagenet", "own"):
-            raise ValueError("until says where a weights file ends: it goes with a file as weights")
+            raise ValueError("until says where a weights file ends: give a file as weights, or leave until out")
         learning = self.learning
         if learning.class_weights and learning.balanced_sampling:
             raise ValueError(

@@ -212,7 +212,7 @@ def _configured(said: Mapping[str, Any], recipe: str | None) -> Config:
     once = said if said.get("budget") else by_hand
     if once.get("budget") and "epochs" in once["learning"]:
         hint = "leave one of them out" if once is said or recipe is None else "a flag, --epochs or --budget, decides"
-        raise UserError("--budget chooses the epochs, and --epochs says them", hint=hint)
+        raise UserError("--budget and --epochs both decide how many epochs there are", hint=hint)
     values = _overlay(named or {}, by_hand)
     model, weights = values.setdefault("model", "resnet18"), values.get("weights")
     mode = values.setdefault("mode", _default_mode(model, weights))
@@ -234,9 +234,7 @@ def _configured(said: Mapping[str, Any], recipe: str | None) -> Config:
     flags, others = dict(flat(said)), dict(flat(_overlay(_defaults(), usual)))
     wishes = [name for name, value in flat(file) if _plain(value) != _plain(others.get(name))]
     if problems := list(idle(config, flags=flags, recipe=wishes)):
-        raise UserError(
-            "what is asked for here would have no effect", problems, hint="leave it out, or change the other"
-        )
+        raise UserError("some settings would have no effect", problems, hint="leave it out, or change the other")
     return config.noting(sorted({*flags, *dict(flat(_overlay(named or {}, file)))}), remarks)
 
 
@@ -263,7 +261,10 @@ def _at_its_size(below: Mapping[str, Any], said: Mapping[str, Any], remarks: lis
     changes = {name: value for name, value in changes.items() if value is not None}
     for name, value in changes.items():
         told = "x".join(map(str, value)) if isinstance(value, list) else value
-        remarks.append(f"input.{name} is {told} at {size} pixels, so that as much of an image is seen as by the recipe")
+        remarks.append(
+            f"input.{name} is {told} at {size} pixels, so that the network sees as much of an image as with the "
+            "recipe's size"
+        )
     return {**said, "input": {**ours, **changes}}
 
 

@@ -53,19 +53,19 @@ IDLE = (
     Idle(
         _in("learning", STEPS),
         _solved,
-        "the head is solved in the place of steps, and --optimizer adamw takes steps",
+        "the best head is computed at once, without steps; --optimizer adamw takes steps",
         OPTIMIZER,
     ),
     Idle(
         ("log_every",),
         lambda config: _solved(config) and config.log_every > 0,
-        "the head is solved, and no batch has a loss",
+        "the best head is computed at once, so no batch has a loss",
         OPTIMIZER,
     ),
     Idle(
         _in("augmentation", VARIED),
         lambda config: _solved(config) and (config.features.views or 1) == 1,
-        "the head is solved on each image as it is, and --views 4 also shows it varied ones",
+        "the head is computed from the plain images; --views 4 uses random versions of them",
         (*OPTIMIZER, "features.views"),
     ),
     Idle(
@@ -113,7 +113,7 @@ IDLE = (
     Idle(
         ("options.head_initialisation",),
         lambda config: _solved(config) or (_begins_solved(config) and _whole(config)),
-        "the head is solved, wherever it would have begun; --learning.head random lets fine-tuning begin there",
+        "the head does not start at random; in fine-tuning it does with --learning.head random",
         (*OPTIMIZER, "learning.head", "features.cache"),
     ),
     Idle(
@@ -137,7 +137,7 @@ IDLE = (
     Idle(
         ("learning.optimizer",),
         lambda config: bool(config.budget) and config.mode == "probe" and config.solvable and not _solved(config),
-        "a budget plans a probe whose head is solved",
+        "with a budget, the best head of a probe is computed at once",
         ("budget", "mode"),
     ),
     Idle(
@@ -173,7 +173,7 @@ IDLE = (
     Idle(
         ("features.most_views",),
         lambda config: _solved(config) or (config.features.most_views or 4) < (config.features.views or 4),
-        "views are added while steps are taken, until there are more than features.views",
+        "versions are added only where the rest learns in steps, and beyond the features.views at first",
         (*OPTIMIZER, "features.views"),
     ),
     Idle(

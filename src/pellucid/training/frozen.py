@@ -29,7 +29,7 @@ def check_solvable(network: Network, config: Config) -> None:
     """Raises UserError where the head is to be solved and does not stand by itself."""
     if config.learning.optimizer == "solve" and before_head(network) is None:
         raise UserError(
-            f"the head of {network.name} cannot be solved by itself", hint="--optimizer adamw learns it in steps"
+            f"the head of {network.name} cannot be computed at once", hint="--optimizer adamw learns it in steps"
         )
 
 

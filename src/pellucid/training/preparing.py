@@ -99,9 +99,11 @@ def _built(config: Config, samples: Samples) -> Generator[Event, None, tuple[Con
     check_frozen(prepared.network, config, prepared.weights.get("left_random", ()))
     if config.mode == "probe" or config.train_from:
         if config.weights == "none":
-            yield from noted(["what is frozen stays at random weights, since the weights are none"])
+            yield from noted(["the frozen layers keep random weights, since the weights are none"])
         if config.weights == "own":
-            yield from noted([f"what is frozen stays as {prepared.network.name} comes, trained or random"])
+            yield from noted(
+                [f"the frozen layers keep the weights that {prepared.network.name} comes with, trained or random"]
+            )
     yield from noted(notes_on(prepared.network))
     check_solvable(prepared.network, config)
     return config, prepared

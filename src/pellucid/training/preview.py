@@ -55,7 +55,7 @@ def preview(config: Config) -> Iterator[Event | FirstBatch]:
     """What happens on the way, and the batch at the end."""
     if config.budget:
         raise UserError(
-            "what is seen within a budget is known when this machine has been measured",
+            "with a budget, what the network sees is planned after measuring this machine",
             hint="leave --budget out, or look at the run's batch.png after training began",
         )
     with kept_randomness():

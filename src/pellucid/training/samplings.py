@@ -21,7 +21,7 @@ def check_samplings(config: Config, number: int) -> None:
         raise UserError("a budget may plan another training for each sampling", hint="--epochs in its place")
     if config.learning.optimizer == "solve" and (config.features.views or 1) == 1:
         raise UserError(
-            f"{number} samplings of a head that is solved on plain images are {number} times the same model",
+            f"{number} samplings of a head that is computed from plain images are {number} times the same model",
             hint="--views 4 shows it other crops each time; --optimizer adamw takes steps in another order",
         )
 

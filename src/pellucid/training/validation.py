@@ -33,7 +33,9 @@ def judged(parts: Parts, logits: Tensor, labels: Tensor, *, began: float | None)
     sitting, learning = parts.sitting, parts.job.config.learning
     judgement, epoch = judge(logits, labels, learning), sitting.position.epoch
     if not judgement.finite:
-        raise parts.keeper.diverged(f"what the network says of the validation images after epoch {epoch} is no number")
+        raise parts.keeper.diverged(
+            f"the outputs of the network for the validation images are not numbers (NaN) after epoch {epoch}"
+        )
     seconds = 0.0 if began is None else perf_counter() - began
     if began is not None:
         sitting.pace.validation(seconds)

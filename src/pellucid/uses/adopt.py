@@ -84,7 +84,9 @@ def _classes_of(name: str, file: Path) -> tuple[str, ...]:
 
 def _known(names: tuple[str, ...], of: str) -> tuple[str, ...]:
     if not names:
-        raise UserError(f"nobody says what the logits of {of} mean", hint="--classes FILE names them, a line each")
+        raise UserError(
+            f"the names of the classes of {of} are not known", hint="--classes FILE gives them, one per line"
+        )
     return names
 
 
@@ -137,5 +139,5 @@ def _names(classes: Sequence[str] | Path) -> tuple[str, ...]:
     if twice:
         raise UserError("two logits have the same class name", listed(twice), hint="each needs a name of its own")
     if len(found) < 2:
-        raise UserError("a classifier has at least two classes", hint="--classes FILE names them, a line each")
+        raise UserError("a classifier has at least two classes", hint="--classes FILE gives them, one per line")
     return tuple(found)

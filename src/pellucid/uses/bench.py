@@ -121,7 +121,7 @@ def bench(
             hint = f"did you mean {right}?" if right else f"there are {', '.join(LIBRARIES[1:])}"
             raise UserError(f"nothing can be timed against {library!r}", hint=hint)
     if is_own(net) and against:
-        raise UserError(f"nobody else has {net}", hint="leave --against out")
+        raise UserError(f"no other library has {net}", hint="leave --against out")
     given = {"width": width, "auxiliary": auxiliary, "conventions": conventions, "last": last}
     options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     for library in against:

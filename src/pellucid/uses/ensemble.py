@@ -75,7 +75,7 @@ def ensemble(
 
     Every verb takes the file as it takes any other model. It computes all of its members: it is as slow, and as large,
     as they are together. `model` is one's own network, as for `train`, where members are of one. Raises UserError where
-    they know other classes, or see images in another way.
+    they know other classes, or prepare images differently.
     """
     from pellucid.runs.model_file import joined, load_model_file, save_model_file
 
@@ -126,13 +126,13 @@ def _check(models: Sequence[str | PathLike[str]], loaded: Sequence["ModelFile"],
         card = model_file.card
         if set(card.classes) != set(first.classes):
             raise UserError(
-                f"{models[0]} and {model} tell other classes apart",
+                f"{models[0]} and {model} have different classes",
                 [f"{models[0]}: {named(first.classes)}", f"{model}: {named(card.classes)}"],
             )
         here, there = (each.preprocessing.model_dump() for each in (first, card))
         if other := [name for name in here if here[name] != there[name]]:
             raise UserError(
-                f"{models[0]} and {model} see images in another way",
+                f"{models[0]} and {model} prepare images differently",
                 listed([f"{name}: {here[name]} and {there[name]}" for name in other]),
                 hint="train them with the same --size, --input.resize and other settings of images",
             )

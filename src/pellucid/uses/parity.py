@@ -83,7 +83,7 @@ def compare(
 def _with_own(net: str, against: str, *, size: int | None, seed: int) -> Parity:
     """Two networks of which one is somebody's own, with the same weights in the order of their tensors."""
     if against in LIBRARIES:
-        raise UserError(f"nobody else has {net}", hint="--against a network by name, FILE.py:NAME, or an .npz")
+        raise UserError(f"no other library has {net}", hint="--against a network by name, FILE.py:NAME, or an .npz")
     torch.manual_seed(seed)
     classes = structure(net, size=size).classes or CLASSES
     ours = network(remember(net), classes, size=size)
