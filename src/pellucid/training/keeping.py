@@ -107,7 +107,9 @@ class Keeper:
         def finite(inputs: Input) -> Input:
             said = logits(inputs)
             if not np.isfinite(said).all():
-                raise self.diverged(f"the weights after epoch {self.sitting.position.epoch} give no numbers")
+                raise self.diverged(
+                    f"with the weights after epoch {self.sitting.position.epoch} the outputs are not numbers (NaN)"
+                )
             return said
 
         return finite
