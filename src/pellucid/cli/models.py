@@ -99,8 +99,9 @@ def predict(
 ) -> int:
     """Say which class each image is of, and with what probability.
 
-    There is one line per image, in the order of IMAGES. The line of an image that cannot be read says why, and the exit
-    code is then 2.
+    There is one line per image, in the order of IMAGES. "Not sure" stands where the probability is lower than that from
+    which on 95 % of the answers on the validation images were right; the second best class follows. The line of an
+    image that cannot be read says why, and the exit code is then 2.
 
     Parameters
     ----------

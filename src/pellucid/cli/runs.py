@@ -130,7 +130,7 @@ def resume(run: Path, /, *, model_code: Code = None) -> int:
     Parameters
     ----------
     run
-        The run folder of that training.
+        The run folder of that training, which `pellucid runs` lists.
     """
     from pellucid.cli.show import follow
     from pellucid.training.train import resume_events
@@ -170,7 +170,7 @@ def report(run: Path, /, *, every: int | None = None) -> None:
     Parameters
     ----------
     run
-        The run folder.
+        The run folder, which `pellucid train` made.
     every
         In the curve of losses, each point is the mean of so many batches. Default: as many as give 100 to 200 points.
     """

@@ -49,9 +49,9 @@ class Augmentation(Described):
     pixel is decoded.
     """
     scale: tuple[float, float] = (0.35, 1.0)
-    """For crop random-resized: the share of the image's area that the part has, from and to, such as 0.35 1."""
+    """For crop random-resized: the smallest and the largest share of the image's area that the part may have."""
     ratio: tuple[float, float] = (0.75, 1.3333333333333333)
-    """For crop random-resized: the width of the part divided by its height, from and to, such as 0.75 1.33."""
+    """For crop random-resized: the smallest and the largest ratio of the part's width to its height."""
     flip: float = Field(default=0.5, ge=0, le=1)
     """The probability that an image is mirrored left to right, from 0 to 1."""
     vertical_flip: float = Field(default=0.0, ge=0, le=1)
@@ -63,11 +63,11 @@ class Augmentation(Described):
     blur: float = Field(default=0.0, ge=0, le=1)
     """The probability that an image is blurred (Gaussian blur), from 0 to 1."""
     blur_sigma: tuple[float, float] = (0.1, 2.0)
-    """The standard deviation of that blur in pixels, from and to, such as 0.1 2."""
+    """The smallest and the largest standard deviation of that blur, in pixels."""
     jpeg: float = Field(default=0.0, ge=0, le=1)
     """The probability that an image is compressed as a JPEG once more, from 0 to 1."""
     jpeg_quality: tuple[int, int] = (50, 95)
-    """The JPEG quality of that compression, from and to, such as 50 95."""
+    """The lowest and the highest JPEG quality of that compression, from 1 to 100."""
     mixup: float = Field(default=0.0, ge=0, le=1000)
     """MixUp blends pairs of training images and their labels: alpha of its Beta distribution. 0.2 is common; 0: no
     MixUp.

@@ -172,13 +172,13 @@ class Learning(Described):
     warm_up: float = Field(default=1.0, ge=0)
     """For how many epochs the learning rate rises evenly to its highest value, before the schedule begins."""
     step_epochs: int = Field(default=7, ge=1)
-    """For schedule step: the rate is multiplied by the step factor after every so many epochs."""
+    """For schedule step: after every so many epochs the rate is multiplied by --learning.step-factor."""
     step_factor: float = Field(default=0.1, gt=0)
-    """For schedule step: the step factor."""
+    """For schedule step: what the rate is multiplied by each time; 0.1 makes it a tenth."""
     decay_epochs: int = Field(default=8, ge=1)
-    """For schedule exponential: the rate is multiplied by the decay factor after every so many epochs."""
+    """For schedule exponential: after every so many epochs the rate is multiplied by --learning.decay-factor."""
     decay_factor: float = Field(default=0.96, gt=0)
-    """For schedule exponential: the decay factor."""
+    """For schedule exponential: what the rate is multiplied by each time; 0.96 makes it 4 % lower."""
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     """The share of each label that is spread evenly over all classes, which keeps a network from overconfidence. 0.1 is
     common; 0: none.
