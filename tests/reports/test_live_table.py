@@ -56,7 +56,10 @@ def test_norms_and_auxiliary_heads_are_told_of() -> None:
     begun = first.model_copy(update={"heads": 1, "head_weight": 0.3, "fresh_norms": 94, "norms_keep": 0.9997})
     learned = next(event for event in rest if event.event == "epoch").model_copy(update={"auxiliary_loss": 0.712})
     text = shown([begun, learned], terminal=False)
-    assert "the running mean and variance of 94 batch norms, of which each batch leaves 0.9997, are corrected" in text
+    assert (
+        "the running means and variances of 94 batch norms are made of these images alone; each batch keeps 0.9997"
+        in text
+    )
     assert f"loss {learned.loss:.3f}, auxiliary loss 0.712, accuracy" in text
 
 

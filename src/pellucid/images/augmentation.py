@@ -69,12 +69,12 @@ class Augmentation(Described):
     jpeg_quality: tuple[int, int] = (50, 95)
     """The lowest and the highest JPEG quality of that compression, from 1 to 100."""
     mixup: float = Field(default=0.0, ge=0, le=1000)
-    """MixUp blends pairs of training images and their labels: alpha of its Beta distribution. 0.2 is common; 0: no
-    MixUp.
+    """MixUp blends each training image and its label with another. The number is alpha of its Beta distribution: the
+    larger, the stronger the blend; 0.2 is common, 0 means no MixUp.
     """
     cutmix: float = Field(default=0.0, ge=0, le=1000)
-    """CutMix pastes a part of one training image into another, and mixes their labels: alpha of its Beta distribution.
-    1 is common; 0: no CutMix.
+    """CutMix pastes a part of another image into each training image, and mixes their labels. The number is alpha of
+    its Beta distribution: 1 is common, 0 means no CutMix.
     """
 
     @model_validator(mode="after")

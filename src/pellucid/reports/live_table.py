@@ -145,8 +145,8 @@ class LiveTable:
             self._print(f"{counted(event.heads, 'auxiliary head')}, whose loss counts {event.head_weight:g}{each}")
         if event.fresh_norms:
             norms = counted(event.fresh_norms, "batch norm")
-            keeps = f"of which each batch leaves {event.norms_keep:g}, are corrected for their start"
-            self._print(f"the running mean and variance of {norms}, {keeps}")
+            keeps = f"are made of these images alone; each batch keeps {event.norms_keep:g} of them"
+            self._print(f"the running means and variances of {norms} {keeps}")
         self._print(f"run folder {event.run}")
         if self.live:
             self._print("")

@@ -194,8 +194,8 @@ class Learning(Described):
     accumulate: int = Field(default=1, ge=1)
     """How many batches make one step, as if they were one large batch that would not fit into memory."""
     ema: float | None = Field(default=None, gt=0, lt=1)
-    """Use the moving average of the weights over the steps: at each step so much of the average stays, such as 0.999,
-    and less in the first steps. Default: no average.
+    """Use an average of the weights over the last steps in place of the weights themselves: the share of the average
+    that stays at each step, such as 0.999 (less in the first steps). Default: no average.
     """
     patience: int | None = Field(default=None, ge=1)
     """Stop when so many epochs in a row brought no better value of --learning.best-by. Default: never before the last
