@@ -174,7 +174,7 @@ def ensemble_text(told: Ensembled) -> RenderableType:
 
 def card_text(card: Card) -> RenderableType:
     """What a model knows of itself."""
-    options = ", ".join(f"{name} {_short(value)}" for name, value in card.options.items())
+    options = ", ".join(f"{name} {_short(value)}" for name, value in card.options.items() if value is not None)
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(style="bold", no_wrap=True)
     table.add_column()
@@ -182,7 +182,7 @@ def card_text(card: Card) -> RenderableType:
     named = card.classes[:MOST_NAMED] if len(card.classes) > MOST_CLASSES else card.classes
     more = len(card.classes) - len(named)
     table.add_row("classes", Text("; ".join(named) + f"; and {more:,} more" if more else ", ".join(named)))
-    table.add_row("output", Text("one logit, for " + card.classes[1] if card.one_logit else "a logit for each class"))
+    table.add_row("output", Text("one number, for " + card.classes[1] if card.one_logit else "one number per class"))
     table.add_row("images", Text(preprocessing(card)))
     table.add_row("answer", Text(" ".join(decision(card))))
     for result in card.results:
