@@ -103,7 +103,7 @@ def test_a_circle_would_be_found() -> None:
 
 # What a distribution is imported as, where that is another name; and those that others import, or look into, for us.
 IMPORTED_AS = {"pillow": "PIL"}
-FOR_OTHERS = {"openpyxl": "pandas", "pyarrow": "pandas", "scikit_image": "demo.py", "scikit_learn": "demo.py"}
+FOR_OTHERS = {"openpyxl": "pandas", "pyarrow": "pandas", "scikit_image": "demo.py", "scikit_learn": "demo.py", "onnxscript": "torch.onnx"}
 
 
 def test_every_dependency_is_imported() -> None:
@@ -118,7 +118,7 @@ def test_every_dependency_is_imported() -> None:
 
 
 def test_tests_lie_in_the_room_that_they_are_of() -> None:
-    rooms = {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").exists()} - {"engines"}  # by its uses
+    rooms = {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").exists()}
     places = {path.parent.relative_to(ROOT / "tests").as_posix() for path in (ROOT / "tests").rglob("test_*.py")}
     assert places == rooms | {".", "tutorials"}
 

@@ -37,7 +37,8 @@ def test_what_a_model_file_names_is_never_imported(
 ) -> None:
     from safetensors.torch import load_file, save_file
 
-    from pellucid.runs.card import CARD, sealed
+    from pellucid.runs.card import sealed
+    from pellucid.runs.containers import CARD
 
     monkeypatch.chdir(tmp_path)
     Path("evil.py").write_text("open('run', 'w')\n\ndef Net(classes): ...\n", encoding="utf-8")

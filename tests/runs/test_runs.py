@@ -468,6 +468,8 @@ CHANGES: dict[str, Any] = {
     "one_logit": True,
     "architecture": "small ",
     "options": {},
+    "precision": "int8",
+    "inside": True,
     "members": [
         {
             "name": "one",

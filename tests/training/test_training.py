@@ -18,7 +18,7 @@ import pellucid as pl
 from pellucid.cli.main import run as command
 from pellucid.errors import UserError
 from pellucid.interruption import Interruption
-from pellucid.runs.card import CARD
+from pellucid.runs.containers import CARD
 from pellucid.runs.model_file import load_model_file
 from pellucid.runs.run_folder import RunFolder, open_run
 from pellucid.training.configure import configure

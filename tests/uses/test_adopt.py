@@ -13,7 +13,8 @@ from pellucid.cli.main import run
 from pellucid.errors import UserError
 from pellucid.networks.loading import names_elsewhere
 from pellucid.networks.published import published_record
-from pellucid.runs.card import CARD, read_card, sealed
+from pellucid.runs.card import read_card, sealed
+from pellucid.runs.containers import CARD
 from pellucid.runs.model_file import load_model_file, save_model_file
 from pellucid.uses.adopt import adopt
 from pellucid.weights.sources.inputs import OTHERWISE, WANTED

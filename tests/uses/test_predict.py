@@ -361,15 +361,6 @@ def test_a_real_model_gives_what_its_network_gives_for_the_prepared_image(traine
     assert predicted.best == judge.classes[int(np.argmax(expected))]
 
 
-def test_an_engine_says_the_same_of_pixels_and_of_prepared_images(trained):
-    from pellucid.images.preprocessing import normalise
-
-    engine = load(trained, device="cpu").engine
-    side = engine.card.preprocessing.seen
-    pixels = np.random.default_rng(0).integers(0, 256, (5, side, side, 3), dtype=np.uint8)
-    assert np.array_equal(engine.logits_of_pixels(pixels), engine.logits(normalise(pixels, engine.card.preprocessing)))
-
-
 def test_results_do_not_depend_on_the_batch(trained):
     judge = load(trained)
     images = [noise(seed) for seed in range(17)]
@@ -389,10 +380,16 @@ def test_a_device_that_is_not_there_is_refused(trained):
 
 
 def test_the_proof_is_replayed_once_when_a_model_is_opened(trained, monkeypatch):
-    from pellucid.runs import model_file
+    from pellucid.engines import engine
+    from pellucid.runs import model_file, proof
 
     replays = []
-    replay = model_file.replay
-    monkeypatch.setattr(model_file, "replay", lambda *given: (replays.append(given[2]), replay(*given)))
+
+    def replay(*given, **settings):
+        replays.append(given[2])
+        proof.replay(*given, **settings)
+
+    monkeypatch.setattr(model_file, "replay", replay)
+    monkeypatch.setattr(engine, "replay", replay)
     load(trained, device="cpu")
     assert replays == [str(trained)]

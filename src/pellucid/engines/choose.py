@@ -1,39 +1,123 @@
-"""From a model's path to the engine that computes it. Torch is imported only where the model needs it."""
+"""From a model's path to the engine that computes it: the one that was asked for, or the fastest that is here.
 
+An engine's library is imported only where a model needs it: an .onnx is computed where torch is not installed.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
 from os import PathLike
-from typing import Protocol
+from pathlib import Path
+from typing import Literal
 
-import numpy as np
-import numpy.typing as npt
-
-from pellucid.errors import UserError
-from pellucid.images.preprocessing import Pixels
-from pellucid.runs.card import Card
+from pellucid.engines.engine import Engine, Runtime
+from pellucid.engines.fastest import fastest, remembered
+from pellucid.errors import UserError, named, nearest
+from pellucid.runs.card import read_card
+from pellucid.runs.containers import Container, container_of
 from pellucid.runs.run_folder import locate
 
+AUTO = "auto"
+Precision = Literal["float32", "tensorfloat32", "bfloat16", "float16"]
 
-class Engine(Protocol):
-    """What maps pixels to logits."""
+
+@dataclass(frozen=True)
+class Kind:
+    """An engine as a row of ENGINES: the file of this room that it is, what it needs, and which files it computes."""
+
+    module: str
+    package: str
+    extra: str  # of pellucid, that brings the package; "" where it is always there
+    containers: tuple[Container, ...]
 
     @property
-    def card(self) -> Card: ...
-
-    def logits_of_pixels(self, pixels: Pixels) -> npt.NDArray[np.float32]:
-        """uint8 (N, seen, seen, 3), as preprocessing.crop makes them, to (N, classes); (N, 1) for one logit."""
-        ...
+    def is_here(self) -> bool:
+        return find_spec(self.package) is not None
 
 
-def open_engine(model: str | PathLike[str], *, device: str = "auto") -> Engine:
-    """Open a run folder's best model file, or a .safetensors; its proof is replayed on opening.
+# An engine more is a file in this room and a row here.
+ENGINES = {
+    "torch": Kind("torch_engine", "torch", "train", ("safetensors",)),
+    "onnxruntime": Kind("onnxruntime_engine", "onnxruntime", "", ("onnx",)),
+    "openvino": Kind("openvino_engine", "openvino", "openvino", ("onnx", "openvino")),
+}
 
-    `device`: "auto", "cpu", "cuda", "cuda:1". Raises UserError for what is not there, is no model file, was changed
-    after it was saved, or asks for a device that is not here.
+
+def open_engine(
+    model: str | PathLike[str],
+    *,
+    engine: str = AUTO,
+    device: str = "auto",
+    precision: Precision | None = None,
+    threads: int | None = None,
+) -> Engine:
+    """Open a run folder's best model file, a .safetensors, an .onnx or an OpenVINO .xml; its proof is replayed.
+
+    `engine`: a key of ENGINES, or "auto": the fastest here that reproduces the proof in float32, which is measured
+    where there is a choice, and remembered (see fastest.py). `device`: "auto", "cpu", "cuda", "cuda:1". `precision` is
+    what it computes in; by default float32, on a GPU with convolutions in TensorFloat-32. `threads`: by default as many
+    as the machine or its container grants processors. Raises UserError for what is not there, is no model, was changed
+    after it was saved, or cannot be computed here.
     """
     path = locate(model)
-    if path.suffix != ".safetensors":
-        raise UserError(f"{path} is not a model", hint="a model is a run folder or a .safetensors file")
+    container = container_of(path)
+    names = _able(engine, path, container)
+    read_card(path)  # what is no model is told so, before a library is loaded
 
-    from pellucid.engines.torch_engine import TorchEngine
-    from pellucid.runs.model_file import read_model_file
+    def opened(name: str) -> Engine:
+        return Engine(read_card(path), runtime(name, path, device=device, precision=precision, threads=threads), path)
 
-    return TorchEngine(read_model_file(path), device=device)
+    if len(names) == 1:
+        return opened(names[0])
+    if (known := remembered(path, names)) is not None:
+        return opened(known)
+    return fastest(path, names, opened)
+
+
+def runtime(
+    name: str, path: Path, *, device: str = "auto", precision: str | None = None, threads: int | None = None
+) -> Runtime:
+    """What computes the file at `path`, without its proof: see open_engine."""
+    module = import_module(f"pellucid.engines.{ENGINES[name].module}")
+    made: Runtime = module.open_file(path, device=device, precision=precision, threads=threads)
+    return made
+
+
+def precisions(name: str) -> Sequence[str]:
+    """What an engine that is installed computes in on this processor, the first without being asked."""
+    found: Sequence[str] = import_module(f"pellucid.engines.{ENGINES[name].module}").precisions()
+    return found
+
+
+def engines_for(container: Container) -> list[str]:
+    """The engines that are installed and compute such files."""
+    return [name for name, kind in ENGINES.items() if container in kind.containers and kind.is_here]
+
+
+def check_engine(engine: str) -> None:
+    """Raises UserError for an engine that nobody knows."""
+    if engine != AUTO and engine not in ENGINES:
+        right = nearest(engine, [*ENGINES, AUTO])
+        hint = f"did you mean {right}?" if right else f"there are {named(list(ENGINES))}, and auto"
+        raise UserError(f"there is no engine {engine!r}", hint=hint)
+
+
+def _able(engine: str, path: Path, container: Container) -> list[str]:
+    """The engines that may compute the file: the one that was asked for, or all that are here."""
+    check_engine(engine)
+    able = [name for name, kind in ENGINES.items() if container in kind.containers]
+    if engine != AUTO:
+        if engine not in able:
+            told = "`pellucid export MODEL --out model.onnx` writes a file for it" if container == "safetensors" else ""
+            told = told or f"--engine {' or '.join(able)}"
+            raise UserError(f"{engine} does not compute {path.name}, which is for {' or '.join(able)}", hint=told)
+        able = [engine]
+    if here := [name for name in able if ENGINES[name].is_here]:
+        return here
+    wanted = ENGINES[able[0]]
+    package = f"'pellucid[{wanted.extra}]'" if wanted.extra else wanted.package
+    hint = f"pip install {package}"
+    if container == "safetensors":
+        hint += "; or, where torch is, `pellucid export MODEL --out model.onnx` writes a file that needs none"
+    raise UserError(f"{path} is computed by {wanted.package}, which is not installed", hint=hint)

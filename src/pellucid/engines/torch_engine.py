@@ -1,49 +1,67 @@
-"""A model file computed by torch: pixels in, logits out."""
+"""A .safetensors computed by torch."""
 
+from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 
+from pellucid.engines.engine import Logits
 from pellucid.errors import UserError
 from pellucid.images.loading import prepare
-from pellucid.images.preprocessing import Input, Pixels, averaged
-from pellucid.networks.quick import keep_memory, quick
-from pellucid.runs.card import Card
-from pellucid.runs.model_file import ModelFile, prove
+from pellucid.images.preprocessing import Pixels, single
+from pellucid.networks.quick import keep_memory, native_bfloat16, quick
+from pellucid.runs.model_file import ModelFile, read_model_file
 
 
-class TorchEngine:
-    """Holds the network on one device, made quick; the proof is replayed on it as it is then, once.
+class TorchRuntime:
+    """Holds the network on one device, made quick.
 
-    The proof is of one image: what `winograd` does to larger batches is left to its tests.
+    On a GPU convolutions round their input to TensorFloat-32, unless float32 is asked for.
     """
 
-    def __init__(self, model_file: ModelFile, *, device: str = "auto") -> None:
-        self.card: Card = model_file.card
-        self.device = choose_device(device)
-        if self.device.type == "cpu":
+    name = "torch"
+
+    def __init__(self, model_file: ModelFile, *, device: str = "auto", precision: str | None = None) -> None:
+        chosen = choose_device(device)
+        self.device = str(chosen)
+        self.precision = precision or ("tensorfloat32" if chosen.type == "cuda" else "float32")
+        check_precision(self.precision, chosen.type)
+        if chosen.type == "cpu":
             keep_memory()
-        self._network = quick(model_file.network).to(self.device)
-        with torch.backends.cudnn.flags(allow_tf32=False):
-            prove(model_file, self.logits)
+        self._preprocessing = single(model_file.card.preprocessing)
+        self._network = quick(model_file.network).to(chosen)
 
-    def logits_of_pixels(self, pixels: Pixels) -> npt.NDArray[np.float32]:
-        """uint8 (N, seen, seen, 3), as preprocessing.crop makes them, to (N, classes); (N, 1) for one logit."""
-        batch = torch.from_numpy(pixels).permute(0, 3, 1, 2)
-        return self._logits(prepare(batch, self.device, self.card.preprocessing))
-
-    def logits(self, inputs: Input) -> npt.NDArray[np.float32]:
-        """The same of float32 (N, 3, seen, seen), as preprocessing.prepare makes them: a proof keeps some of those."""
-        return self._logits(torch.from_numpy(inputs).to(self.device))
-
-    def _logits(self, images: torch.Tensor) -> npt.NDArray[np.float32]:
-        with torch.inference_mode():
-            images = images.contiguous(memory_format=torch.channels_last)
-            given = averaged(self._network, images, self.card.preprocessing)
-            logits: npt.NDArray[np.float32] = given.float().cpu().numpy()
+    def logits(self, pixels: Pixels) -> Logits:
+        """uint8 (N, size, size, 3) to (N, classes), or (N, 1) for one logit."""
+        images = prepare(torch.from_numpy(pixels).permute(0, 3, 1, 2), self.device, self._preprocessing)
+        images = images.contiguous(memory_format=torch.channels_last)
+        with torch.inference_mode(), torch.backends.cudnn.flags(allow_tf32=self.precision == "tensorfloat32"):
+            if self.precision == "bfloat16":
+                with torch.autocast(torch.device(self.device).type, torch.bfloat16):
+                    given = self._network(images)
+            else:
+                given = self._network(images)
+            logits: Logits = given.float().cpu().numpy()
         return logits
+
+
+def open_file(path: Path, *, device: str, precision: str | None, threads: int | None) -> TorchRuntime:
+    """Build the network that the card names, with the weights in the file."""
+    if threads is not None:
+        torch.set_num_threads(threads)
+    return TorchRuntime(read_model_file(path), device=device, precision=precision)
+
+
+def precisions() -> tuple[str, ...]:
+    """What this machine's processor computes in faster than it would imitate it."""
+    return ("float32", "bfloat16") if native_bfloat16(torch.device("cpu")) else ("float32",)
+
+
+def check_precision(precision: str, kind: str) -> None:
+    """Raises UserError for what torch does not compute in on such a device."""
+    known = ("float32", "bfloat16", *(("tensorfloat32",) if kind == "cuda" else ()))
+    if precision not in known:
+        raise UserError(f"torch on {kind} does not compute in {precision}", hint=f"--precision {' or '.join(known)}")
 
 
 def choose_device(device: str) -> Any:

@@ -117,10 +117,25 @@ def averaged(look: Callable[[Any], Any], images: Any, preprocessing: Preprocessi
     side = preprocessing.size
     if images.shape[-1] == side:
         return look(images)
-    most, numbers = images.shape[-1] - side, range(preprocessing.crops)
-    starts = [round(number * most / (preprocessing.crops - 1)) for number in numbers]
-    made = [look(images[..., top : top + side, left : left + side]) for top in starts for left in starts]
+    places = crop_places(preprocessing, images.shape[-1])
+    made = [look(images[..., top : top + side, left : left + side]) for top, left in places]
     return sum(made) / len(made)
+
+
+def cropped(pixels: Pixels, preprocessing: Preprocessing) -> list[Pixels]:
+    """Each crop of uint8 (N, seen, seen, 3), as (N, size, size, 3); one crop is the image as it is."""
+    side = preprocessing.size
+    if pixels.shape[-2] == side:
+        return [pixels]
+    places = crop_places(preprocessing, pixels.shape[-2])
+    return [np.ascontiguousarray(pixels[:, top : top + side, left : left + side]) for top, left in places]
+
+
+def crop_places(preprocessing: Preprocessing, seen: int) -> list[tuple[int, int]]:
+    """(top, left) of each of several crops, spread evenly over a square of `seen` pixels per side."""
+    most, numbers = seen - preprocessing.size, range(preprocessing.crops)
+    starts = [round(number * most / (preprocessing.crops - 1)) for number in numbers]
+    return [(top, left) for top in starts for left in starts]
 
 
 def single(preprocessing: Preprocessing) -> Preprocessing:

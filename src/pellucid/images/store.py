@@ -97,7 +97,7 @@ def _tagged(folder: Path) -> bool:
     return lines[:1] == [SIGNATURE] and OURS in lines
 
 
-def _claim(folder: Path) -> None:
+def claim(folder: Path) -> None:
     """Make the folder and its tag. Raises UserError where it holds other things, OSError where it cannot be made."""
     check_folder(folder)
     if folder.is_file():
@@ -219,7 +219,7 @@ class Store:
         )
         try:
             with stretch.trying():
-                _claim(self.folder)
+                claim(self.folder)
                 _clear(self.folder)
                 if not self._is_real():
                     raise OSError(f"{self.place} is a link, or lies behind one")

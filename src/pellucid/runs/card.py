@@ -8,20 +8,20 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 from shlex import quote
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import AliasChoices, ConfigDict, Field
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 
 from pellucid.errors import UserError, listed
 from pellucid.images.preprocessing import Preprocessing
-from pellucid.names import kind_of, textual
 from pellucid.records import Record
+from pellucid.runs.containers import MODELS, SUFFIXES, card_text, container_of
 from pellucid.weights.kinds import recognise
 
-CARD = "pellucid_card"  # the entry of the file's metadata
 FORMAT = 1
+Precision = Literal["float32", "float16", "int8"]
 
 
 class Result(Record):
@@ -73,6 +73,8 @@ class Card(Record):
     the softmax or sigmoid. `threshold`: with two classes, the probability of the second from which it is called;
     None where the largest wins. `sure_from`: the probability from which validation was right at least 95 % of the
     time; None if it never was. `members`: of an ensemble, whose logits are of the mean of their probabilities.
+    Of exported files: `precision` is that of the weights, and `inside` says that the file holds its preprocessing and
+    gives probabilities: it takes whole images.
     """
 
     format: int
@@ -88,6 +90,8 @@ class Card(Record):
     results: tuple[Result, ...]
     proof: Proof = Field(validation_alias=AliasChoices("proof", "probe"))  # as it was called at first
     members: tuple[Member, ...] = ()  # only an ensemble has some
+    precision: Precision = "float32"
+    inside: bool = False
 
 
 CHANGED = "the file was changed after it was saved: use an unchanged copy, or train again"
@@ -115,8 +119,9 @@ def sealed(card: Card) -> Card:
 def broken_seals(card: Card) -> list[str]:
     """Fields of the card that are not as they were when it was saved, in words; [] where all are, or none is sealed."""
     now = seals(card)
-    kept = card.proof.sealed
-    return [f"{name}: it was changed after the model was saved" for name in now if kept and kept.get(name) != now[name]]
+    then = card.proof.sealed
+    changed = [name for name in sorted({*now, *then}) if then and then.get(name) != now.get(name)]
+    return [f"{name}: it was changed after the model was saved" for name in changed]
 
 
 def refusal(where: str, problems: Sequence[str]) -> UserError:
@@ -125,23 +130,28 @@ def refusal(where: str, problems: Sequence[str]) -> UserError:
 
 
 def read_card(path: Path) -> Card:
-    """The card in the file, its seals compared; without building the network or replaying the proof."""
-    if kind_of(path) in ("folder", "other"):
-        raise UserError(f"{path} is no file", hint="a model is a run folder or a .safetensors file")
+    """The card in the file, of whatever kind that is, its seals compared; without the network or its proof."""
+    container = container_of(path)
     try:
-        with textual(path) as place, safe_open(place, framework="numpy") as file:
-            metadata = file.metadata() or {}
-    except FileNotFoundError as cause:
-        raise UserError(f"{path} is not there", hint="`pellucid runs` lists what has been trained") from cause
-    except (SafetensorError, OSError) as cause:
-        if words := _weights_of_others(path):
+        text = card_text(path, container)
+    except (SafetensorError, OSError, ValueError) as cause:
+        if container == "safetensors" and (words := _weights_of_others(path)):
             raise UserError(f"{path} is {words}, and no model: {ALONE}", hint=_made_of(path)) from cause
+        kind = SUFFIXES[container]
+        if container == "safetensors" and path.suffix != kind:
+            raise UserError(f"{path} is not a model", hint=f"a model is {MODELS}") from cause
+        article = "an" if container == "onnx" else "a"
         raise UserError(
-            f"{path} is not a .safetensors file, or it is damaged", [str(cause)], hint="use an unchanged copy"
+            f"{path} is not {article} {kind} file, or it is damaged", [str(cause)], hint="use an unchanged copy"
         ) from cause
-    if CARD not in metadata:
+    if text is None and container == "safetensors":
         raise UserError(f"{path} has no card, and is no model: {ALONE}", hint=_made_of(path))
-    return _card(metadata[CARD], path)
+    if text is None:
+        raise UserError(
+            f"{path} has no card: nothing says what goes in, or what comes out",
+            hint=f"`pellucid export RUN --out model{SUFFIXES[container]}` writes one that has",
+        )
+    return _card(text, path)
 
 
 def _made_of(path: Path) -> str:
@@ -164,11 +174,10 @@ def _weights_of_others(path: Path) -> str:
 def card_in(path: Path) -> Card | None:
     """The card in a file of weights; None where it has none, or is of another format."""
     try:
-        with textual(path) as place, safe_open(place, framework="numpy") as file:
-            metadata = file.metadata() or {}
+        text = card_text(path, "safetensors")
     except (SafetensorError, OSError):
         return None
-    return _card(metadata[CARD], path) if CARD in metadata else None
+    return None if text is None else _card(text, path)
 
 
 def _card(text: str, path: Path) -> Card:

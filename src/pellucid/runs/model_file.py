@@ -10,19 +10,20 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from pellucid.errors import UserError, first_line, listed
-from pellucid.images.preprocessing import Input, Preprocessing, averaged
-from pellucid.names import is_own, textual
+from pellucid.images.preprocessing import Input, Pixels, Preprocessing, averaged, normalise
+from pellucid.names import textual
 from pellucid.networks.build import network
 from pellucid.networks.ensemble import Ensemble, Voice
 from pellucid.networks.network import Network, check_vectors
 from pellucid.records import write
-from pellucid.runs.card import CARD, CHANGED, Card, Member, read_card, sealed, unreal
+from pellucid.runs.card import CHANGED, Card, Member, read_card, sealed, unreal
+from pellucid.runs.containers import CARD
 from pellucid.runs.proof import Logits, replay
 
 
 @dataclass(frozen=True)
 class ModelFile:
-    """A card and the network it speaks of, in evaluation mode; for `prove` before anybody believes it."""
+    """A card and the network it speaks of, in evaluation mode; for `replay` before anybody believes it."""
 
     card: Card
     network: nn.Module
@@ -53,19 +54,8 @@ def load_model_file(path: Path) -> ModelFile:
     Raises UserError for a file that is missing, damaged or no model file, or does not reproduce its proof.
     """
     found = read_model_file(path)
-    prove(found, logits_of(found.network, found.card.preprocessing))
+    replay(found.card, logits_of(found.network, found.card.preprocessing), str(path))
     return found
-
-
-def prove(model_file: ModelFile, logits: Logits) -> None:
-    """Replay the proof by what computes its `logits`; UserError where it is not reproduced."""
-    try:
-        replay(model_file.card, logits, str(model_file.path))
-    except UserError as cause:
-        if not is_own(model_file.card.architecture):
-            raise
-        hint = "the file was changed, or what its code relies on computes something else by now: another library, say"
-        raise UserError(cause.problem, cause.details, hint=hint) from cause
 
 
 def read_model_file(path: Path) -> ModelFile:
@@ -122,12 +112,12 @@ def logits_of(net: nn.Module, preprocessing: Preprocessing) -> Logits:
     """What a proof wants of `net`: numpy in, numpy out, in evaluation mode; the network's mode is put back after."""
     device = next(net.parameters()).device
 
-    def logits(inputs: Input) -> Input:
+    def logits(pixels: Pixels) -> Input:
         training = [module for module in net.modules() if module.training]
         net.eval()
         # A card is proved in full float32: some GPUs would round to 10 bits within a convolution.
         with torch.inference_mode(), torch.backends.cudnn.flags(allow_tf32=False):
-            images = torch.from_numpy(inputs).to(device)
+            images = torch.from_numpy(normalise(pixels, preprocessing)).to(device)
             given: Input = averaged(net, images, preprocessing).float().cpu().numpy()
         for module in training:
             module.training = True

@@ -3,11 +3,12 @@
 from collections.abc import Iterator
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 
 from pellucid.errors import UserError
-from pellucid.images.preprocessing import Input
+from pellucid.images.preprocessing import Pixels
 from pellucid.runs import proof
 from pellucid.runs.card import FORMAT, Card, Result
 from pellucid.runs.events import Event, Saved, now
@@ -104,8 +105,8 @@ class Keeper:
     def _finite(self, logits: Logits) -> Logits:
         """`logits`, refused where they are no numbers: the model could not be opened again."""
 
-        def finite(inputs: Input) -> Input:
-            said = logits(inputs)
+        def finite(pixels: Pixels) -> Any:
+            said = logits(pixels)
             if not np.isfinite(said).all():
                 raise self.diverged(
                     f"with the weights after epoch {self.sitting.position.epoch} the outputs are not numbers (NaN)"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from pellucid.engines.engine import Engine
 from pellucid.errors import UserError, counted, listed, named
 from pellucid.images.decode import content_of, open_image
 from pellucid.images.manifest import content_hash, sha256_of
@@ -162,9 +163,9 @@ def _said(
     progress: Callable[[int, int], None] | None,
 ) -> list[Shares]:
     """Each member's probabilities (N, classes), in the order of `classes`; each image is read once for all of them."""
-    from pellucid.engines.torch_engine import TorchEngine
+    from pellucid.engines.torch_engine import TorchRuntime
 
-    engines = [TorchEngine(file) for file in loaded]
+    engines = [Engine(file.card, TorchRuntime(file), file.path) for file in loaded]
     wanted = loaded[0].card.preprocessing  # which is everybody's
     given: list[list[Shares]] = [[] for _ in engines]
     for start in range(0, len(images), BATCH):

@@ -19,16 +19,17 @@ from pellucid.images.folders import left_out_words
 from pellucid.images.labels import MOST_MAPPED, look
 from pellucid.images.manifest import Split, fingerprint, sha256_of
 from pellucid.images.part_words import PARTS
-from pellucid.images.preprocessing import Pixels, Preprocessing, crop
+from pellucid.images.preprocessing import Pixels
 from pellucid.images.remarks import emptied
 from pellucid.images.samples import Sample, Source
 from pellucid.images.sources import read_samples
 from pellucid.measures import confusion, likelihood, ranking
 from pellucid.names import below, path_of, shown
+from pellucid.runs.card import Card
 from pellucid.runs.evaluation import ClassResult, Evaluation, Judged, LeftOut, own_part
 from pellucid.runs.run_folder import RunFolder, locate
 from pellucid.uses.ahead import ahead, windows
-from pellucid.uses.predict import Classifier, checked, decide, load, shares
+from pellucid.uses.predict import Classifier, checked, decide, load, pixels_for, shares
 
 
 def evaluate(
@@ -199,12 +200,12 @@ def _measure(
     """Open, compute and judge every image, in order; one that cannot be read stops it, unless it may be skipped."""
     card, tally = classifier.card, _Tally()
     done = 0
-    opened = ahead(partial(_opened, preprocessing=card.preprocessing), chosen.samples, depth=batch)
+    opened = ahead(partial(_opened, card=card), chosen.samples, depth=batch)
     for window in windows(opened, batch):
         ready = [each for each in window if isinstance(each, _Opened)]
         refused = [each for each in window if isinstance(each, Unreadable)]
         if refused and not skip_unreadable:
-            raise _unreadable(chosen, card.preprocessing)
+            raise _unreadable(chosen, card)
         tally.left_out += [LeftOut(path=below(Path(each.name), chosen.root), reason=each.reason) for each in refused]
         given = shares(classifier.engine, [each.pixels for each in ready])
         tally.scores += given[:, -1].tolist()
@@ -234,19 +235,19 @@ class _Opened:
     pixels: Pixels
 
 
-def _opened(sample: Sample, preprocessing: Preprocessing) -> _Opened | Unreadable:
+def _opened(sample: Sample, card: Card) -> _Opened | Unreadable:
     try:
         name = str(sample.path)
         content = content_of(sample.path, name)
-        image = open_image(content, background=preprocessing.background, name=name)
-        return _Opened(sample, sha256_of(content), crop(image, preprocessing, name=name))
+        image = open_image(content, background=card.preprocessing.background, name=name)
+        return _Opened(sample, sha256_of(content), pixels_for(card, image, name=name))
     except Unreadable as cause:
         return cause
 
 
-def _unreadable(chosen: _Chosen, preprocessing: Preprocessing) -> UserError:
+def _unreadable(chosen: _Chosen, card: Card) -> UserError:
     """The error that lists every image that cannot be read, not the first alone."""
-    every = ahead(partial(_opened, preprocessing=preprocessing), chosen.samples, depth=1)
+    every = ahead(partial(_opened, card=card), chosen.samples, depth=1)
     refused = [each for each in every if isinstance(each, Unreadable)]
     return UserError(
         f"{len(refused)} of the {len(chosen.samples)} images of {chosen.data} cannot be read",

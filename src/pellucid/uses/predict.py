@@ -6,6 +6,7 @@ Which images a command line means is inputs.py's business.
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,11 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from pellucid.engines.choose import Engine, open_engine
+from pellucid.engines.choose import AUTO, Precision, open_engine
+from pellucid.engines.engine import Engine
 from pellucid.errors import UserError, named
 from pellucid.images.decode import ImageLike, Unreadable, open_image
-from pellucid.images.preprocessing import Pixels, Preprocessing, crop
+from pellucid.images.preprocessing import Pixels, crop
 from pellucid.measures.calibration import probabilities
 from pellucid.names import path_of
 from pellucid.networks.own import remember
@@ -71,7 +73,7 @@ class Failure(Record):
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """An image cut as the network wants it, uint8 (seen, seen, 3); `name` as in Prediction."""
+    """An image as the engine wants it, uint8 (seen, seen, 3), or the whole of it; `name` as in Prediction."""
 
     name: str | None
     pixels: Pixels
@@ -105,7 +107,7 @@ class Classifier:
         named = ((image, f"images[{index}]") for index, image in enumerate(images))
 
         def ready(each: tuple[ImageLike, str]) -> Ready:
-            return _opened(*each, self.card.preprocessing)
+            return _opened(*each, self.card)
 
         opened = ahead(ready, named, depth=checked(batch))
         return [prediction for window in windows(opened, batch) for prediction in _judged(self.engine, window)]
@@ -114,13 +116,22 @@ class Classifier:
         return f"<Classifier {self.model}: {self.card.architecture}, {named(self.classes)}>"
 
 
-def load(path: str | PathLike[str], *, device: str = "auto", model: Any = None) -> Classifier:
-    """Open a run folder or a .safetensors as a classifier; see engines.choose.open_engine for what can go wrong.
+def load(
+    path: str | PathLike[str],
+    *,
+    engine: str = AUTO,
+    device: str = "auto",
+    precision: Precision | None = None,
+    threads: int | None = None,
+    model: Any = None,
+) -> Classifier:
+    """Open a run folder or a model's file as a classifier; see engines.choose.open_engine for what can be said of it.
 
     `model` is one's own network, as for `train`: what a file says of code is never run, only what is named here.
     """
     remember(model)
-    return Classifier(open_engine(path, device=device), model=Path(path))
+    opened = open_engine(path, engine=engine, device=device, precision=precision, threads=threads)
+    return Classifier(opened, model=Path(path))
 
 
 def predict_stream(
@@ -136,7 +147,7 @@ def predict_stream(
         if isinstance(each, Failure):
             return each
         try:
-            return _opened(each, "the image", classifier.card.preprocessing)
+            return _opened(each, "the image", classifier.card)
         except Unreadable as cause:
             return Failure(name=_name(each), error=cause.reason)
 
@@ -152,12 +163,22 @@ def shares(engine: Engine, pixels: Sequence[Pixels]) -> Shares:
     card = engine.card
     if not pixels:
         return np.empty((0, len(card.classes)))
-    given = probabilities(
-        engine.logits_of_pixels(np.stack(pixels)), temperature=card.temperature, one_logit=card.one_logit
-    )
+    logits = np.concatenate([engine.logits_of_pixels(batch) for batch in _alike(pixels)])
+    given = probabilities(logits, temperature=card.temperature, one_logit=card.one_logit)
     if not np.isfinite(given).all():
         raise UserError("the model's outputs are not finite numbers", hint="its training went astray: train it again")
     return given
+
+
+def _alike(pixels: Sequence[Pixels]) -> Iterator[Pixels]:
+    """Images that follow each other and are of one extent, as one array: whole photographs are of many."""
+    for _, same in groupby(pixels, key=lambda each: each.shape):
+        yield np.stack(list(same))
+
+
+def pixels_for(card: Card, image: Image.Image, *, name: str) -> Pixels:
+    """An upright RGB image as the model's engine wants it: cut, or whole where its file cuts it by itself."""
+    return np.asarray(image, dtype=np.uint8) if card.inside else crop(image, card.preprocessing, name=name)
 
 
 def decide(given: Shares, card: Card) -> Indices:
@@ -173,7 +194,7 @@ def checked(batch: int) -> int:
     return batch
 
 
-def _opened(image: ImageLike, place: str, preprocessing: Preprocessing) -> Ready:
+def _opened(image: ImageLike, place: str, card: Card) -> Ready:
     """Decode and cut one image; `place` says which one it is where it has no name."""
     if not isinstance(image, str | Path | bytes | Image.Image | np.ndarray):
         raise UserError(f"{place} is a {type(image).__name__}, not an image", hint=DOOR)
@@ -182,10 +203,10 @@ def _opened(image: ImageLike, place: str, preprocessing: Preprocessing) -> Ready
     name = _name(image)
     opened = open_image(
         path_of(image) if isinstance(image, str | Path) else image,
-        background=preprocessing.background,
+        background=card.preprocessing.background,
         name=name or place,
     )
-    return Ready(name, crop(opened, preprocessing, name=name or place))
+    return Ready(name, pixels_for(card, opened, name=name or place))
 
 
 def _name(image: object) -> str | None:
