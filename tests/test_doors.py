@@ -103,7 +103,13 @@ def test_a_circle_would_be_found() -> None:
 
 # What a distribution is imported as, where that is another name; and those that others import, or look into, for us.
 IMPORTED_AS = {"pillow": "PIL"}
-FOR_OTHERS = {"openpyxl": "pandas", "pyarrow": "pandas", "scikit_image": "demo.py", "scikit_learn": "demo.py", "onnxscript": "torch.onnx"}
+FOR_OTHERS = {
+    "openpyxl": "pandas",
+    "pyarrow": "pandas",
+    "scikit_image": "demo.py",
+    "scikit_learn": "demo.py",
+    "onnxscript": "torch.onnx",
+}
 
 
 def test_every_dependency_is_imported() -> None:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pellucid.uses.bench import bench
     from pellucid.uses.ensemble import ensemble
     from pellucid.uses.evaluate import evaluate
+    from pellucid.uses.export import export
     from pellucid.uses.predict import load
 
 _HOMES = {
@@ -32,6 +33,7 @@ _HOMES = {
     "configure": "training.configure",
     "ensemble": "uses.ensemble",
     "evaluate": "uses.evaluate",
+    "export": "uses.export",
     "first_batch": "training.preview",
     "load": "uses.predict",
     "load_weights": "networks.loading",
@@ -54,6 +56,7 @@ __all__ = [
     "configure",
     "ensemble",
     "evaluate",
+    "export",
     "first_batch",
     "load",
     "load_weights",

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter
 
 from pellucid.cli.flags import READ_BY, gathered, reading, shown_as, with_data
-from pellucid.cli.shared import Code, Made, Model
+from pellucid.cli.shared import Code, Computed, Engine, Made, Model, Switch
 from pellucid.errors import DONE, REQUIREMENT_NOT_MET, USER_FAULT, UserError
 from pellucid.training.config import Input
 
@@ -23,6 +23,8 @@ def evaluate(
     skip_unreadable: bool = False,
     format: Literal["text", "json"] = "text",
     batch: int = 32,
+    engine: Engine = "auto",
+    precision: Computed = None,
     model_code: Code = None,
     **settings: Any,
 ) -> int:
@@ -55,7 +57,7 @@ def evaluate(
     from pellucid.uses.requirements import check_requirements, unmet
 
     required = _required(require)
-    classifier = load(model, model=model_code)
+    classifier = load(model, engine=engine, precision=precision, model=model_code)
     check_requirements(required, classifier.classes)
     with counting("evaluating") as progress:
         evaluation = measure(
@@ -95,6 +97,8 @@ def predict(
     truth: str | None = None,
     label_column: str | None = None,
     most: int | None = None,
+    engine: Engine = "auto",
+    precision: Computed = None,
     model_code: Code = None,
 ) -> int:
     """Say which class each image is of, and with what probability.
@@ -139,7 +143,9 @@ def predict(
     if unknown := [name for name in images if name.startswith("--") and not Path(name).exists()]:
         raise UserError(f"unknown option: {unknown[0]}", hint="`pellucid predict --help` lists what there is")
     _check_grid(grid, {"--truth": truth, "--label-column": label_column, "--most": most})
-    classifier = load(model, model=model_code)
+    classifier = load(model, engine=engine, precision=precision, model=model_code)
+    if engine == "auto" and classifier.engine.chosen_from:
+        aside().print(Text(f"computed by {classifier.engine.words}, {classifier.engine.chosen_from}"))
     columns = Columns(path_column, label_column)
     drawn = None if grid is None else Grid(grid, truth, classifier.classes, most=most, columns=columns)
     if header := prediction_header(format):
@@ -263,7 +269,42 @@ def ensemble(models: list[str], /, *, out: Made, model_code: Code = None) -> Non
     say(ensemble_text(told))
 
 
-def verify(model: Model, /, *, model_code: Code = None) -> None:
+def export(
+    model: Model,
+    /,
+    *,
+    out: Path,
+    inside: Switch = False,
+    check: list[str] | None = None,
+    model_code: Code = None,
+) -> None:
+    """Write a model as a file that is computed without torch: .onnx, or .xml for OpenVINO.
+
+    The file holds the model's card and its proof: what the model said of a fixed image when it was saved. It is written
+    only if it says the same; otherwise nothing is left. `pellucid predict`, `verify` and `evaluate` take it as they
+    take a run folder.
+
+    Parameters
+    ----------
+    out
+        The file to write: model.onnx, or model.xml for OpenVINO, which writes model.bin beside it.
+    inside
+        Put the preprocessing into the file: it then takes whole images (uint8, RGB, of any size) and gives
+        probabilities, for programs that have no Pellucid. Default: it takes pixels that Pellucid prepared.
+    check
+        Images to show to the model and to the exported file as well: files, folders or patterns. No answer may change,
+        and no probability by more than 0.001. Default: the proof's image alone.
+    """
+    from pellucid.cli.show import counting, say
+    from pellucid.reports.text import exported_text
+    from pellucid.uses.export import export as write
+
+    with counting("comparing") as progress:
+        made = write(model, out, inside=inside, check=check, model_code=model_code, progress=progress)
+    say(exported_text(made))
+
+
+def verify(model: Model, /, *, engine: Engine = "auto", model_code: Code = None) -> None:
     """Check that a model still answers as when it was saved, and show what it knows of itself.
 
     A model file has a proof: what the model said of a fixed image when it was saved, which must come out again. Its
@@ -276,9 +317,10 @@ def verify(model: Model, /, *, model_code: Code = None) -> None:
     from pellucid.runs.proof import not_proved
 
     remember(model_code)
-    card = open_engine(model).card
+    opened = open_engine(model, engine=engine)
+    card = opened.card
     say(card_text(card))
-    say("\nproved: of the proof's image the model said what it said when it was saved")
+    say(f"\nproved: of the proof's image the model said what it said when it was saved ({opened.words})")
     if loose := not_proved(card):
         say(f"not proved: {', '.join(loose)}; the file was saved by an older version, which left that out of the proof")
 

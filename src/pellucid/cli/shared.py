@@ -12,7 +12,24 @@ from pellucid.architectures.options import OPTIONS
 
 Network = "A network: a name that `pellucid models` lists, timm/NAME, or your own: FILE.py:NAME."
 
-Model = Annotated[Path, Parameter(help="The trained model: a run folder, or a model file (.safetensors).")]
+Model = Annotated[
+    Path,
+    Parameter(help="The trained model: a run folder, a model file (.safetensors), or an exported one (.onnx)."),
+]
+Engine = Annotated[
+    str,
+    Parameter(
+        help="What computes the model: torch for a .safetensors; onnxruntime or openvino for an exported one. auto: "
+        "the fastest that is installed, which is measured once where there is a choice. Default: auto."
+    ),
+]
+Computed = Annotated[
+    Literal["float32", "tensorfloat32", "bfloat16", "float16"] | None,
+    Parameter(
+        help="In which numbers to compute: bfloat16 is faster where the processor has it, and less exact. Default: "
+        "float32; on a GPU tensorfloat32."
+    ),
+]
 Code = Annotated[
     str | None,
     Parameter(

@@ -71,7 +71,9 @@ def open_engine(
     if len(names) == 1:
         return opened(names[0])
     if (known := remembered(path, names)) is not None:
-        return opened(known)
+        chosen = opened(known)
+        chosen.chosen_from = "the fastest here, as measured before"
+        return chosen
     return fastest(path, names, opened)
 
 

@@ -52,6 +52,7 @@ class Engine:
         self.card = card
         self.runtime = runtime
         self.path = path
+        self.chosen_from = ""  # why it was chosen, in words, where there was a choice
         replay(card, self.logits_of_pixels, str(path), precision=runtime.precision)
 
     def logits_of_pixels(self, pixels: Pixels) -> Logits:

@@ -64,6 +64,9 @@ def fastest(path: Path, names: Sequence[str], opened: Callable[[str], Engine]) -
     with suppress(UserError, OSError):  # where nothing can be written, it is measured again
         claim(cache_folder(None))
         write(_note(path, names), json.dumps(note, indent=1) + "\n")
+    others = [f"{took[name] / took[best]:.2g} times as fast as {name}" for name in took if name != best]
+    refused_words = [f"{name} cannot ({cause.problem})" for name, cause in refused.items()]
+    engines[best].chosen_from = f"the fastest here: {'; '.join([*others, *refused_words])}"
     return engines[best]
 
 

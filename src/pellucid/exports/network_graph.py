@@ -1,4 +1,4 @@
-"""A network of torch as a graph of ONNX: prepared pixels in, logits out. Tried with several batches before anyone has it.
+"""A network of torch as a graph of ONNX: prepared pixels in, logits out; tried with several batches.
 
 Two exporters of torch's are known. The older one follows the calls that a network makes; it writes every network of the
 catalog in a second or two. Where it cannot, the newer one, which reads the code, may. Neither is believed: what the

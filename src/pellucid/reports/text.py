@@ -22,10 +22,11 @@ from pellucid.reports.cautions import of_division, of_evaluation
 from pellucid.reports.confusions import Confused, most_confused
 from pellucid.reports.facts import MEANINGS, measures
 from pellucid.reports.sentences import decision, preprocessing
-from pellucid.reports.words import bounds, percent, short_number
+from pellucid.reports.words import bounds, disk_space, percent, short_number
 from pellucid.runs.card import Card
 from pellucid.runs.evaluation import Evaluation
 from pellucid.uses.ensemble import Ensembled
+from pellucid.uses.export import Exported
 from pellucid.uses.predict import COLUMNS, Failure, Prediction
 
 Format = Literal["text", "json", "csv"]
@@ -135,6 +136,26 @@ def split_text(split: Split) -> RenderableType:
         *(_bulleted("-", note) for note in split.notes),
         *_cautions(of_division(split)),
     )
+
+
+def exported_text(made: Exported) -> RenderableType:
+    """What was written, and what shows that it says the same as the model that it was made of."""
+    takes = "whole images, and gives probabilities" if made.inside else "prepared pixels, and gives logits"
+    lines = [
+        Text(f"{made.path}: {disk_space(made.bytes)}; it takes {takes}", style="bold"),
+        Text(f"proved: of the proof's image it says what the model said when it was saved ({made.engine})"),
+    ]
+    if (agreed := made.agreement) is not None:
+        ties = f", but for {counted(agreed.ties, 'tie')}" if agreed.ties else ""
+        lines.append(
+            Text(
+                f"checked: of {counted(agreed.images, 'image')} no answer is another one{ties}; the largest difference "
+                f"of a probability is {agreed.greatest:.1g}"
+            )
+        )
+        if agreed.unreadable:
+            lines.append(Text(f"{counted(len(agreed.unreadable), 'image')} could not be read: {agreed.unreadable[0]}"))
+    return Group(*lines)
 
 
 def ensemble_text(told: Ensembled) -> RenderableType:

@@ -61,8 +61,8 @@ def card_text(path: Path, container: Container) -> str | None:
     return _of_openvino(path)
 
 
-def same_file(path: Path) -> list[Path]:
-    """All files that a model of this name is made of: OpenVINO keeps weights in a second one."""
+def files_of(path: Path) -> list[Path]:
+    """All files of which a model of this name consists: OpenVINO keeps weights in a second one."""
     return [path, path.with_suffix(".bin")] if path.suffix == ".xml" else [path]
 
 
