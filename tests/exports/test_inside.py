@@ -255,6 +255,18 @@ def test_photographs_are_answered_as_pillow_prepares_them(interpolation: str) ->
         assert np.abs(given - expected).max() <= 1e-3, path.name
 
 
+def test_openvino_answers_of_several_crops_as_onnx_runtime_does() -> None:
+    openvino = pytest.importorskip("openvino")
+    from pellucid.exports.inside import of_image
+
+    graph = of_image(core(24), carded(prepared(resize=40, crops=3, region=33, interpolation="lanczos")))
+    read = openvino.Core().read_model(graph.SerializeToString())
+    compiled = openvino.Core().compile_model(read, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    for height, width in [(50, 70), (300, 90)]:
+        images = noise(height, width)[None]
+        np.testing.assert_allclose(compiled([images])[0], answered(graph, images), atol=1e-3)
+
+
 @pytest.mark.parametrize("interpolation", [None, *INTERPOLATIONS])
 def test_openvino_has_the_same_pixels_within_a_level(interpolation: str | None) -> None:
     """It computes float64 as float32. With `nearest`, a centre on the edge of a pixel may fall into its neighbour."""

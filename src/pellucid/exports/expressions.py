@@ -6,8 +6,8 @@ opset 13 and changes its meaning in none up to 23.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -144,9 +144,9 @@ class Value:
     def running_sum(self) -> Value:
         return self.writing.node("CumSum", [self, self._whole(0)], kind=self.kind)
 
-    def shaped(self, *sides: int) -> Value:
+    def shaped(self, *sides: int, name: str = "") -> Value:
         """0 keeps a side as it is, and -1 is what remains."""
-        return self.writing.node("Reshape", [self, self._whole(sides)], kind=self.kind)
+        return self.writing.node("Reshape", [self, self._whole(sides)], kind=self.kind, name=name)
 
     def turned(self, *axes: int) -> Value:
         return self._node("Transpose", perm=axes)
@@ -183,16 +183,3 @@ def counted(number: Value) -> Value:
 def joined(values: Sequence[Value], axis: int, *, name: str = "") -> Value:
     """One behind the other along an axis."""
     return values[0].writing.node("Concat", values, kind=values[0].kind, axis=axis, name=name)
-
-
-def either(condition: Value, given: Value, yes: Callable[[Value], Value], no: Callable[[Value], Value]) -> Value:
-    """What `yes` makes of `given` where a condition holds, or what `no` makes; only one of them is computed."""
-    writing = condition.writing
-    branches, kind = {}, given.kind
-    for branch, write in (("then_branch", yes), ("else_branch", no)):
-        inner = Writing(f"{writing.prefix}{branch}_{len(writing.nodes)}/")
-        made = write(replace(given, writing=inner))
-        output = helper.make_tensor_value_info(made.name, helper.np_dtype_to_tensor_dtype(made.kind), None)
-        branches[branch] = helper.make_graph(inner.nodes, branch, [], [output], list(inner.constants.values()))
-        kind = made.kind
-    return writing.node("If", [condition], kind=kind, **branches)

@@ -20,7 +20,7 @@ from math import ceil, pi
 import numpy as np
 import PIL
 
-from pellucid.exports.expressions import Value, counted, either, joined
+from pellucid.exports.expressions import Value, counted, joined
 from pellucid.images.preprocessing import Preprocessing
 
 # Output columns that are made at once of a strip of the image: few, so that a strip has few pixels which they do not
@@ -49,6 +49,11 @@ class Line:
         places = wanted.at_least(0).at_most(self.length - 1)
         return places, wanted.equals(places)
 
+    def where(self, condition: Value) -> "Line":
+        """The same where a condition holds, elsewhere a single pixel."""
+        side, length = (condition.then(each, 1) for each in (self.side, self.length))
+        return Line(side, length, condition.then(self.first, 0), self.seen)
+
     @property
     def longer(self) -> Value:
         return self.side.at_least(self.length)
@@ -64,27 +69,20 @@ def cropped(image: Value, preprocessing: Preprocessing) -> Value:
         return _picked(image, rows, columns, lambda _, places: places)
     if preprocessing.interpolation == "nearest":
         return _picked(image, rows, columns, _nearest)
+    interpolation = preprocessing.interpolation
     if not COLUMNS_FIRST:
-        return _rows_first(image, preprocessing)
+        return _two_passes(image, rows, columns, interpolation).to(np.uint8)
     shrink = rows.side - rows.length
     tall = shrink.above(0) & shrink.above((columns.side - columns.length) * 2)
-    return either(
-        tall, image, lambda inner: _columns_first(inner, preprocessing), lambda inner: _rows_first(inner, preprocessing)
-    )
+    # Both ways are computed, one of them of a single pixel: OpenVINO 2026.4 loses pixels that come out of an If.
+    usual = _two_passes(image, rows.where(~tall), columns.where(~tall), interpolation)
+    corner = [line.where(tall).side.shaped(1) for line in (rows, columns)]
+    turned = image.cut([0, 0], joined(corner, 0), (1, 2)).turned(0, 2, 1, 3)
+    other = _two_passes(turned, columns.where(tall), rows.where(tall), interpolation).turned(0, 2, 1, 3)
+    return tall.then(other, usual).to(np.uint8)
 
 
-def _rows_first(image: Value, preprocessing: Preprocessing) -> Value:
-    return _two_passes(image, *_lines(image, preprocessing), preprocessing)
-
-
-def _columns_first(image: Value, preprocessing: Preprocessing) -> Value:
-    """The same of the image turned over its diagonal, and back."""
-    rows, columns = _lines(image, preprocessing)
-    return _two_passes(image.turned(0, 2, 1, 3), columns, rows, preprocessing).turned(0, 2, 1, 3)
-
-
-def _two_passes(image: Value, rows: Line, columns: Line, preprocessing: Preprocessing) -> Value:
-    interpolation = str(preprocessing.interpolation)
+def _two_passes(image: Value, rows: Line, columns: Line, interpolation: str) -> Value:
     return _down(_along(image, rows, columns, interpolation), rows, interpolation)
 
 
@@ -156,8 +154,9 @@ def _along(image: Value, rows: Line, columns: Line, interpolation: str) -> Value
     sources = lefts.shaped(-1, 1) + counted(width).shaped(1, -1)
     parts = [_by_colour(part).apart(strips) for part in _weights(columns, places, there, sources, interpolation)]
     sums: tuple[list[Value], list[Value]] = ([], [])
-    for left, *weights in zip(lefts.apart(strips), *parts, strict=True):
-        window = image.cut(joined([top, left], 0), joined([top + height, left + width], 0), (1, 2))
+    bottom, rights = top + height, lefts + width
+    for left, right, *weights in zip(lefts.apart(strips), rights.apart(strips), *parts, strict=True):
+        window = image.cut(joined([top, left], 0), joined([bottom, right], 0), (1, 2))
         strip = window.to(np.float32).shaped(0, 0, -1)
         for summed, part in zip(sums, weights, strict=True):
             summed.append(strip @ part.shaped(-1, 3 * TOGETHER))
@@ -171,13 +170,13 @@ def _by_colour(weights: Value) -> Value:
 
 
 def _down(made: Value, rows: Line, interpolation: str) -> Value:
-    """The second pass: uint8 (N, seen, seen, 3), of the rows that `_along` has made."""
+    """The second pass: float32 (N, seen, seen, 3), of the rows that `_along` has made."""
     places, there = (each.shaped(1, -1) for each in rows.places(rows.seen))
     top, height = _reach(rows, places.pick(0, axis=1), rows.seen, interpolation)
     sources = (top + counted(height)).shaped(1, -1)
     parts = _weights(rows, places, there, sources, interpolation)
     levels = _levels(*(part.shaped(rows.seen, -1) @ made for part in parts))
-    return levels.to(np.uint8).shaped(0, rows.seen, -1, 3)
+    return levels.shaped(0, rows.seen, -1, 3)
 
 
 def _levels(high: Value, low: Value) -> Value:
