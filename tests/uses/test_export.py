@@ -55,6 +55,42 @@ def test_every_engine_says_what_torch_says(tmp_path: Path, photos: Path, engine:
     assert np.abs(said(tmp_path / "model.onnx", photos, engine=engine) - said(model, photos)).max() < 1e-4
 
 
+@pytest.mark.parametrize(
+    "kind",
+    [
+        {"temperature": 1.7},
+        {"one_logit": True, "threshold": 0.5, "temperature": 0.6},
+        {"crops": 3, "region": 38, "size": 32},
+        {"channels": "BGR", "resize": (35, 50), "interpolation": "bicubic"},
+        {"resize": None, "interpolation": None},
+    ],
+    ids=["plain", "one logit", "several crops", "BGR", "native"],
+)
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_file_with_its_preprocessing_inside_says_what_torch_says(
+    tmp_path: Path, photos: Path, engine: str, kind: dict[str, Any]
+) -> None:
+    pytest.importorskip(engine)
+    model = saved(tmp_path / "model.safetensors", **kind)
+    made = pl.export(model, tmp_path / "model.onnx", inside=True, check=photos)
+    assert made.inside and made.agreement is not None and made.agreement.images == 6
+    assert np.abs(said(tmp_path / "model.onnx", photos, engine=engine) - said(model, photos)).max() < 1e-3
+
+
+def test_a_file_with_its_preprocessing_inside_needs_a_decoder_and_nothing_else(tmp_path: Path, photos: Path) -> None:
+    import onnxruntime
+    from PIL import Image
+
+    model = saved(tmp_path / "model.safetensors")
+    pl.export(model, tmp_path / "model.onnx", inside=True)
+    session = onnxruntime.InferenceSession(str(tmp_path / "model.onnx"))
+    photo = next(path for path in sorted(photos.iterdir()) if Image.open(path).mode == "RGB")
+    (given,) = session.run(None, {"image": np.asarray(Image.open(photo))[None]})
+    (expected,) = pl.load(model).predict([photo])
+    classes = session.get_modelmeta().custom_metadata_map["classes"].split("\n")
+    assert dict(expected.ranking) == pytest.approx(dict(zip(classes, given[0].tolist(), strict=True)), abs=1e-3)
+
+
 def test_openvino_has_files_of_its_own(tmp_path: Path, model: Path, photos: Path) -> None:
     pytest.importorskip("openvino")
     made = pl.export(model, tmp_path / "model.xml")

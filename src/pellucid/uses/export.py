@@ -112,6 +112,10 @@ def _write(graph: Any, card: Card, path: Path, container: Container) -> None:
     """The graph with its card as a file of that kind."""
     from pellucid.exports.onnx_file import described
 
+    if card.inside:
+        from pellucid.exports.inside import of_image
+
+        graph = of_image(graph, card)
     content = described(graph, card)
     if container == "onnx":
         path.write_bytes(content)
