@@ -83,15 +83,15 @@ def guard(whole: onnx.ModelProto) -> dict[str, list[float]]:
 
 def told(card: Card, answers: dict[str, list[float]]) -> str:
     """How to notice that images are given otherwise than they are wanted."""
-    colours = "; ".join(f"all {colour}: {_likeliest(card.classes, shares)}" for colour, shares in answers.items())
+    colours = "\n".join(f"all {colour}: {_likeliest(card.classes, shares)}" for colour, shares in answers.items())
     return (
         "Levels of 0 to 1, or floats of any kind, are refused by the type, which is uint8; transparent pixels are laid "
         f"over {card.preprocessing.background} before. To notice red and blue exchanged, ask for images of "
-        f"{GUARD} x {GUARD} pixels of one colour. {colours}."
+        f"{GUARD} x {GUARD} pixels of one colour:\n{colours}"
     )
 
 
 def _likeliest(classes: tuple[str, ...], shares: list[float]) -> str:
     """The five largest probabilities by class."""
     best = np.argsort(-np.asarray(shares), kind="stable")[:5]
-    return ", ".join(f"{classes[number]} {shares[number]:.4f}" for number in best)
+    return "; ".join(f"{classes[number]} {shares[number]:.4f}" for number in best)
