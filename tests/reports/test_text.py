@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from pellucid.reports.text import card_text, evaluation_text, prediction_header, prediction_line, split_text
+from pellucid.reports.predictions import prediction_header, prediction_line
+from pellucid.reports.text import card_text, evaluation_text, split_text
 from pellucid.runs.evaluation import LeftOut
 from pellucid.uses.predict import Prediction
 from tests import golden

@@ -12,8 +12,6 @@ from importlib import import_module
 from itertools import pairwise
 
 from cyclopts import App, CycloptsError, MissingArgumentError, Parameter, UnusedCliTokensError, ValidationError
-from rich.console import Console
-from rich.text import Text
 
 from pellucid.cli.loading import announce
 from pellucid.cli.quiet import quieten
@@ -55,11 +53,11 @@ VERBS = {
     "adopt": ("models", "Make a model file from weights that others trained: published ones, or those in a file."),
     "show": ("data", "Draw a picture: of labelled images, of what a network sees of them, or of a training."),
     "evaluate": ("models", "Measure how often a model is right about labelled images, with 95 % intervals."),
-    "predict": ("models", "Say which class each image is of, and with what probability."),
+    "predict": ("predict", "Say which class each image is of, and with what probability."),
     "ensemble": ("models", "Join several models into one, an ensemble, and measure what each of them adds."),
     "export": ("models", "Write a model as a file that is computed without torch: .onnx, or .xml for OpenVINO."),
     "report": ("runs", "Write the report of a training, report.html in its run folder, anew."),
-    "verify": ("models", "Check that a model still answers as when it was saved, and show what it knows of itself."),
+    "verify": ("predict", "Check that a model still answers as when it was saved, and show what it knows of itself."),
 }
 for verb, (module, summary) in VERBS.items():
     app.command(f"pellucid.cli.{module}:{verb}", name=verb, help=summary, sort_key=list(VERBS).index(verb))
@@ -71,6 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         signal.signal(signal.SIGTERM, _stop)
     quieten()
     announce()
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # it would look through all that is installed for some
     code = run(sys.argv[1:] if arguments is None else list(arguments))
     try:
         if sys.stdout is not None:
@@ -97,7 +96,6 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _run(arguments: Sequence[str]) -> int:
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
     try:
         _check_given(arguments)
         if {"--help", "-h"} & set(arguments):
@@ -105,35 +103,35 @@ def _run(arguments: Sequence[str]) -> int:
         code = app(_with_truths(arguments), exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()  # a full disk shows here, and not when nobody can tell of it any more
     except UserError as error:
-        return tell(console, error)
+        return tell(error)
     except CycloptsError as error:
         if isinstance(error, ValidationError) and error.argument:
-            return tell(console, _values_that_do_not_fit(error, error.argument.name))
+            return tell(_values_that_do_not_fit(error, error.argument.name))
         if isinstance(error, UnusedCliTokensError):
-            return tell(console, _nobody_takes(error.unused_tokens or [], arguments))
+            return tell(_nobody_takes(error.unused_tokens or [], arguments))
         if isinstance(error, MissingArgumentError) and (told := _taken_for_a_flag(error, arguments)):
-            return tell(console, told)
+            return tell(told)
         first, *rest = [line.strip() for line in str(error).split("\n") if line.strip()]
         verb = f" {arguments[0]}" if arguments and arguments[0] in VERBS else ""
-        return tell(console, UserError(_lower(first), rest, hint=f"`pellucid{verb} --help` lists what there is"))
+        return tell(UserError(_lower(first), rest, hint=f"`pellucid{verb} --help` lists what there is"))
     except KeyboardInterrupt:
-        console.print(Text("stopped"))
+        _say("stopped")
         return USER_FAULT
     except BrokenPipeError:  # the reader of our output has enough (`| head`)
         _discard_output()
         return DONE
     except OSError as error:
         if error.errno is None:
-            return _our_fault(console, error)
+            return _our_fault(error)
         if not error.filename:  # the system names files that it opens, and none that it writes to
             _discard_output()
         what = "" if error.filename else "a file, or the output,"
-        return tell(console, of_system(error, what, doing="read or written"))
+        return tell(of_system(error, what, doing="read or written"))
     except ModuleNotFoundError as error:
         told = of_missing(error)
-        return tell(console, told) if told else _our_fault(console, error)
+        return tell(told) if told else _our_fault(error)
     except Exception as error:
-        return _our_fault(console, error)
+        return _our_fault(error)
     return code if isinstance(code, int) else DONE
 
 
@@ -173,7 +171,7 @@ def _with_truths(arguments: Sequence[str]) -> list[str]:
     return joined
 
 
-def _our_fault(console: Console, error: Exception) -> int:
+def _our_fault(error: Exception) -> int:
     """An error that nobody foresaw: one line, and where the traceback is."""
     told = f"error: this is our fault: {type(error).__name__}: {error}"
     try:
@@ -181,9 +179,9 @@ def _our_fault(console: Console, error: Exception) -> int:
             "w", prefix="pellucid-", suffix=".txt", delete=False, errors="replace"
         ) as file:
             traceback.print_exc(file=file)
-        console.print(Text(f"{told}; the traceback is in {file.name}"))
+        _say(f"{told}; the traceback is in {file.name}")
     except OSError:  # there is no room for it
-        console.print(Text(f"{told}\n{traceback.format_exc()}"))
+        _say(f"{told}\n{traceback.format_exc()}")
     return OUR_FAULT
 
 
@@ -228,13 +226,22 @@ def _values_that_do_not_fit(error: ValidationError, flag: str) -> UserError:
     return UserError(f"{flag} cannot be used: {_lower(str(error))}")
 
 
-def tell(console: Console, error: UserError) -> int:
+def tell(error: UserError) -> int:
     """Show what is wrong, where, and what to do next."""
     head, *rest = str(error).split("\n")
-    console.print(Text("error: ", style="bold red") + Text(head))
+    _say(head, before="error: ")
     for line in rest:
-        console.print(Text(line))
+        _say(line)
     return USER_FAULT
+
+
+def _say(words: str, *, before: str = "") -> None:
+    """A line on stderr, `before` it in bold red. Only then rich is imported, which a good answer does not wait for."""
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console.print(Text(before, style="bold red") + Text(words))
 
 
 def _lower(words: str) -> str:

@@ -79,7 +79,8 @@ def kept_in_run(evaluation: "Evaluation") -> bool:
     from pellucid.errors import UserError
     from pellucid.reports.html import write_report
     from pellucid.runs.evaluation import keep_evaluation
-    from pellucid.runs.run_folder import RunFolder, locate
+    from pellucid.runs.locating import locate
+    from pellucid.runs.run_folder import RunFolder
 
     what = "what was measured could not be kept"
     try:

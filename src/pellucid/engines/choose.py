@@ -16,7 +16,7 @@ from pellucid.engines.fastest import fastest, remembered
 from pellucid.errors import UserError, named, nearest
 from pellucid.runs.card import read_card
 from pellucid.runs.containers import Container, container_of
-from pellucid.runs.run_folder import locate
+from pellucid.runs.locating import locate
 
 AUTO = "auto"
 Precision = Literal["float32", "tensorfloat32", "bfloat16", "float16"]

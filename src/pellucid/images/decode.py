@@ -7,7 +7,7 @@ import warnings
 import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import BytesIO
 from pathlib import Path
 from threading import Lock
@@ -82,6 +82,7 @@ class _Quiet:
 
 
 QUIET = _Quiet()
+PLUGINS = Lock()  # around the import of Pillow's
 ImageLike = str | Path | bytes | Image.Image | npt.NDArray[Any]
 
 
@@ -179,10 +180,10 @@ def _opened(source: ImageLike, name: str) -> Image.Image:
     content = source if isinstance(source, bytes) else content_of(Path(source), name)
     if not content:
         raise Unreadable(name, "empty")
+    kind = next((kind for kind, start in KINDS.items() if re.match(start, content, re.DOTALL)), None)
     try:
-        image = Image.open(BytesIO(content), formats=_formats())
+        image = _identified(content, kind)
     except UnidentifiedImageError as cause:
-        kind = next((kind for kind, start in KINDS.items() if re.match(start, content, re.DOTALL)), None)
         known = f"a {kind} file that is truncated, damaged or of a kind that Pillow cannot read"
         raise Unreadable(name, known if kind else "not an image") from cause
     # Two decoders are content when rows are missing at the end, and show black or noise there.
@@ -193,9 +194,20 @@ def _opened(source: ImageLike, name: str) -> Image.Image:
     return image
 
 
+def _identified(content: bytes, kind: str | None) -> Image.Image:
+    """A JPEG or PNG is asked of its own plugin alone: to import all of them takes longer than to decode it."""
+    if kind in ("JPEG", "PNG"):
+        with PLUGINS:
+            Image.preinit()
+        with suppress(UnidentifiedImageError):
+            return Image.open(BytesIO(content), formats=(kind,))
+    return Image.open(BytesIO(content), formats=_formats())
+
+
 def _formats() -> tuple[str, ...]:
     # All plugins first: left to Image.open, the threads that meet the first images could find them half imported.
-    Image.init()
+    with PLUGINS:
+        Image.init()
     return tuple(name for name in Image.ID if name not in NOT_PIXELS)
 
 

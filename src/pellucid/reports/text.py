@@ -1,12 +1,10 @@
-"""Records as text for the terminal: rich renderables that fit 80 columns, and predictions, one per line.
+"""Records as text for the terminal: rich renderables that fit 80 columns.
 
-live_table.py shows a training as it happens.
+predictions.py has what is said of an image, live_table.py shows a training as it happens.
 """
 
-import csv
-import io
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal
+from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
@@ -17,7 +15,6 @@ from pellucid.errors import counted
 from pellucid.images.manifest import Split
 from pellucid.images.remarks import divided_groups
 from pellucid.measures.intervals import Measured
-from pellucid.names import in_a_line
 from pellucid.reports.cautions import of_division, of_evaluation
 from pellucid.reports.confusions import Confused, most_confused
 from pellucid.reports.facts import MEANINGS, measures
@@ -27,9 +24,7 @@ from pellucid.runs.card import Card
 from pellucid.runs.evaluation import Evaluation
 from pellucid.uses.ensemble import Ensembled
 from pellucid.uses.export import Exported
-from pellucid.uses.predict import COLUMNS, Failure, Prediction
 
-Format = Literal["text", "json", "csv"]
 MOST_CLASSES = 40  # with more, the terminal shows those with the lowest recall
 MOST_NAMED = 8
 WIDEST_CONFUSION = 78  # columns; a wider table is folded to what is confused most
@@ -223,43 +218,6 @@ def _short(value: Any) -> str:
     if isinstance(value, dict):
         return str(value.get("sha256", ""))[:12]
     return "in the file" if isinstance(value, str) and len(value) > MOST_CLASSES * 10 else str(value)
-
-
-def prediction_header(form: Format) -> str | None:
-    """The line before the first prediction; only CSV has one."""
-    return _csv_line(COLUMNS) if form == "csv" else None
-
-
-def prediction_line(predicted: Prediction | Failure, form: Format) -> str:
-    """One prediction, or the reason why there is none, as one line (a CSV field may hold the name's own line breaks).
-
-    Text names the runner-up where the model is not sure. JSON has all classes, best first.
-    """
-    match form:
-        case "json":
-            return predicted.line()
-        case "csv":
-            row = predicted.row()
-            return _csv_line([row.get(column) for column in COLUMNS])
-        case "text":
-            return _prediction_words(predicted)
-
-
-def _prediction_words(predicted: Prediction | Failure) -> str:
-    name = in_a_line(predicted.name or "image")
-    if isinstance(predicted, Failure):
-        return f"{name}: error: {predicted.error}"
-    words = f"{name}: {predicted.best} {percent(predicted.probability)}"
-    if predicted.sure or len(predicted.ranking) < 2:
-        return words
-    others = [(other, probability) for other, probability in predicted.ranking if other != predicted.best]
-    return f"{words}, not sure ({others[0][0]} {percent(others[0][1])})"
-
-
-def _csv_line(fields: Sequence[Any]) -> str:
-    text = io.StringIO()
-    csv.writer(text).writerow(fields)  # with its own line end, or a lone \r in a name would not be quoted
-    return text.getvalue().removesuffix("\r\n")
 
 
 def table_of(first: str, *others: str, left: int = 1, footer: bool = False) -> Table:

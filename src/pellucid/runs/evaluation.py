@@ -7,7 +7,8 @@ from pellucid.images.manifest import Split
 from pellucid.measures.intervals import Measured
 from pellucid.names import path_of
 from pellucid.records import Record, read_text, write
-from pellucid.runs.run_folder import RunFolder, locate
+from pellucid.runs.locating import locate
+from pellucid.runs.run_folder import RunFolder
 
 
 class ClassResult(Record):

@@ -363,22 +363,3 @@ def find_runs(runs: Path) -> list[RunFolder]:
     except OSError as cause:
         raise of_system(cause, str(runs), doing="read") from cause
     return [RunFolder(place) for place in folders if any((place / name).is_file() for name in BEFORE_TRAINING)]
-
-
-def locate(model: str | PathLike[str]) -> Path:
-    """MODEL as people give it (a run folder, or a model file) to the file that holds the model file."""
-    path = path_of(model)
-    match kind_of(path):
-        case "nothing":
-            raise UserError(
-                f"{path} is not there",
-                hint="`pellucid runs` lists what has been trained; `pellucid adopt` makes models of published weights",
-            )
-        case "other":
-            raise UserError(f"{path} is no file but a pipe or a device", hint="a model is a run folder or a file")
-        case "file":
-            return path
-    run = open_run(path)
-    if kind_of(run.model) != "file":
-        raise run.without_model()
-    return run.model

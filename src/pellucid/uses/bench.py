@@ -13,7 +13,7 @@ from pydantic import Field
 from pellucid.architectures.catalog import ARCHITECTURES
 from pellucid.architectures.numbers import check_numbers
 from pellucid.architectures.rows import Structure
-from pellucid.errors import UserError, counted, nearest
+from pellucid.errors import UserError, counted, nearest, of_missing
 from pellucid.images.workers import check_not_starting
 from pellucid.inspection.stopwatch import PRODUCT_OPERATIONS, ROWS, seconds_of
 from pellucid.names import is_own
@@ -250,9 +250,9 @@ class _Contender:
 
 def _serve(pipe: Connection, library: str, settings: dict[str, Any]) -> None:
     """What a contender's process does: build, then compute a batch whenever it is asked."""
-    import torch
-
     try:
+        import torch
+
         if settings["threads"] is not None:
             torch.set_num_threads(settings["threads"])
         compute = _batch(library, settings)
@@ -271,6 +271,8 @@ def _serve(pipe: Connection, library: str, settings: dict[str, Any]) -> None:
 
 def _failed(cause: Exception, library: str, settings: dict[str, Any]) -> UserError:
     """What a person is told, whatever went wrong in a contender."""
+    if isinstance(cause, ModuleNotFoundError) and (told := of_missing(cause)):
+        return told
     from pellucid.inspection.failing import is_of_memory, reason
 
     if isinstance(cause, UserError):

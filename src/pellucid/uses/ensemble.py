@@ -26,8 +26,9 @@ from pellucid.networks.own import remember
 from pellucid.records import Record
 from pellucid.runs import proof
 from pellucid.runs.card import FORMAT, Card, Member, Result
+from pellucid.runs.locating import locate
 from pellucid.runs.provenance import gather
-from pellucid.runs.run_folder import RunFolder, locate
+from pellucid.runs.run_folder import RunFolder
 from pellucid.uses.predict import Shares, decide, shares
 
 if TYPE_CHECKING:

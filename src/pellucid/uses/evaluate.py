@@ -27,7 +27,8 @@ from pellucid.measures import confusion, likelihood, ranking
 from pellucid.names import below, path_of, shown
 from pellucid.runs.card import Card
 from pellucid.runs.evaluation import ClassResult, Evaluation, Judged, LeftOut, own_part
-from pellucid.runs.run_folder import RunFolder, locate
+from pellucid.runs.locating import locate
+from pellucid.runs.run_folder import RunFolder
 from pellucid.uses.ahead import ahead, windows
 from pellucid.uses.predict import Classifier, checked, decide, load, pixels_for, shares
 

@@ -23,7 +23,7 @@ from pellucid.records import Record, scratch_name
 from pellucid.runs.card import Card, read_card
 from pellucid.runs.containers import Container, container_of, files_of
 from pellucid.runs.events import now
-from pellucid.runs.run_folder import locate
+from pellucid.runs.locating import locate
 from pellucid.uses.agreement import Agreement, agreement
 from pellucid.uses.inputs import expand_inputs
 

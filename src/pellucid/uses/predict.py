@@ -22,7 +22,6 @@ from pellucid.images.decode import ImageLike, Unreadable, open_image
 from pellucid.images.preprocessing import Pixels, crop
 from pellucid.measures.calibration import probabilities
 from pellucid.names import path_of
-from pellucid.networks.own import remember
 from pellucid.records import Record
 from pellucid.runs.card import Card
 from pellucid.uses.ahead import Pause, ahead, windows
@@ -129,7 +128,10 @@ def load(
 
     `model` is one's own network, as for `train`: what a file says of code is never run, only what is named here.
     """
-    remember(model)
+    if model is not None:
+        from pellucid.networks.own import remember
+
+        remember(model)
     opened = open_engine(path, engine=engine, device=device, precision=precision, threads=threads)
     return Classifier(opened, model=Path(path))
 

@@ -219,8 +219,8 @@ def _built(net: str, *, size: int | None, **options: Any) -> "tuple[Network, Pre
     check_numbers(size=size, classes=options.get("classes"))
     given = {name: value for name, value in options.items() if value is not None and name not in ("until", "batch")}
     if net not in ARCHITECTURES and is_there(net):
+        from pellucid.runs.locating import locate
         from pellucid.runs.model_file import load_model_file
-        from pellucid.runs.run_folder import locate
 
         _refuse(given, f"{net} is as it was trained")
         model_file = load_model_file(locate(Path(net)))
