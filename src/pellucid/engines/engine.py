@@ -60,15 +60,7 @@ class Engine:
 
         With `card.inside`, whole images of one extent (N, height, width, 3), as decode.open_image gives them.
         """
-        if self.card.inside:
-            return self._logits_of(self.runtime.logits(pixels))
-        crops = cropped(pixels, self.card.preprocessing)
-        return np.mean([self.runtime.logits(crop) for crop in crops], axis=0, dtype=np.float32)
-
-    def _logits_of(self, shares: Logits) -> Logits:
-        """Logits that give these probabilities."""
-        logs = np.log(np.clip(shares, np.finfo(np.float32).tiny, None)) * np.float32(self.card.temperature)
-        return logs[:, 1:] - logs[:, :1] if self.card.one_logit else logs
+        return logits_by(self.card, self.runtime, pixels)
 
     def __repr__(self) -> str:
         return f"<Engine {self.words}: {self.path}>"
@@ -80,3 +72,13 @@ class Engine:
         if self.card.precision not in (precision, "float32"):
             precision = f"{self.card.precision} weights, {precision}"
         return f"{self.runtime.name}, {precision}, {self.runtime.device}"
+
+
+def logits_by(card: Card, runtime: Runtime, pixels: Pixels) -> Logits:
+    """What `runtime` says of pixels as Engine takes them: of several crops the mean."""
+    if not card.inside:
+        crops = cropped(pixels, card.preprocessing)
+        return np.mean([runtime.logits(crop) for crop in crops], axis=0, dtype=np.float32)
+    # Logits that give the probabilities: what softmax does not show is lost.
+    logs = np.log(np.clip(runtime.logits(pixels), np.finfo(np.float32).tiny, None)) * np.float32(card.temperature)
+    return logs[:, 1:] - logs[:, :1] if card.one_logit else logs

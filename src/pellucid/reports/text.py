@@ -14,7 +14,7 @@ from rich.text import Text
 from pellucid.errors import counted
 from pellucid.images.manifest import Split
 from pellucid.images.remarks import divided_groups
-from pellucid.measures.intervals import Measured
+from pellucid.measures.intervals import Measured, wilson
 from pellucid.reports.cautions import of_division, of_evaluation
 from pellucid.reports.confusions import Confused, most_confused
 from pellucid.reports.facts import MEANINGS, measures
@@ -150,6 +150,17 @@ def exported_text(made: Exported) -> RenderableType:
         )
         if agreed.unreadable:
             lines.append(Text(f"{counted(len(agreed.unreadable), 'image')} could not be read: {agreed.unreadable[0]}"))
+    if (worth := made.measured) is not None:
+        n = worth.accuracy.n
+        most = percent(wilson(worth.lost, n).high)
+        lines += [
+            Text(f"{worth.precision}: {worth.speed:.2f} times as fast as float32 on this machine"),
+            Text(f"accuracy on the validation images: {worth.accuracy}; in float32: {worth.before}"),
+            Text(
+                f"of {counted(n, 'image')}, {worth.lost:,} were right only in float32 and {worth.gained:,} only in "
+                f"{worth.precision}; with so few images, up to {most} of right answers may be lost"
+            ),
+        ]
     return Group(*lines)
 
 

@@ -13,21 +13,25 @@ from pathlib import Path
 from typing import Any
 
 from pellucid.engines.choose import runtime
-from pellucid.engines.engine import Engine
+from pellucid.engines.engine import Engine, logits_by
 from pellucid.errors import UserError, counted, listed, of_system
-from pellucid.images.manifest import content_hash
+from pellucid.images.manifest import Split, content_hash
 from pellucid.images.preprocessing import single
 from pellucid.names import path_of
 from pellucid.networks.own import remember
 from pellucid.records import Record, scratch_name
-from pellucid.runs.card import Card, read_card
+from pellucid.runs.card import Card, Precision, Result, read_card, sealed
 from pellucid.runs.containers import Container, container_of, files_of
 from pellucid.runs.events import now
 from pellucid.runs.locating import locate
+from pellucid.runs.proof import take
 from pellucid.uses.agreement import Agreement, agreement
 from pellucid.uses.inputs import expand_inputs
+from pellucid.uses.worth import Worth, calibration, split_of, worth
 
 WRITES: dict[str, Container] = {".onnx": "onnx", ".xml": "openvino"}  # by the name's end
+MAX_DROP = 0.005  # of accuracy
+WITHOUT = "without --int8 and --fp16 the file is exact; what is lost may be more than it seems where images are few"
 PROVES = {"onnx": "onnxruntime", "openvino": "openvino"}  # the engine that has to repeat the proof
 
 
@@ -39,6 +43,7 @@ class Exported(Record):
     engine: str
     inside: bool
     agreement: Agreement | None
+    measured: Worth | None = None
 
 
 def export(
@@ -46,6 +51,8 @@ def export(
     out: str | PathLike[str],
     *,
     inside: bool = False,
+    precision: Precision = "float32",
+    max_drop: float = MAX_DROP,
     check: str | PathLike[str] | Sequence[str] | None = None,
     model_code: Any = None,
     progress: Callable[[int, int], None] | None = None,
@@ -56,12 +63,18 @@ def export(
     images, uint8 (N, height, width, 3), and gives probabilities: resizing, cropping and normalising are in its graph.
     Raises UserError, and leaves nothing at `out`, unless its engine repeats the proof, and says the same of the images
     that `check` names, if any: no other answer, but for ties, and no probability that differs by more than 0.001.
+
+    `precision` "int8" (weights and maps; `model` is then a run, on whose training images it is calibrated) and
+    "float16" are made of the file that was proved so. They are written only where they are faster on this machine and
+    lose no more than `max_drop` of the accuracy on the run's validation images, nor, by McNemar's test, more than
+    chance loses; both figures are in the card.
     """
     remember(model_code)
     path = path_of(out)
-    container = _container(path)
+    _check_name(path)
     images = None if check is None else _images(check)
     source = locate(model)
+    split = None if precision == "float32" else split_of(path_of(model), precision)
     if container_of(source) != "safetensors":
         raise UserError(
             f"{source} was exported already", hint="export the run, or the .safetensors, that it was made of"
@@ -74,23 +87,66 @@ def export(
     loaded = load_model_file(source)
     card = _card(loaded.card, source, inside=inside)
     graph = network_graph(loaded.network, single(card.preprocessing))
+    agreed = measured = None
     with _beside(path) as candidate:
-        _write(graph, card, candidate, container)
-        exported = Engine(read_card(candidate), runtime(PROVES[container], candidate), candidate)
-        agreed = None
+        exported = _opened(graph, card, candidate if split is None else candidate.parent / "full" / path.name)
         if images is not None:
             reference = Engine(loaded.card, TorchRuntime(loaded, device="cpu", precision="float32"), source)
             agreed = agreement(reference, exported, images, progress=progress)
             _refuse_other(agreed, path)
+        if split is not None:
+            exported, measured = _in_fewer_bits(graph, exported, candidate, precision, split, progress)
+            if problems := measured.problems(max_drop):
+                raise UserError(f"{path} is not written: {precision} is not worth it here", problems, hint=WITHOUT)
     size = sum(file.stat().st_size for file in files_of(path))
-    return Exported(path=str(path), bytes=size, engine=exported.words, inside=inside, agreement=agreed)
+    return Exported(
+        path=str(path), bytes=size, engine=exported.words, inside=inside, agreement=agreed, measured=measured
+    )
 
 
-def _container(path: Path) -> Container:
-    """The kind of file that a name asks for."""
+def _in_fewer_bits(
+    graph: Any,
+    full: Engine,
+    path: Path,
+    precision: Precision,
+    split: Split,
+    progress: Callable[[int, int], None] | None,
+) -> tuple[Engine, Worth]:
+    """The graph in fewer bits, written to `path` with what it is worth beside the `full` one, and opened."""
+    from pellucid.exports import fewer_bits
+
+    pixels = list(calibration(split, full.card)) if precision == "int8" else []
+    smaller = fewer_bits.int8(graph, pixels) if precision == "int8" else fewer_bits.float16(graph)
+    card = full.card.model_copy(update={"precision": precision})
+    trial = path.parent / "trial" / path.name
+    _write(smaller, card, trial)
+    said = runtime(PROVES[WRITES[path.suffix]], trial)
+    taken = take(
+        lambda pixels: logits_by(card, said, pixels),
+        classes=card.classes,
+        one_logit=card.one_logit,
+        preprocessing=card.preprocessing,
+        temperature=card.temperature,
+        whole=card.inside,
+    )
+    card = card.model_copy(update={"proof": taken})
+    measured = worth(Engine(sealed(card), said, trial), full, split, calibrated_on=len(pixels), progress=progress)
+    told = {"exported": card.provenance["exported"] | {"measured": measured.model_dump(mode="json")}}
+    accuracy = Result(part="validation", measure="accuracy", **measured.accuracy.model_dump())
+    card = card.model_copy(update={"provenance": card.provenance | told, "results": (accuracy,)})
+    return _opened(smaller, card, path), measured
+
+
+def _opened(graph: Any, card: Card, path: Path) -> Engine:
+    """The graph with its card, written to `path` and opened as anybody would open it."""
+    _write(graph, card, path)
+    return Engine(read_card(path), runtime(PROVES[WRITES[path.suffix]], path), path)
+
+
+def _check_name(path: Path) -> None:
+    """UserError for a name that asks for no kind of file."""
     if path.suffix not in WRITES:
         raise UserError(f"{path} does not say what to write", hint="a name that ends in .onnx, or in .xml for OpenVINO")
-    return WRITES[path.suffix]
 
 
 def _images(check: str | PathLike[str] | Sequence[str]) -> list[Path | Any]:
@@ -108,16 +164,17 @@ def _card(card: Card, source: Path, *, inside: bool) -> Card:
     return card.model_copy(update={"inside": inside, "provenance": card.provenance | origin})
 
 
-def _write(graph: Any, card: Card, path: Path, container: Container) -> None:
-    """The graph with its card as a file of that kind."""
+def _write(graph: Any, card: Card, path: Path) -> None:
+    """The graph with its card as a file of the kind that its name says."""
     from pellucid.exports.onnx_file import described
 
     if card.inside:
         from pellucid.exports.inside import of_image
 
         graph = of_image(graph, card)
+    path.parent.mkdir(exist_ok=True)
     content = described(graph, card)
-    if container == "onnx":
+    if WRITES[path.suffix] == "onnx":
         path.write_bytes(content)
         return
     from pellucid.exports.openvino_file import write
@@ -145,7 +202,8 @@ def _beside(path: Path) -> Iterator[Path]:
         folder.mkdir(parents=True)
         yield folder / path.name
         # What is named last is the file that leads to the others.
-        for made in sorted(folder.iterdir(), key=lambda made: made.name == path.name):
+        files = (made for made in folder.iterdir() if made.is_file())
+        for made in sorted(files, key=lambda made: made.name == path.name):
             with made.open("rb+") as file:
                 os.fsync(file.fileno())
             made.replace(path.with_name(made.name))
