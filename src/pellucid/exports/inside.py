@@ -11,7 +11,7 @@ from onnx import TensorProto, helper
 
 from pellucid.exports.expressions import Value, Writing, joined
 from pellucid.exports.resizing import cropped
-from pellucid.images.preprocessing import Preprocessing
+from pellucid.images.preprocessing import Preprocessing, crop_starts
 from pellucid.runs.card import Card
 
 IMAGE, PROBABILITIES = "image", "probabilities"
@@ -52,22 +52,16 @@ def of_image(core: onnx.ModelProto, card: Card) -> onnx.ModelProto:
 
 def _crops(region: Value, preprocessing: Preprocessing) -> None:
     """The crops that the core looks at, as its `pixels`: all of the first image, all of the second and so on."""
-    side, starts = preprocessing.size, np.array(_starts(preprocessing))
+    side, starts = preprocessing.size, np.array(crop_starts(preprocessing))
     # Gathered, for OpenVINO 2026.4 joins overlapping slices of uint8 to other pixels.
     chosen = starts[:, None] + np.arange(side)
     squares = region.pick(chosen, 1).pick(chosen, 3).turned(0, 1, 3, 2, 4, 5) if len(starts) > 1 else region
     squares.shaped(-1, side, side, 3, name=PIXELS)
 
 
-def _starts(preprocessing: Preprocessing) -> list[int]:
-    """Where crops start along a side of the region, as preprocessing.averaged has it."""
-    most, crops = preprocessing.seen - preprocessing.size, preprocessing.crops
-    return [round(number * most / (crops - 1)) for number in range(crops)] if most else [0]
-
-
 def _answers(logits: Value, card: Card) -> None:
     """Logits of crops to probabilities of images, as calibration.probabilities has it."""
-    crops = len(_starts(card.preprocessing)) ** 2
+    crops = len(crop_starts(card.preprocessing)) ** 2
     outputs = 1 if card.one_logit else len(card.classes)
     scaled = logits.shaped(-1, crops, outputs).sum(1).shaped(-1, outputs) / (crops * card.temperature)
     made = joined([(-scaled).sigmoid(), scaled.sigmoid()], 1) if card.one_logit else scaled.softmax()

@@ -7,6 +7,7 @@ import onnx
 from pellucid.runs.card import Card, sealed
 from pellucid.runs.containers import CARD
 
+IR_VERSION = 10  # the newest that ONNX Runtime 1.20 reads
 COLOURS = "red first (RGB, not BGR), 0 to 255"
 
 
@@ -14,6 +15,7 @@ def described(graph: onnx.ModelProto, card: Card) -> bytes:
     """The file's bytes: the graph with the card, sealed, and a description for whoever has no Pellucid."""
     model = onnx.ModelProto()
     model.CopyFrom(graph)
+    model.ir_version = min(model.ir_version, IR_VERSION)
     model.producer_name, model.producer_version = "pellucid", version("pellucid")
     model.doc_string = "\n".join([*_input(card), *_output(card), *([model.doc_string] if model.doc_string else [])])
     del model.metadata_props[:]

@@ -117,7 +117,7 @@ def averaged(look: Callable[[Any], Any], images: Any, preprocessing: Preprocessi
     side = preprocessing.size
     if images.shape[-1] == side:
         return look(images)
-    places = crop_places(preprocessing, images.shape[-1])
+    places = crop_places(preprocessing)
     made = [look(images[..., top : top + side, left : left + side]) for top, left in places]
     return sum(made) / len(made)
 
@@ -127,15 +127,20 @@ def cropped(pixels: Pixels, preprocessing: Preprocessing) -> list[Pixels]:
     side = preprocessing.size
     if pixels.shape[-2] == side:
         return [pixels]
-    places = crop_places(preprocessing, pixels.shape[-2])
+    places = crop_places(preprocessing)
     return [np.ascontiguousarray(pixels[:, top : top + side, left : left + side]) for top, left in places]
 
 
-def crop_places(preprocessing: Preprocessing, seen: int) -> list[tuple[int, int]]:
-    """(top, left) of each of several crops, spread evenly over a square of `seen` pixels per side."""
-    most, numbers = seen - preprocessing.size, range(preprocessing.crops)
-    starts = [round(number * most / (preprocessing.crops - 1)) for number in numbers]
+def crop_places(preprocessing: Preprocessing) -> list[tuple[int, int]]:
+    """(top, left) of each crop in the region that they are of."""
+    starts = crop_starts(preprocessing)
     return [(top, left) for top in starts for left in starts]
+
+
+def crop_starts(preprocessing: Preprocessing) -> list[int]:
+    """Where crops start along a side of the region, spread evenly; [0] for one that fills it."""
+    most, crops = preprocessing.seen - preprocessing.size, preprocessing.crops
+    return [round(number * most / (crops - 1)) for number in range(crops)] if most else [0]
 
 
 def single(preprocessing: Preprocessing) -> Preprocessing:
