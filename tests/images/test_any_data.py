@@ -21,6 +21,7 @@ from PIL import Image
 
 from pellucid.cli.main import run
 from pellucid.errors import UserError
+from pellucid.images.folders import find_images, images_beneath
 from pellucid.images.sources import read_samples
 from pellucid.images.split import split
 from pellucid.training.configure import configure
@@ -286,3 +287,16 @@ def test_a_thousand_random_data_sets(made):
     with laid(made):
         check_read(made)
         check_commands(made)
+
+
+def test_images_beneath_come_in_string_order_as_each_folder_is_read(tmp_path: Path) -> None:
+    for name in ("a b.png", "a/c.png", "a/z/1.png", "a.png", "b/1.jpg", "B.png", "b/.hidden.png", "b/notes.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    left_out: list[tuple[Path, str]] = []
+    assert list(images_beneath(tmp_path, left_out)) == find_images(tmp_path)
+    assert [(path.name, why) for path, why in left_out] == [("notes.txt", ".txt is no image")]
+    coming = images_beneath(tmp_path, [])
+    next(coming)
+    (tmp_path / "b" / "2.jpg").touch()  # the last folder has not been looked into yet
+    assert tmp_path / "b" / "2.jpg" in list(coming)

@@ -54,10 +54,12 @@ def predict(
     most
         With --grid: how many images the picture shows at most; wrong answers come first. Default: 48.
     """
+    from pellucid.cli.progress import Progress
     from pellucid.reports.predictions import prediction_header, prediction_line
     from pellucid.uses.inputs import expand_inputs
     from pellucid.uses.predict import Failure, load, predict_stream
     from pellucid.uses.standard_input import paths as paths_of
+    from pellucid.uses.throughput import Throughput
 
     if not images:
         raise UserError("there is nothing to predict", hint="name files, folders or globs, or - for standard input")
@@ -75,25 +77,36 @@ def predict(
         drawn = Grid(grid, truth, classifier.classes, most=most, columns=columns)
     if header := prediction_header(format):
         print(header)
-    failed = False
+    failed, heard = False, True
+    progress, throughput = Progress(silent=sys.stdout.isatty()), Throughput()
+
+    def remark(words: str) -> None:
+        progress.clear()
+        _remark(words)
+
     paths = expand_inputs(
         images,
         standard_input=paths_of(sys.stdin),
         path_column=path_column,
-        note=lambda words: _remark(f"! {words}"),
+        note=lambda words: remark(f"! {words}"),
     )
-    heard = True
-    for predicted in predict_stream(classifier, paths, batch=batch):
-        try:
-            if heard:
-                print(prediction_line(predicted, format), flush=True)
-        except BrokenPipeError:  # the reader has enough (`| head`), and the picture is still wanted
-            if not drawn:
-                raise
-            heard = False
-        failed |= isinstance(predicted, Failure)
-        if drawn:
-            drawn.take(predicted)
+    try:
+        for predicted in predict_stream(classifier, paths, batch=batch, throughput=throughput):
+            try:
+                if heard:
+                    print(prediction_line(predicted, format), flush=True)
+            except BrokenPipeError:  # the reader has enough (`| head`), and the picture is still wanted
+                if not drawn:
+                    raise
+                heard = False
+            failed |= isinstance(predicted, Failure)
+            progress.advance()
+            if drawn:
+                drawn.take(predicted)
+    finally:
+        progress.clear()
+    if words := throughput.words():
+        _remark(words)
     if drawn:
         for words in drawn.write():
             _remark(words)

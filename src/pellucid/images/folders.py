@@ -98,6 +98,29 @@ def find_images(folder: Path) -> list[Path]:
     return look_through(folder).all_images()
 
 
+def images_beneath(root: Path, left_out: list[tuple[Path, str]]) -> Iterator[Path]:
+    """What `find_images` gives, in the same order, as each folder is read: the first come before the last are looked
+    for. `left_out` takes what is passed over, and why. Raises UserError in the place of what may not be read.
+    """
+    search = _Search(root, os.path.realpath(root), {_identity(root): root}, set())
+    yield from _images_in(Folder(root), search, left_out)
+
+
+def _images_in(here: Folder, search: "_Search", left_out: list[tuple[Path, str]]) -> Iterator[Path]:
+    _scan(here, search)
+    if here.is_run:
+        left_out.append((here.path, "runs of pellucid"))
+        return
+    left_out += here.left_out
+    # As strings, "a b.png" comes before "a/c.png".
+    there = [(f"{folder.name}/", folder) for folder in here.folders] + [(path.name, path) for path in here.images]
+    for _, each in sorted(there, key=lambda pair: pair[0]):
+        if isinstance(each, Folder):
+            yield from _images_in(each, search, left_out)
+        else:
+            yield each
+
+
 def look_through(root: Path, leave_out: Collection[str] = ()) -> Folder:
     """The tree of `root`. Runs of ours that lie in it are left out, and folders of `leave_out`: each is a name, at any
     level, or a path below `root`. Raises UserError for what may not be read, and for a folder that is not there.

@@ -6,6 +6,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from enum import Enum
 from typing import Any, Final, Literal, TypeVar
 
+from pellucid.granted import processors
+
 Made = TypeVar("Made")
 
 
@@ -17,7 +19,6 @@ class _Pause(Enum):
 
 Pause = Literal[_Pause.PAUSE]
 PAUSE: Final = _Pause.PAUSE
-WORKERS = 4  # decoding leaves the interpreter's lock for most of its time
 
 
 def ahead(make: Callable[[Any], Made], given: Iterable[Any], *, depth: int) -> Iterator[Made | Pause]:
@@ -27,7 +28,7 @@ def ahead(make: Callable[[Any], Made], given: Iterable[Any], *, depth: int) -> I
     before it is made first. What `make` raises is raised in its place.
     """
     waiting: deque[Future[Made]] = deque()
-    pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="decode")
+    pool = ThreadPoolExecutor(processors(), thread_name_prefix="decode")  # decoding leaves the interpreter's lock
     joined = True
     try:
         for item in given:

@@ -7,7 +7,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from pellucid.errors import UserError
-from pellucid.images.folders import left_out_words, look_through
+from pellucid.images.folders import images_beneath, left_out_words
 from pellucid.images.labels import clean
 from pellucid.images.tables import TABLES, Column, is_file, located, read_rows
 from pellucid.uses.ahead import PAUSE, Pause
@@ -79,17 +79,19 @@ def _is_folder(path: Path) -> bool:
 
 
 def _of_folder(path: Path, argument: str, note: Callable[[str], None]) -> Iterator[Path | Failure]:
+    left_out: list[tuple[Path, str]] = []
+    found = False
     try:
-        tree = look_through(path)
+        for image in images_beneath(path, left_out):
+            found = True
+            yield image
     except UserError as cause:
         yield Failure(name=argument, error=_in_a_line(cause, argument))
         return
-    images = tree.all_images()
-    words = left_out_words(tree.all_left_out())
-    if words and images:
+    words = left_out_words(left_out)
+    if words and found:
         note(f"{argument}: {words}")
-    yield from images
-    if not images:
+    if not found:
         yield Failure(name=argument, error="the folder holds no images" + (f" ({words})" if words else ""))
 
 

@@ -5,7 +5,8 @@ Which images a command line means is inputs.py's business.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import groupby
 from os import PathLike
 from pathlib import Path
@@ -24,7 +25,8 @@ from pellucid.measures.calibration import probabilities
 from pellucid.names import path_of
 from pellucid.records import Record
 from pellucid.runs.card import Card
-from pellucid.uses.ahead import Pause, ahead, windows
+from pellucid.uses.ahead import PAUSE, Pause, ahead, windows
+from pellucid.uses.throughput import Throughput
 
 Shares = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.intp]
@@ -76,6 +78,16 @@ class Ready:
 
     name: str | None
     pixels: Pixels
+
+
+class Elsewhere:
+    """An image that lies in no file of its own: in an archive, at an address. `name` as in Prediction."""
+
+    name: str
+
+    def read(self) -> bytes:
+        """Its content, read when its turn has come, in a thread. Raises Unreadable."""
+        raise NotImplementedError
 
 
 class Classifier:
@@ -137,27 +149,45 @@ def load(
 
 
 def predict_stream(
-    classifier: Classifier, inputs: Iterable[ImageLike | Failure | Pause], *, batch: int = 32
+    classifier: Classifier,
+    inputs: Iterable[ImageLike | Elsewhere | Failure | Pause],
+    *,
+    batch: int = 32,
+    throughput: Throughput | None = None,
 ) -> Iterator[Prediction | Failure]:
     """Classify without end: one result for each input, in order, a Failure where an image cannot be read.
 
     `inputs` is read no further ahead than two batches, and a Failure in it keeps its place. At a PAUSE (uses.ahead)
-    in it, all images before it are answered first, however few they are.
+    in it, all images before it are answered first, however few they are. `throughput` hears how fast it goes.
     """
+    heard = throughput or Throughput()
 
-    def opened(each: ImageLike | Failure) -> Ready | Failure:
+    def opened(each: ImageLike | Elsewhere | Failure) -> Ready | Failure:
         if isinstance(each, Failure):
             return each
         try:
+            if isinstance(each, Elsewhere):
+                return replace(_opened(each.read(), each.name, classifier.card), name=each.name)
             return _opened(each, "the image", classifier.card)
         except Unreadable as cause:
-            return Failure(name=_name(each), error=cause.reason)
+            return Failure(name=each.name if isinstance(each, Elsewhere) else _name(each), error=cause.reason)
 
-    cut: Iterator[list[Ready | Failure]] = windows(ahead(opened, inputs, depth=checked(batch)), batch)
-    for window in cut:
-        predictions = iter(_judged(classifier.engine, [each for each in window if isinstance(each, Ready)]))
-        for each in window:
-            yield next(predictions) if isinstance(each, Ready) else each
+    def noticed() -> Iterator[Any]:
+        for each in inputs:
+            heard.paused |= each is PAUSE
+            yield each
+
+    def judged() -> Iterator[list[Prediction | Failure]]:
+        cut: Iterator[list[Ready | Failure]] = windows(ahead(opened, noticed(), depth=checked(batch)), batch)
+        for window in cut:
+            ready = [each for each in window if isinstance(each, Ready)]
+            predictions = _judged(classifier.engine, ready)
+            answers = [next(predictions) if isinstance(each, Ready) else each for each in window]
+            heard.note(len(ready), partial(shares, classifier.engine, [each.pixels for each in ready]))
+            yield answers
+
+    for answers in heard.timed(judged()):
+        yield from answers
 
 
 def shares(engine: Engine, pixels: Sequence[Pixels]) -> Shares:
@@ -218,13 +248,13 @@ def _name(image: object) -> str | None:
 def _judged(engine: Engine, ready: Sequence[Ready]) -> Iterator[Prediction]:
     card = engine.card
     given = shares(engine, [each.pixels for each in ready])
-    for each, row, best in zip(ready, given.tolist(), decide(given, card), strict=True):
-        ranking = sorted(zip(card.classes, row, strict=True), key=lambda pair: -pair[1])
+    order = np.argsort(-given, axis=1, kind="stable")
+    for each, row, best, ranks in zip(ready, given.tolist(), decide(given, card), order.tolist(), strict=True):
         probability = row[best]
-        yield Prediction(
+        yield Prediction.model_construct(  # to check the fields of 1,000 classes takes longer than to say them
             name=each.name,
             best=card.classes[best],
             probability=probability,
             sure=card.sure_from is not None and probability >= card.sure_from,
-            ranking=tuple(ranking),
+            ranking=tuple((card.classes[rank], row[rank]) for rank in ranks),
         )
