@@ -94,7 +94,8 @@ def split(
         for part, images in (("train", train), ("validation", validation), ("test", test))
         for number in range(images)
     ]
-    return Split(root=root, rule="0.6 train, 0.2 validation, rest test", seed=7, classes=classes, files=tuple(files))
+    rule = "train 0.6, validation 0.2, test rest; every class alike, files of the same content in one part"
+    return Split(root=root, rule=rule, method="by-rank", seed=7, classes=classes, files=tuple(files))
 
 
 def training(epochs: int = 3, run: str = "runs/photos-small", why: str | None = "finished") -> list[Event]:

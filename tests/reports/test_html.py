@@ -65,7 +65,7 @@ def test_the_report_says_the_accuracy_with_its_interval(photos: Path) -> None:
     assert "The model was right about 17 of 20 images." in text
     assert "it would be right about 64 to 95 of every 100" in text
     assert "Always answering the commonest class would be right for 50.0 % of these images." in text
-    assert "✗ bees 61 % is ● ants" in text
+    assert "✗ said bees 61 % is ● ants" in text
 
 
 def test_settings_that_somebody_chose_come_before_the_usual(photos: Path) -> None:
@@ -135,6 +135,20 @@ def test_a_report_of_one_epoch_shows_dots(photos: Path) -> None:
     text = page(photos, events=training(1))
     assert "<polyline" not in text
     assert "whisker is the 95 % interval" in Page(text).text
+
+
+def test_a_report_says_over_what_images_are_spread(photos: Path) -> None:
+    text = Page(page(photos, evaluation=evaluation([[12, 0], [2, 12]], data=str(photos)))).text
+    assert "(16 of 24 images, spread evenly over the list of right answers of each class)" in text
+    assert "(24 of 60 training images, spread evenly over the list of files of each class)" in text
+
+
+def test_a_report_says_what_batch_norms_scale_by(photos: Path) -> None:
+    first, *rest = training()
+    begun = first.model_copy(update={"fresh_norms": 5, "norms_keep": 0.9})
+    text = Page(page(photos, events=[begun, *rest])).text
+    assert "5 batch normalisation layers of the network scale by a running mean and variance." in text
+    assert "the new value is 0.9 of the old one and 0.1 of the batch's" in text
 
 
 def test_a_report_before_anything_was_measured(photos: Path) -> None:

@@ -72,7 +72,7 @@ def test_failures_keep_their_place_in_a_grid_and_say_why(photos: Path) -> None:
 
 def test_a_grid_of_many_predictions_says_how_many_it_shows(photos: Path) -> None:
     predictions = predicted(photos) * 30
-    assert title(show(predictions)) == "24 of 30 predictions, spread evenly"
+    assert title(show(predictions)) == "24 of 30 predictions, spread evenly from the first to the last"
     figure = show(predictions, truth=["ants"] * 15 + ["bees"] * 15, most=4)
     assert title(figure) == (
         "15 of 30 predictions right; here 2 of 15 mistakes, the most confident first, 2 of 15 right answers"

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from pellucid.reports.predictions import prediction_header, prediction_line
+from pellucid.reports.sentences import preprocessing
 from pellucid.reports.text import card_text, evaluation_text, split_text
 from pellucid.runs.evaluation import LeftOut
 from pellucid.uses.predict import Prediction
@@ -46,6 +47,18 @@ def test_a_split() -> None:
 
 def test_a_card() -> None:
     golden.check("reports/card", printed(card_text(card())))
+
+
+@pytest.mark.parametrize(
+    ("background", "colour"),
+    [((255, 255, 255), "white"), ((0, 0, 0), "black"), ((1, 2, 3), "a colour (red 1, green 2, blue 3, each of 255)")],
+)
+def test_the_colour_behind_transparent_pixels_has_a_name(background: tuple[int, int, int], colour: str) -> None:
+    known = card()
+    shown = known.model_copy(
+        update={"preprocessing": known.preprocessing.model_copy(update={"background": background})}
+    )
+    assert preprocessing(shown).endswith(f"Where pixels are transparent, {colour} shows through.")
 
 
 def test_a_card_without_calibration() -> None:

@@ -355,7 +355,7 @@ def test_a_model_from_before_the_numbers_grew_is_kept_and_can_be_opened(photos: 
 def test_a_schedule_without_bounds_is_told(photos: Path, tmp_path: Path) -> None:
     grows = {"schedule": "step", "step_epochs": 1, "step_factor": 1e200, "warm_up": 0}
     told, _ = diverging(photos, tmp_path / "runs", rate=1e-250, epochs=4, learning=grows)
-    assert told.problem.startswith("the rate became inf in epoch 3")
+    assert told.problem.startswith("the learning rate became inf in epoch 3")
 
 
 @pytest.mark.parametrize(

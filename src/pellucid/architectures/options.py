@@ -27,8 +27,8 @@ OPTIONS: Mapping[str, Option] = {
     "width": Option(float, "A factor on the number of channels of every convolution: 0.5 halves it. Default: 1."),
     "dropout": Option(
         float,
-        "The share of features that is set to 0 at random before the head in training, from 0 to below 1. Default: "
-        "what the network was published with.",
+        "The share of the features before the head that training sets to 0, drawn anew for each image: from 0 to "
+        "below 1. Default: what the network was published with.",
     ),
     "auxiliary": Option(
         bool,
@@ -36,8 +36,8 @@ OPTIONS: Mapping[str, Option] = {
     ),
     "conventions": Option(
         Literal["torch", "tensorflow"],
-        "Whose way to pad, average and normalise maps the network follows: its weights decide which is right. Default: "
-        "torch.",
+        "Pad, average and normalise feature maps as torch or as tensorflow does. Give the one that the weights were "
+        "trained with. Default: torch.",
     ),
     "initialisation": Option(
         Literal["he", "tf-slim", "torch"],
@@ -45,12 +45,14 @@ OPTIONS: Mapping[str, Option] = {
     ),
     "head_initialisation": Option(
         Literal["uniform", "torch"],
-        "How the random weights of the head (the last layer) are drawn. uniform: evenly within 1/sqrt(inputs). torch: "
-        "so, and the bias too. Default: as all other weights.",
+        "How the random weights of the head (the last layer) are drawn. uniform: between -1/sqrt(n) and 1/sqrt(n), all "
+        "equally likely, where n is how many features the head gets. torch: the same, and its bias too. Default: as "
+        "all other weights.",
     ),
     "norm_decay": Option(
         float,
-        "The share of a batch norm's running mean and variance that stays when a batch is added. Default: 0.9.",
+        "The share of a batch normalisation's running mean and variance that stays after each batch; the rest comes "
+        "from the batch. The nearer to 1, the more batches count. Default: 0.9.",
     ),
     "last": Option(
         str,

@@ -106,15 +106,15 @@ def _adopt(
     weights
         The weights: imagenet (those that torchvision or timm publish), a file, or a run folder.
     layout
-        The library whose names the tensors in the weights file have. auto: found by the names.
+        Which library's names the tensors in the weights file have. auto: recognised by the names.
     classes
         A text file with the name of each class, one per line, in the order of the network's outputs. Default: as
         published with the weights.
     size
         Pixels per side of the square that the network sees. Default: as published with the weights.
     conventions
-        Whose padding and averaging the weights were trained with: torch or tensorflow. Default: tensorflow where the
-        layout is tf-slim or keras, otherwise torch.
+        Pad, average and normalise feature maps as torch or as tensorflow does. Give the one that the weights were
+        trained with. Default: tensorflow where the layout is tf-slim or keras, otherwise torch.
     input
         How an image becomes what the network sees. Default: as published with the weights.
     """

@@ -312,8 +312,8 @@ def parity(
     width
         A factor on the number of channels of every convolution.
     conventions
-        Pad and average maps as torch or as tensorflow does. Default: tensorflow against keras or an .npz file,
-        otherwise torch.
+        Pad, average and normalise feature maps as torch or as tensorflow does. Give the one that the weights were
+        trained with. Default: tensorflow against keras or an .npz file, otherwise torch.
     seed
         The number that random weights and noise come from. Default: 0.
     format

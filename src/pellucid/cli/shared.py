@@ -63,8 +63,8 @@ SpatialSqueeze = Annotated[bool | None, _option("spatial_squeeze")]
 Layout = Annotated[
     str,
     Parameter(
-        help="The library whose names the tensors in the weights file have: pellucid, torchvision, timm, tf-slim, "
-        "keras or paddle. auto: found by the names. Default: auto."
+        help="Which library's names the tensors in the weights file have: pellucid, torchvision, timm, tf-slim, "
+        "keras or paddle. auto: recognised by the names. Default: auto."
     ),
 ]
 Switch = Annotated[bool, Parameter(negative=(), show_default=False)]

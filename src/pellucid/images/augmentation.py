@@ -63,18 +63,25 @@ class Augmentation(Described):
     blur: float = Field(default=0.0, ge=0, le=1)
     """The probability that an image is blurred (Gaussian blur), from 0 to 1."""
     blur_sigma: tuple[float, float] = (0.1, 2.0)
-    """The smallest and the largest standard deviation of that blur, in pixels."""
+    """How strong the blur of --augmentation.blur is: its smallest and its largest standard deviation, in pixels. One in
+    between is drawn for each image.
+    """
     jpeg: float = Field(default=0.0, ge=0, le=1)
     """The probability that an image is compressed as a JPEG once more, from 0 to 1."""
     jpeg_quality: tuple[int, int] = (50, 95)
-    """The lowest and the highest JPEG quality of that compression, from 1 to 100."""
+    """The lowest and the highest quality of the JPEGs of --augmentation.jpeg, from 1 (worst) to 100 (best). One in
+    between is drawn for each image.
+    """
     mixup: float = Field(default=0.0, ge=0, le=1000)
-    """MixUp blends each training image and its label with another. The number is alpha of its Beta distribution: the
-    larger, the stronger the blend; 0.2 is common, 0 means no MixUp.
+    """MixUp blends each training image, and its label, with another one. How much there is of the other one, is drawn
+    at random for each batch from a Beta distribution; this number is its alpha. Below 1: mostly very little, or nearly
+    all; 0.2 is common. 1: every share is equally likely. Above 1: mostly about half. 0: no MixUp.
     """
     cutmix: float = Field(default=0.0, ge=0, le=1000)
-    """CutMix pastes a part of another image into each training image, and mixes their labels. The number is alpha of
-    its Beta distribution: 1 is common, 0 means no CutMix.
+    """CutMix pastes a part of another image into each training image, and mixes their labels. How large the part is, is
+    drawn at random for each batch from a Beta distribution; this number is its alpha. 1: every share of the image's
+    area is equally likely (what reaches beyond the edge is lost), which is common. Below 1: mostly very small or very
+    large parts. Above 1: mostly about half of the image. 0: no CutMix.
     """
 
     @model_validator(mode="after")

@@ -18,6 +18,7 @@ from pellucid.names import kind_of
 from pellucid.records import write
 from pellucid.reports import cautions, palette, sentences, words
 from pellucid.reports.charts import accuracy_chart, loss_chart
+from pellucid.reports.division import division
 from pellucid.reports.facts import left_out, measures, origin, settings
 from pellucid.reports.history import History, check_every, history
 from pellucid.reports.tiles import draw, seen
@@ -114,6 +115,7 @@ def render(
         "history": course,
         "charts": _charts(course, split, every),
         "split": split,
+        "division": division(split),
         "looks": {of_class: palette.look(index) for index, of_class in enumerate(split.classes)},
         "counts": counts,
         "totals": totals,

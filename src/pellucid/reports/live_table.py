@@ -44,7 +44,7 @@ COLUMNS = (
     (5, "acc.", "%"),
     (6, "valid.", "loss"),
     (20, "acc., * best so far", "% [95 % interval]"),
-    (7, "", "rate"),
+    (7, "learn.", "rate"),
     (8, "", "images/s"),
     (5, "data", "wait"),
     (7, "time", "left"),
@@ -143,10 +143,6 @@ class LiveTable:
         if event.heads:
             each = " each" if event.heads > 1 else ""
             self._print(f"{counted(event.heads, 'auxiliary head')}, whose loss counts {event.head_weight:g}{each}")
-        if event.fresh_norms:
-            norms = counted(event.fresh_norms, "batch norm")
-            keeps = f"are made of these images alone; each batch keeps {event.norms_keep:g} of them"
-            self._print(f"the running means and variances of {norms} {keeps}")
         self._print(f"run folder {event.run}")
         if self.live:
             self._print("")
@@ -217,7 +213,7 @@ def _sentence(learned: Epoch | None, validated: Validated | None, epochs: int, s
         parts.append(f"validation loss {validated.loss:.3f}, accuracy {validated.accuracy}{best}")
     if learned:
         pace = f"{learned.images_per_second:,.0f} images/s"
-        parts.append(f"rate {rate(learned.rate)}, {pace}, waiting for data {_waiting(learned)}")
+        parts.append(f"learning rate {rate(learned.rate)}, {pace}, waiting for data {_waiting(learned)}")
     parts.append(f"{duration(seconds_left)} left")
     return f"epoch {epoch} of {epochs}: {'; '.join(parts)}"
 

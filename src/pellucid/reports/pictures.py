@@ -156,7 +156,8 @@ def prediction_grid(
 ) -> Figure:
     """Images with what was said of them: green with a tick where right, red with a cross where wrong.
 
-    Where not all have room, half of it is for mistakes, the most confident first, and the rest is spread evenly.
+    Where not all have room, half of it is for mistakes, the most confident first, and the rest is spread evenly over
+    the other predictions.
     Predictions of files are drawn from these files; of anything else, give the `images`. With `truth`, predictions
     become right or wrong; None in it is where nobody knows.
     """
@@ -180,7 +181,7 @@ def prediction_grid(
         right = f"{sum(tile.good or False for tile in judged):,} of {counted(len(judged), 'prediction')} right; here "
         return _judged_grid(tiles, right, most=most, columns=columns)
     title = counted(len(tiles), "prediction")
-    title = title if len(tiles) <= most else f"{most} of {title}, spread evenly"
+    title = title if len(tiles) <= most else f"{most} of {title}, spread evenly from the first to the last"
     return _grid(spread(tiles, most), columns=columns, title=title)
 
 

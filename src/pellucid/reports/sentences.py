@@ -56,6 +56,12 @@ def decision(card: Card) -> list[str]:
     return [rule, scores, sure]
 
 
+def _colour(background: tuple[int, int, int]) -> str:
+    red, green, blue = background
+    known = {(255, 255, 255): "white", (0, 0, 0): "black"}.get(background)
+    return known or f"a colour (red {red}, green {green}, blue {blue}, each of 255)"
+
+
 def preprocessing(card: Card) -> str:
     """How an image reaches the network, in a sentence."""
     p = card.preprocessing
@@ -66,7 +72,6 @@ def preprocessing(card: Card) -> str:
     else:
         resized = f"resized to {p.resize} pixels on its shorter side ({p.interpolation})"
     mean, std = (listed_words([f"{value:g}" for value in values]) for values in (p.mean, p.std))
-    red, green, blue = p.background
     cut = f"{p.size} x {p.size} pixels are cut from its centre"
     if p.crops > 1:
         crops = f"{p.crops**2} crops of {p.size} x {p.size} pixels, spread over {p.seen} x {p.seen} at its centre,"
@@ -75,5 +80,5 @@ def preprocessing(card: Card) -> str:
     return (
         f"An image is turned upright, {resized}, and {cut}. "
         f"Red, green and blue are scaled to 0..1; {mean} are subtracted, and the results divided by {std}.{seen} "
-        f"Transparent pixels show red {red}, green {green} and blue {blue}."
+        f"Where pixels are transparent, {_colour(p.background)} shows through."
     )

@@ -1,6 +1,6 @@
 """Where the time of a training went, and what to change where the network waited for its data."""
 
-from pellucid.reports.words import disk_space, duration, percent
+from pellucid.reports.words import disk_space, duration, percent, shares
 from pellucid.runs.events import PixelsReady, Spent, Started
 
 STARVED, WORTH_TELLING = 0.2, 5.0  # the share of a network's time spent waiting, and the seconds of it
@@ -14,8 +14,9 @@ def spent_words(spent: Spent) -> str:
         "validating": spent.validating,
         "saving": spent.saving,
     }
-    whole = sum(parts.values())
-    return ", ".join(f"{name} {percent(seconds / whole, 0)}" for name, seconds in parts.items()) if whole else ""
+    if not sum(parts.values()):
+        return ""
+    return ", ".join(f"{name} {share}" for name, share in zip(parts, shares(list(parts.values())), strict=True))
 
 
 def starving(spent: Spent, started: Started | None, pixels: PixelsReady | None) -> str:

@@ -17,6 +17,7 @@ from pellucid.images.remarks import divided_groups
 from pellucid.measures.intervals import Measured, wilson
 from pellucid.reports.cautions import of_division, of_evaluation
 from pellucid.reports.confusions import Confused, most_confused
+from pellucid.reports.division import division
 from pellucid.reports.facts import MEANINGS, measures
 from pellucid.reports.sentences import decision, preprocessing
 from pellucid.reports.words import bounds, disk_space, percent, short_number
@@ -123,7 +124,7 @@ def split_text(split: Split) -> RenderableType:
     whole = f"{counted(len(groups), 'group')} of images, none of them divided"
     return Group(
         Text(f"{counted(len(split.files), 'image')} in {split.root}", style="bold"),
-        Text(f"split {split.rule}, seed {split.seed}{f' ({split.method})' if split.method else ''}", style="dim"),
+        Text(division(split), style="dim"),
         *([Text(divided_groups(split) or whole, style="dim")] if groups else []),
         Text(""),
         table,

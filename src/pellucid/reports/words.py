@@ -1,5 +1,6 @@
 """Numbers as people read them, the same in the terminal and in the report."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,17 @@ if TYPE_CHECKING:  # words are for quick answers too, and measured figures are r
 def percent(share: float | None, digits: int = 1) -> str:
     """`91.7 %`; a dash where there is none."""
     return "–" if share is None else f"{100 * share:.{digits}f} %"
+
+
+def shares(amounts: Sequence[float]) -> list[str]:
+    """Each amount's share of their sum in whole percents, which add to 100: by largest remainders."""
+    whole = sum(amounts)
+    exact = [100 * amount / whole for amount in amounts]
+    rounded = [int(share) for share in exact]
+    by_remainder = sorted(range(len(exact)), key=lambda place: rounded[place] - exact[place])
+    for place in by_remainder[: 100 - sum(rounded)]:
+        rounded[place] += 1
+    return [f"{share} %" for share in rounded]
 
 
 def bounds(measured: "Measured", digits: int = 1) -> str:

@@ -156,7 +156,7 @@ class Learning(Described):
     computed at once. Default: adamw; for mode probe solve, unless --epochs or --rate is given.
     """
     rate: float = Field(default=1e-3, gt=0)
-    """The learning rate at its highest, which is after the warm-up."""
+    """The learning rate, which says how far a step moves the weights: its highest value, reached after the warm-up."""
     momentum: float = Field(default=0.9, ge=0, lt=1)
     """For sgd: the share of each step that is repeated in the next step, from 0 to below 1."""
     nesterov: bool = False
@@ -166,22 +166,27 @@ class Learning(Described):
     decay_norms: bool = False
     """Let weight decay pull on biases and on normalisation layers too."""
     schedule: Literal["constant", "step", "cosine", "exponential"] = "cosine"
-    """How the learning rate falls. constant: it does not. step and exponential: it is multiplied by a factor every few
-    epochs. cosine: it follows half a cosine down to 0 at the last step.
+    """How the learning rate falls. constant: it does not. step, exponential: it is multiplied by --learning.step-factor
+    or --learning.decay-factor after every few epochs. cosine: it follows half a cosine down to 0 at the last step.
     """
     warm_up: float = Field(default=1.0, ge=0)
     """For how many epochs the learning rate rises evenly to its highest value, before the schedule begins."""
     step_epochs: int = Field(default=7, ge=1)
-    """For schedule step: after every so many epochs the rate is multiplied by --learning.step-factor."""
+    """For schedule step: after every so many epochs the learning rate is multiplied by --learning.step-factor."""
     step_factor: float = Field(default=0.1, gt=0)
-    """For schedule step: what the rate is multiplied by each time; 0.1 makes it a tenth."""
+    """For schedule step: what the learning rate is multiplied by after every --learning.step-epochs epochs. 0.1 makes
+    it a tenth.
+    """
     decay_epochs: int = Field(default=8, ge=1)
-    """For schedule exponential: after every so many epochs the rate is multiplied by --learning.decay-factor."""
+    """For schedule exponential: after every so many epochs the learning rate is multiplied by --learning.decay-factor.
+    """
     decay_factor: float = Field(default=0.96, gt=0)
-    """For schedule exponential: what the rate is multiplied by each time; 0.96 makes it 4 % lower."""
+    """For schedule exponential: what the learning rate is multiplied by after every --learning.decay-epochs epochs.
+    0.96 makes it 4 % lower.
+    """
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
-    """The share of each label that is spread evenly over all classes, which keeps a network from overconfidence. 0.1 is
-    common; 0: none.
+    """The share of each label that is spread evenly over all classes, so that a network gets less sure of its answers:
+    the larger, the less sure. 0.1 is common; 0: none.
     """
     class_weights: bool = False
     """Divide the loss of each class by its number of images, so that rare classes count as much as frequent ones."""
@@ -194,8 +199,9 @@ class Learning(Described):
     accumulate: int = Field(default=1, ge=1)
     """How many batches make one step, as if they were one large batch that would not fit into memory."""
     ema: float | None = Field(default=None, gt=0, lt=1)
-    """Use an average of the weights over the last steps in place of the weights themselves: the share of the average
-    that stays at each step, such as 0.999 (less in the first steps). Default: no average.
+    """Use an average of the weights over the last steps in place of the weights themselves. The number is the share of
+    the average that stays at each step; the nearer to 1, the more steps count: 0.999 averages about the last 1,000.
+    In the first steps it is less. Default: no average.
     """
     patience: int | None = Field(default=None, ge=1)
     """Stop when so many epochs in a row brought no better value of --learning.best-by. Default: never before the last
@@ -214,8 +220,8 @@ class Learning(Described):
     as it comes. random: at random weights.
     """
     input_rate: float = Field(default=1.0, gt=0, le=1)
-    """The learning rate at the network's first end point, as a share of the rate at its head: 0.1 is a tenth. In
-    between the rate rises evenly. 1: the same everywhere.
+    """The learning rate at the network's first end point, as a share of the learning rate at its head: 0.1 is a tenth.
+    From end point to end point the learning rate rises evenly. 1: it is the same everywhere.
     """
     unfreeze: int = Field(default=0, ge=0)
     """For mode finetune: over how many epochs the layers join the training, from the head towards the input. 0: all
@@ -334,8 +340,8 @@ class Config(Described):
     scratch; own for your own network.
     """
     layout: str = "auto"
-    """The library whose names the tensors in the weights file have: pellucid, torchvision, timm, tf-slim, keras or
-    paddle. auto: found by the names.
+    """Which library's names the tensors in the weights file have: pellucid, torchvision, timm, tf-slim, keras or
+    paddle. auto: recognised by the names.
     """
     until: str | None = None
     """The last end point for which the weights file has weights, by our name or the file's; all layers after it start

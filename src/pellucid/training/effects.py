@@ -95,7 +95,7 @@ IDLE = (
     Idle(
         ("learning.warm_up",),
         lambda config: not config.budget and config.learning.warm_up > config.learning.epochs,
-        "training ends before the rate has risen to what was asked for",
+        "training ends before the learning rate has risen to what was asked for",
         ("learning.epochs",),
     ),
     Idle(

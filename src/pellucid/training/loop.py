@@ -110,7 +110,9 @@ def _step(parts: Parts, batch: int, images: Tensor, labels: Tensor) -> Learned:
     if steps.ends_at(batch):
         rate = sitting.rate
         if not np.isfinite(rate):
-            raise parts.keeper.diverged(f"the rate became {rate} in epoch {epoch + 1}: its schedule has no bounds")
+            raise parts.keeper.diverged(
+                f"the learning rate became {rate} in epoch {epoch + 1}: its schedule has no bounds"
+            )
         parts.stepping.step(rate)
         sitting.move(step=sitting.position.step + 1)
     return learned
