@@ -134,11 +134,24 @@ def _check_grid(grid: Path | None, others: dict[str, Any]) -> None:
         check_most(most)
 
 
-def verify(model: Model, /, *, engine: Engine = "auto", model_code: Code = None) -> None:
+def verify(
+    model: Model,
+    /,
+    *,
+    engine: Engine = "auto",
+    program: Literal["python", "javascript", "cpp", "csharp"] | None = None,
+    model_code: Code = None,
+) -> None:
     """Check that a model still answers as when it was saved, and show what it knows of itself.
 
     A model file has a proof: what the model said of a fixed image when it was saved, which must come out again. Its
     card has the classes, the preprocessing, how it decides, what was measured, and where it comes from.
+
+    Parameters
+    ----------
+    program
+        Print a program in this language instead, which classifies images with the file and has no need of Pellucid.
+        MODEL is then a file that `pellucid export --inside` wrote. Default: show the card.
     """
     from pellucid.cli.show import say
     from pellucid.engines.choose import open_engine
@@ -149,6 +162,11 @@ def verify(model: Model, /, *, engine: Engine = "auto", model_code: Code = None)
     remember(model_code)
     opened = open_engine(model, engine=engine)
     card = opened.card
+    if program is not None:
+        from pellucid.exports.snippets import snippet
+
+        print(snippet(card, opened.path, program), end="")
+        return
     say(card_text(card))
     say(f"\nproved: of the proof's image the model said what it said when it was saved ({opened.words})")
     if loose := not_proved(card):
