@@ -1,13 +1,22 @@
 """The verbs that use a model that is there: predict and verify. Without what reads settings, to answer at once."""
 
 import sys
+from functools import partial
+from hashlib import sha256
+from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from pellucid.cli.shared import Code, Computed, Engine, Model
+from pellucid.cli.progress import Progress
+from pellucid.cli.shared import Code, Computed, Engine, Model, Switch
 from pellucid.errors import DONE, USER_FAULT, UserError
+
+if TYPE_CHECKING:
+    from pellucid.reports.predictions import Format
+    from pellucid.runs.card import Card
+    from pellucid.uses.predict import Failure, Prediction
 
 
 def predict(
@@ -15,7 +24,9 @@ def predict(
     images: Annotated[list[str], Parameter(allow_leading_hyphen=True)],
     /,
     *,
-    format: Literal["text", "json", "csv"] = "text",
+    format: Literal["text", "json", "csv", "parquet"] | None = None,
+    out: Path | None = None,
+    resume: Switch = False,
     batch: int = 32,
     path_column: str = "path",
     grid: Path | None = None,
@@ -38,7 +49,14 @@ def predict(
         The images: files, folders, patterns ('photos/*.jpg'), a table of paths (.csv, .xlsx, .parquet), or - to read
         paths from standard input, one per line. Bytes in a name that are no text are written as \\udcXX.
     format
-        text: a line to read. json: one object per line, with the probability of every class. csv: a table.
+        text: a line to read. json: one object per line, with the probability of every class. csv: a table. parquet: a
+        table, for --out alone. Default: text; with --out, what its name says.
+    out
+        A file to write the answers to, line by line: answers.csv, answers.jsonl or answers.parquet. One that is there
+        already is not replaced. Default: none, they are printed.
+    resume
+        With --out: go on with a file whose writing was interrupted, after its last whole line. The other words of the
+        command have to be those that began it. Default: a new file is written.
     batch
         How many images are computed at once: fewer need less memory.
     path_column
@@ -54,10 +72,8 @@ def predict(
     most
         With --grid: how many images the picture shows at most; wrong answers come first. Default: 48.
     """
-    from pellucid.cli.progress import Progress
-    from pellucid.reports.predictions import prediction_header, prediction_line
     from pellucid.uses.inputs import expand_inputs
-    from pellucid.uses.predict import Failure, load, predict_stream
+    from pellucid.uses.predict import checked, load, name_of, predict_stream
     from pellucid.uses.standard_input import paths as paths_of
     from pellucid.uses.throughput import Throughput
 
@@ -65,52 +81,93 @@ def predict(
         raise UserError("there is nothing to predict", hint="name files, folders or globs, or - for standard input")
     if unknown := [name for name in images if name.startswith("--") and not Path(name).exists()]:
         raise UserError(f"unknown option: {unknown[0]}", hint="`pellucid predict --help` lists what there is")
+    _check_out(out, format, resume=resume, grid=grid)
     _check_grid(grid, {"--truth": truth, "--label-column": label_column, "--most": most})
     classifier = load(model, engine=engine, precision=precision, model=model_code)
     if engine == "auto" and classifier.engine.chosen_from:
         _remark(f"computed by {classifier.engine.words}, {classifier.engine.chosen_from}")
-    drawn = None
+    drawn = answers = None
     if grid is not None:
         from pellucid.reports.grid import Columns, Grid
 
         columns = Columns(path_column, label_column)
         drawn = Grid(grid, truth, classifier.classes, most=most, columns=columns)
-    if header := prediction_header(format):
-        print(header)
-    failed, heard = False, True
-    progress, throughput = Progress(silent=sys.stdout.isatty()), Throughput()
+    if out is not None:
+        from pellucid.reports.answers import Answers, kind_for
 
-    def remark(words: str) -> None:
-        progress.clear()
-        _remark(words)
-
-    paths = expand_inputs(
+        facts = {"model": _fingerprint(classifier.card), "engine": classifier.engine.words, "batch": checked(batch)}
+        answers = Answers(out, kind_for(out, format), facts, resume=resume)
+    told = answers or _Printed(format, alone=drawn is None)
+    progress, throughput = Progress(silent=answers is None and sys.stdout.isatty()), Throughput()
+    inputs = expand_inputs(
         images,
         standard_input=paths_of(sys.stdin),
         path_column=path_column,
-        note=lambda words: remark(f"! {words}"),
+        note=lambda words: progress.around(partial(_remark, f"! {words}")),
     )
+    # Some answers come again, so that the batches are those of the first time: float32 knows which they were.
+    again = answers.done % batch if answers else 0
+    left = answers.left(inputs, answers.done - again, name_of) if answers else inputs
     try:
-        for predicted in predict_stream(classifier, paths, batch=batch, throughput=throughput):
-            try:
-                if heard:
-                    print(prediction_line(predicted, format), flush=True)
-            except BrokenPipeError:  # the reader has enough (`| head`), and the picture is still wanted
-                if not drawn:
-                    raise
-                heard = False
-            failed |= isinstance(predicted, Failure)
+        for predicted in islice(predict_stream(classifier, left, batch=batch, throughput=throughput), again, None):
+            told.take(predicted)
             progress.advance()
             if drawn:
                 drawn.take(predicted)
-    finally:
         progress.clear()
-    if words := throughput.words():
-        _remark(words)
-    if drawn:
-        for words in drawn.write():
-            _remark(words)
-    return USER_FAULT if failed else DONE
+        for words in [*told.finish(), *(drawn.write() if drawn else []), throughput.words()]:
+            if words:
+                _remark(words)
+    except BaseException:
+        progress.clear()
+        if answers and progress.images:
+            _remark(f"{out} is not finished: the same command with --resume goes on with it")
+        raise
+    finally:
+        if answers:
+            answers.close()
+    return USER_FAULT if told.failures else DONE
+
+
+class _Printed:
+    """Answers on standard output. Where its reader has enough (`| head`) that is the end, unless they are not `alone`:
+    a picture of them is wanted too.
+    """
+
+    def __init__(self, format: str | None, *, alone: bool) -> None:
+        from pellucid.reports.predictions import prediction_header, prediction_line
+
+        self.failures = 0
+        self._form: Format = "json" if format == "json" else "csv" if format == "csv" else "text"
+        self._line, self._alone, self._heard = prediction_line, alone, True
+        if header := prediction_header(self._form):
+            print(header)
+
+    def take(self, predicted: "Prediction | Failure") -> None:
+        self.failures += not hasattr(predicted, "best")
+        try:
+            if self._heard:
+                print(self._line(predicted, self._form), flush=True)
+        except BrokenPipeError:
+            if self._alone:
+                raise
+            self._heard = False
+
+    def finish(self) -> list[str]:
+        return []
+
+
+def _check_out(out: Path | None, format: str | None, *, resume: bool, grid: Path | None) -> None:
+    """Before anything is computed."""
+    if out is None and (resume or format == "parquet"):
+        raise UserError(f"{'--resume' if resume else '--format parquet'} is for a file", hint="add --out answers.csv")
+    if resume and grid is not None:
+        raise UserError("--grid cannot be drawn of a part of the answers", hint="leave it out, or leave --resume out")
+
+
+def _fingerprint(card: "Card") -> str:
+    """A model by its card, whose proof no other model has."""
+    return sha256(card.model_dump_json().encode("utf-8", "backslashreplace")).hexdigest()[:16]
 
 
 def _remark(words: str) -> None:

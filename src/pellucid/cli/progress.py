@@ -1,6 +1,7 @@
 """How many images have been answered, on a line of a terminal that is written over. Without rich, to answer at once."""
 
 import sys
+from collections.abc import Callable
 from time import perf_counter
 
 EVERY = 0.2  # seconds
@@ -24,6 +25,11 @@ class Progress:
             rate = self.images / (now - self._began)
             words = f"{self.images:,} images, {rate:,.0f} per second"
             print(f"{GONE}{words}", end="", file=sys.stderr, flush=True)
+
+    def around(self, speak: Callable[[], None]) -> None:
+        """Let somebody else write a line."""
+        self.clear()
+        speak()
 
     def clear(self) -> None:
         """Make room for another line."""

@@ -170,7 +170,7 @@ def predict_stream(
                 return replace(_opened(each.read(), each.name, classifier.card), name=each.name)
             return _opened(each, "the image", classifier.card)
         except Unreadable as cause:
-            return Failure(name=each.name if isinstance(each, Elsewhere) else _name(each), error=cause.reason)
+            return Failure(name=name_of(each), error=cause.reason)
 
     def noticed() -> Iterator[Any]:
         for each in inputs:
@@ -219,6 +219,13 @@ def decide(given: Shares, card: Card) -> Indices:
     return best.astype(np.intp)
 
 
+def name_of(image: object) -> str | None:
+    """What a prediction calls the image; None for one without a name, and for a Pause."""
+    if isinstance(image, Failure | Elsewhere):
+        return image.name
+    return str(image) if isinstance(image, str | Path) else None
+
+
 def checked(batch: int) -> int:
     """`batch` if there can be such a one."""
     if batch < 1:
@@ -232,17 +239,13 @@ def _opened(image: ImageLike, place: str, card: Card) -> Ready:
         raise UserError(f"{place} is a {type(image).__name__}, not an image", hint=DOOR)
     if isinstance(image, np.ndarray) and image.dtype != np.uint8:
         raise UserError(f"{place} is an array of {image.dtype}, not an image", hint=DOOR)
-    name = _name(image)
+    name = name_of(image)
     opened = open_image(
         path_of(image) if isinstance(image, str | Path) else image,
         background=card.preprocessing.background,
         name=name or place,
     )
     return Ready(name, pixels_for(card, opened, name=name or place))
-
-
-def _name(image: object) -> str | None:
-    return str(image) if isinstance(image, str | Path) else None
 
 
 def _judged(engine: Engine, ready: Sequence[Ready]) -> Iterator[Prediction]:
