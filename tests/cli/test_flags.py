@@ -283,7 +283,9 @@ def test_help_names_every_recipe_and_breaks_lines_where_a_terminal_ends(capsys: 
     main.run(["train", "--help"])
     shown = " ".join(word for line in capsys.readouterr().out.splitlines() for word in line.strip("│ ").split())
     assert all(name in shown for name in recipes())
-    assert "a name that `pellucid models` lists, timm/NAME, or your own: FILE.py:NAME, package.module:NAME." in shown
+    assert (
+        "a name that `pellucid models` lists, timm/NAME, or your own as FILE.py:NAME or package.module:NAME." in shown
+    )
 
 
 @pytest.mark.parametrize("verb", VERBS)

@@ -13,7 +13,10 @@ from tests.pictures import make_classes
 
 BEFORE = Path(__file__).parents[1] / "images" / "manifest_of_before.json"
 TWINS = "Files with the same content stay in one part."
-RANDOM = "All else is random, but the same on every machine: seed 0 and the files' contents decide."
+RANDOM = (
+    "Otherwise the part of an image is drawn at random, with the same outcome on every machine: it depends on seed 0 "
+    "and the files' contents."
+)
 
 
 @pytest.fixture
@@ -37,7 +40,7 @@ def test_numbers_are_of_images(photos: Path) -> None:
 def test_groups_are_told_of_where_there_are_some(photos: Path) -> None:
     said = division(split(read_samples(photos, Source(group_from=r"(?P<group>\d)\.png"))))
     assert "Files with the same content, and images of one group, stay in one part." in said
-    assert said.endswith("seed 0, the files' contents and the groups' names decide.")
+    assert said.endswith("it depends on seed 0, the files' contents and the groups' names.")
 
 
 def test_ready_parts_are_not_random(tmp_path: Path) -> None:

@@ -77,6 +77,15 @@ def test_settings_that_somebody_chose_come_before_the_usual(photos: Path) -> Non
     assert "augmentation.scale 0.35, 1" in usual
 
 
+def test_a_setting_says_what_it_does(photos: Path) -> None:
+    titles = [name["title"] for name in Page(page(photos)).all("dt") if "title" in name]
+    assert any(said.startswith("How many times training goes through all training images.") for said in titles if said)
+    own = Page(page(photos, config={**CONFIG, "options": {"mine": 3, "width": 0.5}})).all("dt")
+    assert [name.get("title", "")[:8] for name in own[-20:] if name.get("title", "").startswith("A factor")] == [
+        "A factor"
+    ]
+
+
 def test_words_from_outside_are_escaped(tmp_path: Path) -> None:
     classes = (NASTY.replace("/", "|"), "bees")
     root = write_images(tmp_path, [f"{name}/{n}.png" for name in classes for n in range(12)])

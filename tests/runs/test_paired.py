@@ -53,7 +53,7 @@ def test_what_fine_tuning_added_is_said_of_the_kept_model_alone(tmp_path: Path) 
     assert once.startswith("fine-tuning was worth it: probe 40.0 %") and "exploratory" not in once
     several = told_of(probe, tuned, kept=2, epochs=5, place=tmp_path)
     assert several.startswith("fine-tuning seems worth it") and "p = 0.0024" in several  # 5 times 2 / 2^12
-    assert several.endswith("not a test, since these images also chose epoch 2 of 5, and p is for all of them)")
+    assert several.endswith("this proves nothing, since the same images chose epoch 2 of 5; p allows for 5 tries)")
     assert told_of(probe, tuned, kept=0, epochs=3, place=tmp_path) == (
         "fine-tuning did not help, and the probe stays the best: none of 3 epochs was better than its "
         "40.0 % [21.9, 61.3] n = 20"

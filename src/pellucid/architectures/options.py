@@ -32,7 +32,8 @@ OPTIONS: Mapping[str, Option] = {
     ),
     "auxiliary": Option(
         bool,
-        "Add the network's auxiliary heads, extra classifiers halfway through that help training. Not all have any.",
+        "Add the network's auxiliary heads, extra classifiers halfway through that help training. Not every network "
+        "has them.",
     ),
     "conventions": Option(
         Literal["torch", "tensorflow"],
@@ -56,13 +57,13 @@ OPTIONS: Mapping[str, Option] = {
     ),
     "last": Option(
         str,
-        "The end point after which the network ends, with the head put there: a shorter network. Default: none, the "
-        "whole network.",
+        "The end point after which the network ends; its head is put there, so that the network is shorter. Default: "
+        "none, the whole network.",
     ),
     "spatial_squeeze": Option(
         bool,
-        "Give one number per class as the output, not a map of shape (N, classes, 1, 1), on which nothing can be "
-        "trained. Default: yes.",
+        "Give the output of N images the shape (N, classes). Otherwise it has the shape (N, classes, 1, 1), and the "
+        "network cannot be trained. Default: yes.",
     ),
 }
 # Those that decide what there is to count, and not only how it begins or is trained.

@@ -52,7 +52,7 @@ def structure(
     Parameters
     ----------
     net
-        A network: a name that `pellucid models` lists, timm/NAME, or your own: FILE.py:NAME; or a run folder or a model
+        A network: a name that `pellucid models` lists, timm/NAME, your own as FILE.py:NAME, a run folder or a model
         file.
     batch
         How many images go through at once: the first number of every output shape.
@@ -60,8 +60,8 @@ def structure(
         The last end point to show: its name, how its name begins, or what another library calls it. Default: the whole
         network.
     names
-        The library by whose names every layer is called, with shapes in that library's order. slim and keras also set
-        --conventions tensorflow, unless you give others. Default: our names.
+        The library whose names the layers get, with shapes in that library's order. slim and keras also set
+        --conventions tensorflow, unless you give --conventions. Default: our names.
     all
         Show one row per layer, and the sums of each end point.
     end_points
@@ -69,14 +69,16 @@ def structure(
     compare
         Another network to show side by side with this one, written as NET. Default: none.
     time
-        Time the network: milliseconds per end point (with --all, per layer), and the share of this machine's top speed.
+        Time the network: the milliseconds of each end point (with --all, of each layer), and what share it
+        reaches of this machine's top speed, which is that of a product of large matrices.
     backward
         With --time: time the gradients too.
     image
         An image to send through the network: shows how strong each end point's output is, and how many of its channels
-        are dead; with --format html, the maps too. Default: none.
+        are dead (the same everywhere); with --format html, the maps too. Default: none.
     weights
-        With --image: the weights, which are imagenet or a file. Default: random ones; a run or model file has its own.
+        With --image: the weights, which are imagenet (published ones) or a file. Default: random ones; a run or model
+        file has its own.
     format
         text: a table. lines: one line per layer, with its name, output and weights. json: one object. csv: one line per
         layer. html: a page with the network drawn, that opens offline.
@@ -219,7 +221,7 @@ def bench(
     Parameters
     ----------
     net
-        A network: a name that `pellucid models` lists, timm/NAME, or your own: FILE.py:NAME.
+        A network: a name that `pellucid models` lists, timm/NAME, or your own as FILE.py:NAME.
     batch
         Images per batch.
     burn_in
@@ -297,7 +299,7 @@ def parity(
     Parameters
     ----------
     net
-        The network: a name that `pellucid models` lists, or your own: FILE.py:NAME.
+        The network: a name that `pellucid models` lists, or your own as FILE.py:NAME.
     against
         The other implementation: torchvision, timm, keras or paddle; or an .npz file with the arrays `input`,
         `end_points/NAME` and `weights/NAME`. Where one of the two is your own network, any network by its name or

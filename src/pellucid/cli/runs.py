@@ -124,8 +124,9 @@ def recipes(name: str | None = None, /, *, format: Literal["text", "json"] = "te
 def resume(run: Path, /, *, model_code: Code = None) -> int:
     """Go on with a training that was interrupted.
 
-    It comes to the same weights as without the interruption, and computes with as many threads as before. Settings that
-    were edited since are refused; other changes, such as another version of torch, are told.
+    It comes to the same weights as without the interruption, and computes with as many threads as before. It refuses
+    where settings that decide the weights were edited; of other changes, such as another version of torch, it tells you
+    and goes on.
 
     Parameters
     ----------

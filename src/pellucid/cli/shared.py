@@ -10,7 +10,7 @@ from cyclopts import Parameter
 
 from pellucid.architectures.options import OPTIONS
 
-Network = "A network: a name that `pellucid models` lists, timm/NAME, or your own: FILE.py:NAME."
+Network = "A network: a name that `pellucid models` lists, timm/NAME, or your own as FILE.py:NAME."
 
 Model = Annotated[
     Path,
@@ -51,8 +51,7 @@ Classes = Annotated[
 
 def _option(name: str) -> Parameter:
     """The flag of an option of `train --options` at a verb that has only some of them."""
-    about = OPTIONS[name].about
-    return Parameter(help=f"For a network that `pellucid models` lists: {about[:1].lower()}{about[1:]}")
+    return Parameter(help=f"For networks that `pellucid models` lists. {OPTIONS[name].about}")
 
 
 Width = Annotated[float | None, _option("width")]

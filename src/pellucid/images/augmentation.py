@@ -73,13 +73,13 @@ class Augmentation(Described):
     between is drawn for each image.
     """
     mixup: float = Field(default=0.0, ge=0, le=1000)
-    """MixUp blends each training image, and its label, with another one. How much there is of the other one, is drawn
-    at random for each batch from a Beta distribution; this number is its alpha. Below 1: mostly very little, or nearly
+    """MixUp blends each training image, and its label, with another one. The share of the other one is drawn at
+    random for each batch from a Beta distribution; this number is its alpha. Below 1: mostly very little, or nearly
     all; 0.2 is common. 1: every share is equally likely. Above 1: mostly about half. 0: no MixUp.
     """
     cutmix: float = Field(default=0.0, ge=0, le=1000)
-    """CutMix pastes a part of another image into each training image, and mixes their labels. How large the part is, is
-    drawn at random for each batch from a Beta distribution; this number is its alpha. 1: every share of the image's
+    """CutMix pastes a part of another image into each training image, and mixes their labels. The part's size is drawn
+    at random for each batch from a Beta distribution; this number is its alpha. 1: every share of the image's
     area is equally likely (what reaches beyond the edge is lost), which is common. Below 1: mostly very small or very
     large parts. Above 1: mostly about half of the image. 0: no CutMix.
     """

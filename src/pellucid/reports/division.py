@@ -49,7 +49,10 @@ def division(split: Split) -> str:
         by = listed_words(
             [f"seed {split.seed}", "the files' contents", *(["the groups' names"] * bool(found["grouped"]))]
         )
-        sentences.append(f"{what} stay in one part. All else is random, but the same on every machine: {by} decide.")
+        sentences.append(
+            f"{what} stay in one part. Otherwise the part of an image is drawn at random, with the same outcome on "
+            f"every machine: it depends on {by}."
+        )
     return " ".join(sentences)
 
 

@@ -45,7 +45,7 @@ def _worded(value: Any) -> str:
 # In a few words what each measure says, for whoever reads it for the first time.
 MEANINGS = {
     "accuracy": "the share of right answers",
-    "balanced accuracy": "mean of the recalls",
+    "balanced accuracy": "mean of all classes' recalls",
     "log loss": "0 is perfect",
     "ROC AUC": "0.5 is guessing, 1 perfect",
     "average precision": "1 is perfect",
@@ -81,7 +81,7 @@ def origin(provenance: Mapping[str, Any], course: History, split: Split) -> list
         rows.append(("parameters", f"{begun.parameters:,}, {trained} of them trained"))
     if ended:
         rows.append((ended.why, f"{moment(ended.time)}, after {duration(ended.seconds)}"))
-        rows += [("time was spent", said)] if (said := spent_words(ended.spent)) else []
+        rows += [("time in training", said)] if (said := spent_words(ended.spent)) else []
     rows.append(("fingerprint of the data", split.fingerprint()))
     shown = {key: value for key, value in provenance.items() if key not in TOLD_ELSEWHERE}
     return [*rows, *told(shown)]

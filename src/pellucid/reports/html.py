@@ -28,6 +28,7 @@ from pellucid.runs.evaluation import Evaluation, read_evaluation
 from pellucid.runs.events import Event
 from pellucid.runs.first_batch import FirstBatch, read_first_batch
 from pellucid.runs.run_folder import RunFolder, open_run
+from pellucid.training.defaults import about
 
 SPACIOUS = 10  # classes up to which the confusion matrix has room for percentages
 LARGEST_MATRIX = 60  # classes up to which it is drawn at all
@@ -126,6 +127,7 @@ def render(
         "left_out": left_out(provenance, evaluation),
         "chosen": chosen,
         "usual": usual,
+        "about": {setting: said for setting, _ in (*chosen, *usual) if (said := about(setting))},
         "card": card,
         "provenance": origin(provenance, course, split),
     }

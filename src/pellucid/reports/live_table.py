@@ -105,7 +105,7 @@ class LiveTable:
             case Stopped():
                 self._end(_end_words(event, self.best))
                 if said := spent_words(event.spent):
-                    self._print(f"time: {said}")
+                    self._print(f"time in training: {said}")
                 if said := starving(event.spent, self.begun, self.pixels):
                     self._print(f"! {said}")
             case Failed():  # what went wrong is told once, by whoever catches the error

@@ -38,8 +38,8 @@ def decision(card: Card) -> list[str]:
         what = "less" if card.temperature > 1 else "more"
         scores = (
             f"Its raw scores are divided by {card.temperature:.2f} (the temperature) before they become probabilities, "
-            f"which makes these {what} extreme. The temperature was chosen on the validation images so that, as nearly "
-            "as one number can do it, answers with a probability of 90 % are right nine times in ten."
+            f"which makes the probabilities {what} extreme. The temperature was chosen on the validation images so "
+            "that, as nearly as one number can do it, answers with a probability of 90 % are right nine times in ten."
         )
     if card.members and card.sure_from is None:
         sure = "No answer is called sure: nobody measured from which probability on it could be."

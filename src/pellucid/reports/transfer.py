@@ -20,7 +20,8 @@ def transfer_words(event: Transfer) -> str:
             return f"the frozen part, before {event.train_from}, is computed anew in every epoch: {event.why}"
         case HeadSolved():
             return (
-                f"best head computed in {event.seconds:.1f} s; cross-validation chose a penalty of {event.strength:.3g}"
+                f"best head computed in {event.seconds:.1f} s; cross-validation chose a penalty of "
+                f"{event.strength:.3g} on large weights"
             )
         case ProbedAt():
             return (
@@ -87,12 +88,15 @@ def _compared(event: Compared) -> str:
         return f"fine-tuning did not help, and the probe stays the best: {among} {better} than its {event.probe}"
     figures = f"probe {event.probe}, fine-tuned {event.tuned}"
     counts = (
-        f"right only after it {counted(event.gained, 'image')}, only before it {event.lost}; p = {event.chance:.2g}"
+        f"right only after fine-tuning: {counted(event.gained, 'image')}; right only before it: {event.lost}; "
+        f"p = {event.chance:.2g}, how likely so large a difference would be by chance"
     )
     explored = event.epochs != 1
     if explored:
-        which = f"epoch {event.kept} of {event.epochs}, and p is for all of them" if event.epochs else "the epoch"
-        counts += f"; not a test, since these images also chose {which}"
+        which = (
+            f"epoch {event.kept} of {event.epochs}; p allows for {event.epochs} tries" if event.epochs else "the epoch"
+        )
+        counts += f"; this proves nothing, since the same images chose {which}"
     if event.worth:
         verdict = "fine-tuning seems worth it" if explored else "fine-tuning was worth it"
     elif event.lost > event.gained:

@@ -77,7 +77,7 @@ def _check_card(net: Network, card: Card, file: Path) -> None:
 
 
 def _seen(wanted: Preprocessing, report: LoadReport, origin: str) -> str:
-    order = "red, green, blue" if wanted.channels == "RGB" else "blue, green, red"
+    order = "red, green and blue" if wanted.channels == "RGB" else "blue, green and red"
     mean, std = (", ".join(f"{value:.4g}" for value in values) for values in (wanted.mean, wanted.std))
-    seen = f"with weights of {report.layout} the network sees {order}, less {mean}, divided by {std}"
-    return f"{seen} ({origin}); --input.mean, --input.std and --input.channels say otherwise"
+    seen = f"with weights of {report.layout} the network sees {order}, minus {mean} and then divided by {std}"
+    return f"{seen} (from {origin}); --input.mean, --input.std and --input.channels change that"

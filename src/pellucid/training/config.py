@@ -117,8 +117,9 @@ class Input(Described):
     exactly this height and width (240x320), or native: not at all, which keeps fine traces.
     """
     crops: int | None = Field(default=None, ge=1)
-    """How many squares per side the network sees of each image that is evaluated or predicted, evenly spread: with 2 it
-    sees four. Its outputs are averaged. Default: 1.
+    """The network sees a grid of squares of each image that is evaluated or predicted, spread evenly over
+    --input.region; its outputs for them are averaged. The number is how many squares the grid has per side: 2 means
+    four squares. Default: 1.
     """
     region: int | None = Field(default=None, ge=8)
     """Pixels per side of the image's centre over which the squares of --input.crops are spread. Default: crops times
@@ -158,11 +159,12 @@ class Learning(Described):
     rate: float = Field(default=1e-3, gt=0)
     """The learning rate, which says how far a step moves the weights: its highest value, reached after the warm-up."""
     momentum: float = Field(default=0.9, ge=0, lt=1)
-    """For sgd: the share of each step that is repeated in the next step, from 0 to below 1."""
+    """For sgd: the share of each step that is repeated in the next step, from 0 to below 1: the nearer to 1, the longer
+    earlier steps go on."""
     nesterov: bool = False
     """For sgd: use Nesterov momentum, which takes the gradient at the place where the momentum leads."""
     weight_decay: float = Field(default=0.01, ge=0)
-    """How strongly each step pulls the weights towards zero; 0: not at all."""
+    """How strongly each step pulls the weights towards zero: the larger, the more strongly. 0: not at all."""
     decay_norms: bool = False
     """Let weight decay pull on biases and on normalisation layers too."""
     schedule: Literal["constant", "step", "cosine", "exponential"] = "cosine"
@@ -193,8 +195,8 @@ class Learning(Described):
     balanced_sampling: bool = False
     """Draw equally many images of every class in each epoch, so that images of rare classes come several times."""
     clip: float | None = Field(default=None, gt=0)
-    """Gradients with a larger norm than this are scaled down to it, which helps where the loss explodes; 1 is common.
-    Default: none are.
+    """Gradients with a larger norm than this are scaled down to it, which helps where the loss explodes. 1 is common.
+    Default: no limit.
     """
     accumulate: int = Field(default=1, ge=1)
     """How many batches make one step, as if they were one large batch that would not fit into memory."""
@@ -212,12 +214,12 @@ class Learning(Described):
     Where two are equal, the lower loss decides.
     """
     one_logit: bool = False
-    """For two classes: give the network one output in place of two, trained by binary cross-entropy. It speaks for the
-    second class in alphabetical order.
+    """For two classes: give the network one output in place of two, trained by binary cross-entropy. The output
+    is for the second class in alphabetical order.
     """
     head: Literal["solved", "random"] = "solved"
-    """For mode finetune: where the head (the last layer) starts. solved: at the weights that are best for the network
-    as it comes. random: at random weights.
+    """For mode finetune: where the head (the last layer) starts. solved: at the weights that are best while the
+    rest of the network is as it came. random: at random weights.
     """
     input_rate: float = Field(default=1.0, gt=0, le=1)
     """The learning rate at the network's first end point, as a share of the learning rate at its head: 0.1 is a tenth.
@@ -269,12 +271,12 @@ class FeatureSettings(Described):
     """
     views: int | None = Field(default=None, ge=1)
     """Where part of the network is frozen: how many versions of each training image that part sees; what it makes of
-    them is cached. 1: the plain image only. 4: four versions, with random crops and changes. Default: 1 where the
-    optimizer is solve, otherwise 4.
+    each version is cached. 1: the plain image only. 4: four versions, with random crops and changes. Default: 1 where
+    the optimizer is solve, otherwise 4.
     """
     most_views: int | None = Field(default=None, ge=1)
-    """Where part of the network is frozen and the rest learns in steps: after each epoch features of one more version
-    of each image are cached, up to so many. Default: no more than at first.
+    """Where part of the network is frozen and the rest learns in steps: after each epoch the features of one more
+    version of each image are cached, until there are so many versions. Default: no more than --views.
     """
     precision: Literal["float16", "float32"] = "float16"
     """The number format of cached features. float16 takes half the disk, and rounds by 1 part in 2,000."""
@@ -307,7 +309,7 @@ class Machine(Described):
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """The number format to compute in. auto: bfloat16 where the device computes it natively, otherwise float32."""
     workers: int | None = Field(default=None, ge=0)
-    """How many processes read and decode images beside the one that trains. Default: what suits this machine, 8 at
+    """How many processes read and decode images beside the one that trains. Default: as many as suit this machine, 8 at
     most.
     """
     threads: int | None = Field(default=None, ge=1)
@@ -326,7 +328,7 @@ class Config(Described):
     """What was asked of `train`, whole: the same config, data and machine give the same weights."""
 
     model: str
-    """The network to train: a name that `pellucid models` lists, timm/NAME, or your own: FILE.py:NAME,
+    """The network to train: a name that `pellucid models` lists, timm/NAME, or your own as FILE.py:NAME or
     package.module:NAME (in Python an nn.Module, a class or function that makes one, or a table). Default: resnet18.
     """
     mode: Mode
@@ -353,8 +355,8 @@ class Config(Described):
     trained.
     """
     probe_at: str | None = None
-    """End points to compare before training, with commas between them, or all: a head is fitted to what the network
-    computes up to each of them, and its accuracy on the validation part is shown. Default: none.
+    """End points to compare before training, with commas between them, or all: for each of them, a head is fitted to
+    what the network computes up to there, and the head's accuracy on the validation part is shown. Default: none.
     """
     options: dict[str, Option] = Field(default_factory=dict)
     """Settings of the network itself, such as --options.width 0.5 or --options.auxiliary. Your own network has those

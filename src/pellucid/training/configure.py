@@ -98,9 +98,9 @@ def configure(
 ) -> Config:
     """What `train` is to do with DATA, for `train_events`; nothing is read or trained yet.
 
-    Settings that are not given come from the recipe; without a built-in one, from the recipe that is called as the mode
-    (scratch, probe or finetune); the others have the defaults below. The value `none` takes back what a recipe says.
-    The run's config.toml lists all settings.
+    A setting that is not given comes from the recipe: from the built-in one that is named, or else from the one that is
+    called as the mode (scratch, probe or finetune). What the recipe does not say has the default below. The value
+    `none` takes back what a recipe says. The run's config.toml lists all settings.
 
     Parameters
     ----------

@@ -8,8 +8,9 @@ from typing import Any, get_args
 
 from pydantic.fields import FieldInfo
 
-from pellucid.records import flat
-from pellucid.training.config import Mode
+from pellucid.architectures.options import OPTIONS
+from pellucid.records import Record, flat
+from pellucid.training.config import Config, Mode
 from pellucid.training.recipes import recipe
 
 
@@ -26,6 +27,20 @@ def help_of(field: FieldInfo, place: str = "") -> str:
     if set(others.values()) - {usual}:
         usual = ", ".join(f"{mode} {others.get(mode, usual)}" for mode in get_args(Mode))
     return f"{said} Default: {usual}." if usual else said
+
+
+def about(place: str) -> str:
+    """The help of the setting at a dotted `place` of a configuration; "" for what one's own code or data name."""
+    *above, last = place.split(".")
+    if above == ["options"]:
+        return OPTIONS[last].about if last in OPTIONS else ""
+    record: Any = Config
+    for name in above:
+        inner = record.model_fields[name].annotation if name in record.model_fields else None
+        if not (isinstance(inner, type) and issubclass(inner, Record)):
+            return ""
+        record = inner
+    return help_of(record.model_fields[last], place) if last in record.model_fields else ""
 
 
 @cache

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from pellucid.errors import counted
 from pellucid.features.views import chosen_views
 from pellucid.images.augmentation import mix
 from pellucid.images.loading import Images
@@ -85,5 +84,5 @@ def _shares(row: list[float], classes: tuple[str, ...]) -> str:
 def _how(views: int) -> str:
     if not views:
         return ""
-    of = "the plain image" if views == 1 else counted(views, "view")
-    return f"computed once, up to what is frozen: {of} of each"
+    which = "without random changes" if views == 1 else f"one of {views} random versions"
+    return f"{which}; the frozen part of the network computes each only once"
