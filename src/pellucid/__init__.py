@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pellucid.training.samplings import train_samplings
     from pellucid.training.train import resume, train, train_events
     from pellucid.uses.bench import bench
+    from pellucid.uses.engine_bench import bench_engines
     from pellucid.uses.ensemble import ensemble
     from pellucid.uses.evaluate import evaluate
     from pellucid.uses.export import export
@@ -30,6 +31,7 @@ _HOMES = {
     "UserError": "errors",
     "architectures": "architectures.catalog",
     "bench": "uses.bench",
+    "bench_engines": "uses.engine_bench",
     "configure": "training.configure",
     "ensemble": "uses.ensemble",
     "evaluate": "uses.evaluate",
@@ -53,6 +55,7 @@ __all__ = [
     "UserError",
     "architectures",
     "bench",
+    "bench_engines",
     "configure",
     "ensemble",
     "evaluate",

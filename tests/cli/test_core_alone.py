@@ -88,6 +88,19 @@ def test_an_exported_model_predicts_is_verified_and_evaluated_with_the_core_alon
     assert json.loads(evaluated.stdout)["n"] == 6
 
 
+def test_an_exported_model_is_measured_with_the_core_alone(alone: Path, place: Path) -> None:
+    done = run(
+        alone, place, "-m", "pellucid", "bench", "model.onnx", "--batch", "2", "--steps", "2", "--format", "json"
+    )
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert [(each["engine"], len(each["starts"])) for each in told["measured"]] == [("onnxruntime", 3)]
+    assert [each["hint"] for each in told["left_out"]] == [
+        "pip install 'pellucid[train]'",
+        "pip install 'pellucid[openvino]'",
+    ]
+
+
 @pytest.mark.parametrize(
     "verb",
     [

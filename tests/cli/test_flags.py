@@ -230,7 +230,7 @@ def test_what_cannot_be_said_is_refused_with_what_can(
         ["train", "photos", "--epochs", "1.5"],
         ["train", "photos", "--samplings", "2.4"],
         ["show", "photos", "--out", "a.png", "--most", "2.5"],
-        ["bench", "small", "--batch", "-0.5"],
+        ["bench", "small", "--steps", "-0.5"],
     ],
 )
 def test_a_number_that_should_be_whole_is_refused_and_not_rounded(

@@ -199,3 +199,12 @@ def test_a_shell_trains_samplings_and_joins_them(
     assert "log loss saved" in said.out
     (made,) = tmp_path.glob("*.safetensors")
     assert len(read_card(made).members) == 2
+
+
+def test_an_ensemble_is_measured_in_other_engines_too(joined: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pellucid.uses.engine_bench.STARTS", 1)
+    found = pl.bench_engines(joined, engine="torch,onnxruntime", batch=[2], steps=1, burn_in=0)
+    assert found.left_out == ()
+    there = {each.name: each for each in found.measured}
+    agreed = there["onnxruntime, float32"].agreement
+    assert agreed is not None and agreed.holds and agreed.images == 32

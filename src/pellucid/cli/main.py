@@ -40,7 +40,7 @@ VERBS = {
         "networks",
         "Show what a network is made of: output, parameters, cost and receptive field of each part.",
     ),
-    "bench": ("networks", "Measure how many images per second a network computes, also beside other libraries' own."),
+    "bench": ("bench", "Measure how many images per second a model computes in each engine, or a network by its name."),
     "parity": (
         "networks",
         "Compare a network with another implementation of it: where they first differ, and what may be the cause.",

@@ -1,12 +1,12 @@
-"""The verbs about networks, trained or not: models, structure, bench, parity."""
+"""The verbs about networks, trained or not: models, structure, parity; bench.py has the one that times them."""
 
 import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
-from pellucid.cli.shared import Auxiliary, Classes, Code, Conventions, Last, Layout, Size, SpatialSqueeze, Switch, Width
-from pellucid.errors import DONE, REQUIREMENT_NOT_MET, UserError, counted, named
+from pellucid.cli.shared import Auxiliary, Classes, Code, Conventions, Layout, Size, SpatialSqueeze, Switch, Width
+from pellucid.errors import DONE, REQUIREMENT_NOT_MET, UserError
 
 
 def models() -> None:
@@ -196,85 +196,6 @@ def _put(text: str, out: Path | None) -> None:
     from pellucid.records import write
 
     write(out, text)
-
-
-def bench(
-    net: str,
-    /,
-    *,
-    batch: int = 32,
-    size: Size = None,
-    burn_in: int = 10,
-    steps: int = 100,
-    backward: Switch = False,
-    against: str | None = None,
-    classes: Classes = None,
-    width: Width = None,
-    auxiliary: Auxiliary = None,
-    conventions: Conventions = None,
-    last: Last = None,
-    threads: int | None = None,
-    format: Literal["text", "json"] = "text",
-) -> None:
-    """Measure how many images per second a network computes, also beside other libraries' own.
-
-    Parameters
-    ----------
-    net
-        A network: a name that `pellucid models` lists, timm/NAME, or your own as FILE.py:NAME.
-    batch
-        Images per batch.
-    burn_in
-        How many batches are computed first and not counted, since they are slower.
-    steps
-        How many batches are timed.
-    backward
-        Time a training step, which computes the gradients too. Otherwise the answers alone are computed.
-    against
-        Libraries whose own network of that name is timed in turns with ours: torchvision or timm, with commas between
-        them; keras and paddle where our development tools are installed. Default: none.
-    threads
-        How many threads compute. Default: torch's choice, which is mostly one per core.
-    format
-        text: a table. json: the seconds of every batch.
-    """
-    from pellucid.cli.show import aside, say
-    from pellucid.reports.timing import ahead_line, bench_text, step_line
-    from pellucid.uses.bench import bench as measure
-
-    lines = aside()
-    first: dict[str, float] = {}  # what each library's first batch took
-    others = tuple(name.strip() for name in against.split(",") if name.strip()) if against else ()
-
-    def tell(library: str, step: int, seconds: float) -> None:
-        if library not in first:
-            first[library] = seconds
-            if len(first) == len(others) + 1:
-                lines.print(ahead_line(first, burn_in + steps))
-        if step >= 0 and step % 10 == 0:
-            lines.print(step_line(library, step, seconds))
-
-    lines.print(f"loading {named(['pellucid', *others])} in {counted(len(others) + 1, 'process', 'processes')}")
-    timed = measure(
-        net,
-        batch=batch,
-        size=size,
-        burn_in=burn_in,
-        steps=steps,
-        direction="backward" if backward else "forward",
-        against=others,
-        threads=threads,
-        classes=classes,
-        width=width,
-        auxiliary=auxiliary,
-        conventions=conventions,
-        last=last,
-        progress=tell,
-    )
-    if format == "json":
-        print(timed.model_dump_json())
-    else:
-        say(bench_text(timed))
 
 
 def parity(

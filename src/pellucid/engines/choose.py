@@ -3,6 +3,7 @@
 An engine's library is imported only where a model needs it: an .onnx is computed where torch is not installed.
 """
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -34,6 +35,11 @@ class Kind:
     @property
     def is_here(self) -> bool:
         return find_spec(self.package) is not None
+
+    @property
+    def install(self) -> str:
+        """The command that installs what it needs."""
+        return f"pip install {shlex.quote(f'pellucid[{self.extra}]') if self.extra else self.package}"
 
 
 # An engine more is a file in this room and a row here.
@@ -118,8 +124,7 @@ def _able(engine: str, path: Path, container: Container) -> list[str]:
     if here := [name for name in able if ENGINES[name].is_here]:
         return here
     wanted = ENGINES[able[0]]
-    package = f"'pellucid[{wanted.extra}]'" if wanted.extra else wanted.package
-    hint = f"pip install {package}"
+    hint = wanted.install
     if container == "safetensors":
         hint += "; or, where torch is, `pellucid export MODEL --out model.onnx` writes a file that needs none"
     raise UserError(f"{path} is computed by {wanted.package}, which is not installed", hint=hint)

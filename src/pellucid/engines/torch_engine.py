@@ -7,6 +7,7 @@ import torch
 
 from pellucid.engines.engine import Logits
 from pellucid.errors import UserError
+from pellucid.granted import processors
 from pellucid.images.loading import prepare
 from pellucid.images.preprocessing import Pixels, single
 from pellucid.networks.quick import keep_memory, native_bfloat16, quick
@@ -47,14 +48,23 @@ class TorchRuntime:
 
 def open_file(path: Path, *, device: str, precision: str | None, threads: int | None) -> TorchRuntime:
     """Build the network that the card names, with the weights in the file."""
-    if threads is not None:
-        torch.set_num_threads(threads)
+    take_threads(threads)
     return TorchRuntime(read_model_file(path), device=device, precision=precision)
 
 
+def take_threads(threads: int | None) -> None:
+    """Compute with so many threads; by default as many as torch wants, but no more than are granted.
+
+    Torch knows the processors that this process may run on, and OMP_NUM_THREADS, but no container's share of time.
+    """
+    torch.set_num_threads(threads or min(torch.get_num_threads(), processors()))
+
+
 def precisions() -> tuple[str, ...]:
-    """What this machine's processor computes in faster than it would imitate it."""
-    return ("float32", "bfloat16") if native_bfloat16(torch.device("cpu")) else ("float32",)
+    """What the best device here computes in faster than it would imitate it, the first without being asked."""
+    device = choose_device("auto")
+    first = ("tensorfloat32", "float32") if device.type == "cuda" else ("float32",)
+    return (*first, "bfloat16") if native_bfloat16(device) else first
 
 
 def check_precision(precision: str, kind: str) -> None:

@@ -96,12 +96,19 @@ def agreement(
         if progress:
             progress(len(names) + len(unreadable), len(images))
     before, after = (np.concatenate([np.empty((0, len(first.card.classes))), *each]) for each in said)
+    return agreement_of(names, before, after, first.card, second.card, unreadable=unreadable)
+
+
+def agreement_of(
+    names: Sequence[str], before: Shares, after: Shares, first: Card, second: Card, *, unreadable: Sequence[str] = ()
+) -> Agreement:
+    """What probabilities (N, classes) of the same N images, of two engines with these cards, have in common."""
     ties, changed = 0, []
-    for index in np.flatnonzero(decide(before, first.card) != decide(after, second.card)).tolist():
-        if tied(before[index], first.card):
+    for index in np.flatnonzero(decide(before, first) != decide(after, second)).tolist():
+        if tied(before[index], first):
             ties += 1
             continue
-        changed.append(_change(names[index], before[index], after[index], first.card))
+        changed.append(_change(names[index], before[index], after[index], first))
     greatest = float(np.abs(before - after).max()) if len(names) else 0.0
     return Agreement(
         images=len(names), greatest=greatest, changed=tuple(changed), ties=ties, unreadable=tuple(unreadable)

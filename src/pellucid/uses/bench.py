@@ -2,9 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
-from multiprocessing import get_context
 from multiprocessing.connection import Connection
-from signal import Signals
 from typing import Any, Literal
 
 import numpy as np
@@ -19,6 +17,7 @@ from pellucid.inspection.stopwatch import PRODUCT_OPERATIONS, ROWS, seconds_of
 from pellucid.names import is_own
 from pellucid.networks.own import remember
 from pellucid.records import Record
+from pellucid.uses.contenders import Contender, answer_wishes
 from pellucid.uses.structure import CLASSES, is_there, structure
 
 Direction = Literal["forward", "backward"]
@@ -112,9 +111,7 @@ def bench(
     check_not_starting()
     check_numbers(batch=batch, size=size, burn_in=burn_in, steps=steps, threads=threads, classes=classes)
     if net not in ARCHITECTURES and is_there(net):
-        raise UserError(
-            f"{net} is a file or folder", hint="bench times a network by name: `pellucid models` lists them"
-        )
+        raise UserError(f"{net} is a file or folder", hint="pellucid.bench_engines(...) measures a model that is there")
     for library in against:
         if library not in LIBRARIES[1:]:
             right = nearest(library, LIBRARIES[1:])
@@ -138,17 +135,19 @@ def bench(
     seconds: dict[str, list[float]] = {library: [] for library in libraries}
     products = []
     with ExitStack() as stack:
-        contenders = {library: stack.enter_context(_Contender(library, settings)) for library in libraries}
+        contenders = {
+            library: stack.enter_context(Contender(library, _serve, library, settings)) for library in libraries
+        }
         for step in range(-burn_in, steps):
             for library, contender in contenders.items():
-                took = contender.step()
+                took = float(contender.ask("step"))
                 if step >= 0:
                     seconds[library].append(took)
                 if progress:
                     progress(library, step, took)
             if step % 10 == 0 or step == -burn_in:
-                products.append(contenders["pellucid"].product())
-        used = contenders["pellucid"].threads
+                products.append(float(contenders["pellucid"].ask("product")))
+        used = int(contenders["pellucid"].first)
     return Bench(
         name=net,
         options=options,
@@ -192,78 +191,25 @@ def _operations(counted: Structure, batch: int) -> int | None:
     return None if totals.multiply_adds is None or totals.uncounted else 2 * batch * totals.multiply_adds
 
 
-class _Contender:
-    """A network in a process of its own, so that no library's memory or threads are another's."""
-
-    def __init__(self, library: str, settings: dict[str, Any]) -> None:
-        context = get_context("spawn")
-        self.library, self._settings = library, settings
-        self._pipe, self._there = context.Pipe()
-        self._process = context.Process(target=_serve, args=(self._there, library, settings), daemon=True)
-        self.threads = 0
-
-    def __enter__(self) -> "_Contender":
-        self._process.start()
-        self._there.close()  # so that the end of the process is the end of the pipe
-        try:
-            self.threads = int(self._answer())
-        except BaseException:
-            self.__exit__()
-            raise
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._pipe.close()  # which ends its loop
-        self._process.join(5)
-        self._process.terminate()
-        self._process.join()
-
-    def step(self) -> float:
-        """The seconds of one batch."""
-        return float(self._answer("step"))
-
-    def product(self) -> float:
-        """The seconds of one product of matrices, the best of three."""
-        return float(self._answer("product"))
-
-    def _answer(self, wish: str = "") -> Any:
-        try:
-            if wish:
-                self._pipe.send(wish)
-            answer = self._pipe.recv()
-        except (EOFError, OSError) as cause:
-            self._process.join(5)
-            raise self._ended(self._process.exitcode) from cause
-        if isinstance(answer, UserError):
-            raise answer
-        return answer
-
-    def _ended(self, code: int | None) -> UserError:
-        """A process that is gone without a word: only the system kills one so, most often for its memory."""
-        if code is not None and code < 0:
-            name = Signals(-code).name
-            hint = "a smaller --batch takes less memory" if name == "SIGKILL" else ""
-            memory = ", as the system does when memory runs out" if name == "SIGKILL" else ""
-            return UserError(f"{self.library}'s process was ended by {name}{memory}", hint=hint)
-        return UserError(f"{self.library}'s process ended with code {code} before it was timed")
-
-
 def _serve(pipe: Connection, library: str, settings: dict[str, Any]) -> None:
     """What a contender's process does: build, then compute a batch whenever it is asked."""
     try:
         import torch
 
-        if settings["threads"] is not None:
-            torch.set_num_threads(settings["threads"])
+        from pellucid.engines.torch_engine import take_threads
+
+        take_threads(settings["threads"])
         compute = _batch(library, settings)
         pipe.send(torch.get_num_threads())
         matrix = torch.rand(ROWS, ROWS)
-        with suppress(EOFError):  # the other end was closed
-            while True:
-                if pipe.recv() == "step":
-                    pipe.send(seconds_of(compute))
-                else:
-                    pipe.send(min(seconds_of(lambda: matrix @ matrix) for _ in range(3)))
+
+        def answer(wish: str) -> float:
+            """The seconds of one batch, or of one product of matrices, the best of three."""
+            if wish == "step":
+                return seconds_of(compute)
+            return min(seconds_of(lambda: matrix @ matrix) for _ in range(3))
+
+        answer_wishes(pipe, answer)
     except Exception as cause:
         with suppress(OSError):
             pipe.send(_failed(cause, library, settings))
