@@ -32,7 +32,7 @@ class OnnxRuntime:
                 raise UserError(
                     f"{path} cannot be opened by ONNX Runtime {onnxruntime.__version__}",
                     [first_line(cause)],
-                    hint="the file is damaged, or wants a newer ONNX Runtime: pip install --upgrade onnxruntime",
+                    hint="the file is damaged, or wants a newer ONNX Runtime: pip install -U onnxruntime",
                 ) from cause
         self._input = self._session.get_inputs()[0].name
         self._output = self._session.get_outputs()[0].name
