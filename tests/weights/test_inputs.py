@@ -121,7 +121,7 @@ def adopted(keras_file: Path) -> Path:
 def test_a_model_of_kerass_weights_says_so_and_predicts_so(adopted: Path, tmp_path: Path) -> None:
     card = read_card(adopted)
     assert card.preprocessing.channels == "BGR" and card.preprocessing.std == (1 / 255,) * 3
-    assert any("blue, green, red" in note for note in card.provenance["adopted"]["notes"])
+    assert any("blue, green and red" in note for note in card.provenance["adopted"]["notes"])
     assert "The network sees blue first, then green, then red." in preprocessing(card)
     image = np.random.default_rng(1).integers(0, 256, (32, 32, 3), dtype=np.uint8)
     Image.fromarray(image).save(tmp_path / "a.png")

@@ -80,4 +80,4 @@ def _seen(wanted: Preprocessing, report: LoadReport, origin: str) -> str:
     order = "red, green and blue" if wanted.channels == "RGB" else "blue, green and red"
     mean, std = (", ".join(f"{value:.4g}" for value in values) for values in (wanted.mean, wanted.std))
     seen = f"with weights of {report.layout} the network sees {order}, minus {mean} and then divided by {std}"
-    return f"{seen} (from {origin}); --input.mean, --input.std and --input.channels change that"
+    return f"{seen} (according to {origin}); --input.mean, --input.std and --input.channels change that"
