@@ -167,7 +167,7 @@ def test_a_process_that_is_killed_at_any_moment_is_gone_on_with_to_the_same_file
     [
         (["--resume"], "--resume is for a file"),
         (["--format", "parquet"], "--format parquet is for a file"),
-        (["--out", "a.csv", "--resume", "--grid", "a.png"], "--grid cannot be drawn of a part"),
+        (["--out", "a.csv", "--resume", "--grid", "a.png"], "--grid is for all images"),
     ],
 )
 def test_what_makes_no_sense_together_is_refused_before_anything_is_read(

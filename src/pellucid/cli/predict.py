@@ -1,9 +1,11 @@
 """The verbs that use a model that is there: predict and verify. Without what reads settings, to answer at once."""
 
 import sys
+from collections import deque
+from collections.abc import Iterable, Iterator
 from functools import partial
 from hashlib import sha256
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -27,8 +29,10 @@ def predict(
     format: Literal["text", "json", "csv", "parquet"] | None = None,
     out: Path | None = None,
     resume: Switch = False,
+    sort_into: Path | None = None,
     batch: int = 32,
     path_column: str = "path",
+    allow_urls: Switch = False,
     grid: Path | None = None,
     truth: str | None = None,
     label_column: str | None = None,
@@ -46,8 +50,9 @@ def predict(
     Parameters
     ----------
     images
-        The images: files, folders, patterns ('photos/*.jpg'), a table of paths (.csv, .xlsx, .parquet), or - to read
-        paths from standard input, one per line. Bytes in a name that are no text are written as \\udcXX.
+        The images: files, folders, patterns ('photos/*.jpg'), archives (.zip, .tar, .tar.gz), a table of paths (.csv,
+        .xlsx, .parquet), or - to read paths from standard input, one per line. Bytes in a name that are no text are
+        written as \\udcXX.
     format
         text: a line to read. json: one object per line, with the probability of every class. csv: a table. parquet: a
         table, for --out alone. Default: text; with --out, what its name says.
@@ -57,10 +62,15 @@ def predict(
     resume
         With --out: go on with a file whose writing was interrupted, after its last whole line. The other words of the
         command have to be those that began it. Default: a new file is written.
+    sort_into
+        A folder to copy the images to, into a folder for each class. Nothing that is there is replaced: of images of
+        one name, the later get a number. Default: none, no image is copied.
     batch
         How many images are computed at once: fewer need less memory.
     path_column
         The column that holds the paths, in a table of images and in the table of --truth.
+    allow_urls
+        Fetch images whose name is a web address (http://, https://). Default: such names are errors.
     grid
         A picture to write as well (.png, .pdf, .svg or .jpg), which shows the images and their answers. Default: none.
     truth
@@ -81,12 +91,12 @@ def predict(
         raise UserError("there is nothing to predict", hint="name files, folders or globs, or - for standard input")
     if unknown := [name for name in images if name.startswith("--") and not Path(name).exists()]:
         raise UserError(f"unknown option: {unknown[0]}", hint="`pellucid predict --help` lists what there is")
-    _check_out(out, format, resume=resume, grid=grid)
+    _check_out(out, format, resume=resume, others={"--grid": grid, "--sort-into": sort_into})
     _check_grid(grid, {"--truth": truth, "--label-column": label_column, "--most": most})
     classifier = load(model, engine=engine, precision=precision, model=model_code)
     if engine == "auto" and classifier.engine.chosen_from:
         _remark(f"computed by {classifier.engine.words}, {classifier.engine.chosen_from}")
-    drawn = answers = None
+    drawn = answers = sorter = None
     if grid is not None:
         from pellucid.reports.grid import Columns, Grid
 
@@ -97,25 +107,41 @@ def predict(
 
         facts = {"model": _fingerprint(classifier.card), "engine": classifier.engine.words, "batch": checked(batch)}
         answers = Answers(out, kind_for(out, format), facts, resume=resume)
+    if sort_into is not None:
+        from pellucid.uses.sorting import Sorter
+
+        sorter = Sorter(sort_into, classifier.classes, images)
     told = answers or _Printed(format, alone=drawn is None)
     progress, throughput = Progress(silent=answers is None and sys.stdout.isatty()), Throughput()
     inputs = expand_inputs(
         images,
         standard_input=paths_of(sys.stdin),
         path_column=path_column,
+        allow_urls=allow_urls,
         note=lambda words: progress.around(partial(_remark, f"! {words}")),
     )
     # Some answers come again, so that the batches are those of the first time: float32 knows which they were.
     again = answers.done % batch if answers else 0
+    sources: deque[Any] = deque()  # of images that are not answered yet, where somebody will ask for them
+    if sorter:
+        inputs = _remembered(inputs, sources)
     left = answers.left(inputs, answers.done - again, name_of) if answers else inputs
     try:
         for predicted in islice(predict_stream(classifier, left, batch=batch, throughput=throughput), again, None):
-            told.take(predicted)
-            progress.advance()
+            if sorter:
+                sorter.take(predicted, sources.popleft())
             if drawn:
                 drawn.take(predicted)
+            told.take(predicted)
+            progress.advance()
         progress.clear()
-        for words in [*told.finish(), *(drawn.write() if drawn else []), throughput.words()]:
+        finished = [
+            told.finish(),
+            drawn.write() if drawn else [],
+            sorter.finish() if sorter else [],
+            [throughput.words()],
+        ]
+        for words in chain(*finished):
             if words:
                 _remark(words)
     except BaseException:
@@ -127,6 +153,15 @@ def predict(
         if answers:
             answers.close()
     return USER_FAULT if told.failures else DONE
+
+
+def _remembered(inputs: Iterable[Any], sources: deque[Any]) -> Iterator[Any]:
+    from pellucid.uses.ahead import PAUSE
+
+    for each in inputs:
+        if each is not PAUSE:
+            sources.append(each)
+        yield each
 
 
 class _Printed:
@@ -157,12 +192,14 @@ class _Printed:
         return []
 
 
-def _check_out(out: Path | None, format: str | None, *, resume: bool, grid: Path | None) -> None:
+def _check_out(out: Path | None, format: str | None, *, resume: bool, others: dict[str, Path | None]) -> None:
     """Before anything is computed."""
     if out is None and (resume or format == "parquet"):
         raise UserError(f"{'--resume' if resume else '--format parquet'} is for a file", hint="add --out answers.csv")
-    if resume and grid is not None:
-        raise UserError("--grid cannot be drawn of a part of the answers", hint="leave it out, or leave --resume out")
+    if resume and (said := [flag for flag, value in others.items() if value is not None]):
+        raise UserError(
+            f"{said[0]} is for all images, and --resume for those that are left", hint=f"leave {said[0]} out"
+        )
 
 
 def _fingerprint(card: "Card") -> str:

@@ -6,7 +6,7 @@ dog too.
 
 import os
 from collections import Counter, deque
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePath
@@ -114,7 +114,10 @@ def _images_in(here: Folder, search: "_Search", left_out: list[tuple[Path, str]]
     left_out += here.left_out
     # As strings, "a b.png" comes before "a/c.png".
     there = [(f"{folder.name}/", folder) for folder in here.folders] + [(path.name, path) for path in here.images]
-    for _, each in sorted(there, key=lambda pair: pair[0]):
+    there.sort(key=lambda pair: pair[0], reverse=True)
+    here.images, here.folders = [], []  # there may be millions, and none is wanted twice
+    while there:
+        _, each = there.pop()
         if isinstance(each, Folder):
             yield from _images_in(each, search, left_out)
         else:
@@ -257,11 +260,16 @@ def _identity(path: Path) -> tuple[int, int]:
 
 def no_image(path: Path) -> str:
     """Why a file is not taken for an image; empty where it is one, by its suffix or else by how it begins."""
+    return why_no_image(path, lambda: _begins(path))
+
+
+def why_no_image(path: PurePath, begins: Callable[[], bool]) -> str:
+    """The same of what lies elsewhere: `begins` tells whether it begins as an image does, where its suffix does not."""
     suffix = suffix_of(path)
     if suffix in SUFFIXES:
         return ""
     kind = KIND_OF.get(suffix)
-    if suffix not in NO_IMAGES and (kind is None or kind in OFTEN_MISNAMED) and _begins(path):
+    if suffix not in NO_IMAGES and (kind is None or kind in OFTEN_MISNAMED) and begins():
         return ""
     if kind:
         return f"{suffix} ({kind}) is not read"
@@ -270,7 +278,7 @@ def no_image(path: Path) -> str:
     return f"{suffix} is not known as an image" if suffix else "no suffix, and no image by its content"
 
 
-def suffix_of(path: Path) -> str:
+def suffix_of(path: PurePath) -> str:
     """In small letters; a space or a dot behind it is nobody's intention."""
     return PurePath(path.name.rstrip(" .")).suffix.lower()
 
