@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pellucid.networks.loading import load_weights
     from pellucid.reports.drawn import structure
     from pellucid.reports.html import write_report
+    from pellucid.reports.page import write_page
     from pellucid.reports.pictures import show
     from pellucid.training.configure import configure
     from pellucid.training.preview import first_batch
@@ -48,6 +49,7 @@ _HOMES = {
     "train": "training.train",
     "train_samplings": "training.samplings",
     "train_events": "training.train",
+    "write_page": "reports.page",
     "write_report": "reports.html",
 }
 
@@ -72,6 +74,7 @@ __all__ = [
     "train",
     "train_events",
     "train_samplings",
+    "write_page",
     "write_report",
 ]
 

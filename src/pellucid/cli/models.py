@@ -164,15 +164,17 @@ def export(
     model: Model,
     /,
     *,
-    out: Path,
+    out: Path | None = None,
+    page: Path | None = None,
     inside: Switch = False,
     int8: Switch = False,
     fp16: Switch = False,
     max_drop: float = 0.005,
     check: list[str] | None = None,
+    runtime: Path | None = None,
     model_code: Code = None,
 ) -> None:
-    """Write a model as a file that is computed without torch: .onnx, or .xml for OpenVINO.
+    """Write a model as a file that is computed without torch: .onnx, .xml for OpenVINO, or a page for a browser.
 
     The file holds the model's card and its proof: what the model said of a fixed image when it was saved. It is written
     only if it says the same; otherwise nothing is left. `pellucid predict`, `verify` and `evaluate` take it as they
@@ -182,6 +184,9 @@ def export(
     ----------
     out
         The file to write: model.onnx, or model.xml for OpenVINO, which writes model.bin beside it.
+    page
+        The page to write: model.html, one file that opens in a browser without a network, takes images from the disk
+        or the camera, and sends them nowhere. It repeats the proof when it opens, and answers only then.
     inside
         Put the preprocessing into the file: it then takes whole images (uint8, RGB, of any size) and gives
         probabilities, for programs that have no Pellucid. Default: it takes pixels that Pellucid prepared.
@@ -196,25 +201,29 @@ def export(
     check
         Images to show to the model and to the exported file as well: files, folders or patterns. No answer may change,
         and no probability by more than 0.001. Default: the proof's image alone.
+    runtime
+        With --page: a folder with onnxruntime-web, as `npm install` makes it, of the version that Pellucid knows.
+        Default: ./node_modules, or what was fetched before, or npm fetches it.
     """
     from pellucid.cli.show import counting, say
-    from pellucid.reports.text import exported_text
+    from pellucid.reports.page import write_page
+    from pellucid.reports.text import exported_text, page_text
     from pellucid.uses.export import export as write
+
+    if out is None and page is None:
+        raise UserError("nothing says what to write", hint="--out model.onnx, or --page model.html")
+    if runtime is not None and page is None:
+        raise UserError("--runtime is of a page", hint="--page model.html, or leave it out")
 
     if int8 and fp16:
         raise UserError("--int8 and --fp16 exclude each other", hint="leave one of them out")
+    precision = "int8" if int8 else "float16" if fp16 else "float32"
     with counting("comparing") as progress:
-        made = write(
-            model,
-            out,
-            inside=inside,
-            precision="int8" if int8 else "float16" if fp16 else "float32",
-            max_drop=max_drop,
-            check=check,
-            model_code=model_code,
-            progress=progress,
-        )
-    say(exported_text(made))
+        how: dict[str, Any] = {"precision": precision, "max_drop": max_drop, "check": check, "progress": progress}
+        if out is not None:
+            say(exported_text(write(model, out, inside=inside, model_code=model_code, **how)))
+        if page is not None:
+            say(page_text(write_page(model, page, runtime=runtime, model_code=model_code, **how)))
 
 
 def _required(text: str | None) -> dict[str, float]:

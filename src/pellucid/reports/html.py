@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from pellucid.errors import counted
 from pellucid.images.manifest import Split
@@ -180,5 +181,6 @@ def environment() -> Environment:
 
 
 def _unbroken(value: Any) -> Any:
-    """A number keeps its percent sign at the end of a line."""
-    return value.replace(" %", "\u00a0%") if isinstance(value, str) else value
+    """A number keeps its percent sign at the end of a line; what is no text, a script say, stays as it is."""
+    plain = isinstance(value, str) and not isinstance(value, Markup)
+    return value.replace(" %", "\u00a0%") if plain else value

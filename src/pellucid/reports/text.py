@@ -4,7 +4,7 @@ predictions.py has what is said of an image, live_table.py shows a training as i
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
@@ -25,6 +25,9 @@ from pellucid.runs.card import Card
 from pellucid.runs.evaluation import Evaluation
 from pellucid.uses.ensemble import Ensembled
 from pellucid.uses.export import Exported
+
+if TYPE_CHECKING:
+    from pellucid.reports.page import Page
 
 MOST_CLASSES = 40  # with more, the terminal shows those with the lowest recall
 MOST_NAMED = 8
@@ -137,10 +140,28 @@ def split_text(split: Split) -> RenderableType:
 def exported_text(made: Exported) -> RenderableType:
     """What was written, and what shows that it says the same as the model that it was made of."""
     takes = "whole images, and gives probabilities" if made.inside else "prepared pixels, and gives logits"
-    lines = [
+    return Group(
         Text(f"{made.path}: {disk_space(made.bytes)}; it takes {takes}", style="bold"),
         Text(f"proved: of the proof's image it says what the model said when it was saved ({made.engine})"),
-    ]
+        *_checked(made),
+    )
+
+
+def page_text(made: "Page") -> RenderableType:
+    """What was written, and what shows that it says the same as the model that it was made of."""
+    return Group(
+        Text(f"{made.path}: {disk_space(made.bytes)}; it opens in a browser, and needs no network", style="bold"),
+        Text(
+            f"proved: of the proof's image its model says what it said when it was saved ({made.engine}); "
+            "the page repeats that wherever it is opened, and answers only then"
+        ),
+        *(_checked(made.exported) if made.exported else []),
+    )
+
+
+def _checked(made: Exported) -> list[Text]:
+    """What was compared besides the proof."""
+    lines = []
     if (agreed := made.agreement) is not None:
         ties = f", but for {counted(agreed.ties, 'tie')}" if agreed.ties else ""
         lines.append(
@@ -162,7 +183,7 @@ def exported_text(made: Exported) -> RenderableType:
                 f"{worth.precision}; with so few images, up to {most} of right answers may be lost"
             ),
         ]
-    return Group(*lines)
+    return lines
 
 
 def ensemble_text(told: Ensembled) -> RenderableType:
