@@ -55,7 +55,10 @@ VERBS = {
     "evaluate": ("models", "Measure how often a model is right about labelled images, with 95 % intervals."),
     "predict": ("predict", "Say which class each image is of, and with what probability."),
     "ensemble": ("models", "Join several models into one, an ensemble, and measure what each of them adds."),
-    "export": ("models", "Write a model as a file that is computed without torch: .onnx, or .xml for OpenVINO."),
+    "export": (
+        "models",
+        "Write a model as a file that needs no torch: .onnx, .xml for OpenVINO, or a page for a browser.",
+    ),
     "report": ("runs", "Write the report of a training, report.html in its run folder, anew."),
     "verify": ("predict", "Check that a model still answers as when it was saved, and show what it knows of itself."),
 }

@@ -174,7 +174,7 @@ def export(
     runtime: Path | None = None,
     model_code: Code = None,
 ) -> None:
-    """Write a model as a file that is computed without torch: .onnx, .xml for OpenVINO, or a page for a browser.
+    """Write a model as a file that needs no torch: .onnx, .xml for OpenVINO, or a page for a browser.
 
     The file holds the model's card and its proof: what the model said of a fixed image when it was saved. It is written
     only if it says the same; otherwise nothing is left. `pellucid predict`, `verify` and `evaluate` take it as they
@@ -184,9 +184,11 @@ def export(
     ----------
     out
         The file to write: model.onnx, or model.xml for OpenVINO, which writes model.bin beside it.
+        Default: none.
     page
         The page to write: model.html, one file that opens in a browser without a network, takes images from the disk
         or the camera, and sends them nowhere. It repeats the proof when it opens, and answers only then.
+        Default: none.
     inside
         Put the preprocessing into the file: it then takes whole images (uint8, RGB, of any size) and gives
         probabilities, for programs that have no Pellucid. Default: it takes pixels that Pellucid prepared.

@@ -25,7 +25,7 @@ SHA256 = {
     SCRIPT: "11e64bd8ffe11bd1a2a2f0d6275fdfbbba7262f0b76b99b53d228a8a22ef3d90",
     PROGRAM: "3398c10d07d229bd91b364548e130e0e51a8e5704b88c7c083ebbeb78842dee2",
 }
-INSTALL = f"npm install {PACKAGE}@{VERSION}"
+INSTALL = f"`npm install {PACKAGE}@{VERSION}` in this folder puts it where it is found: then try again"
 SHELF = "web"  # of the cache
 PATIENCE = 600  # seconds for npm
 
@@ -48,7 +48,7 @@ def web_runtime(folder: str | PathLike[str] | None = None, *, fetch: bool = True
         given = path_of(folder)
         if (found := _in(given)) is None:
             raise UserError(
-                f"{given} holds no {PACKAGE}", [f"looked for {SCRIPT} in it, in dist, in node_modules"], hint=_hint()
+                f"{given} holds no {PACKAGE}", [f"looked for {SCRIPT} in it, in dist, in node_modules"], hint=INSTALL
             )
         return _read(found)
     refused = []
@@ -59,12 +59,8 @@ def web_runtime(folder: str | PathLike[str] | None = None, *, fetch: bool = True
             except UserError as cause:
                 refused.append(cause.problem)
     if not fetch or (npm := shutil.which("npm")) is None:
-        raise UserError(f"a page needs {PACKAGE} {VERSION}, which is not here", refused, hint=_hint())
+        raise UserError(f"a page needs {PACKAGE} {VERSION}, which is not here", refused, hint=INSTALL)
     return _fetched(npm)
-
-
-def _hint() -> str:
-    return f"`{INSTALL}`, then `pellucid export MODEL --page model.html --runtime node_modules`"
 
 
 def _in(folder: Path) -> Path | None:
@@ -81,12 +77,12 @@ def _read(folder: Path) -> WebRuntime:
         try:
             content[name] = (folder / name).read_bytes()
         except OSError as cause:
-            raise UserError(f"{folder / name} cannot be read", [first_line(cause)], hint=_hint()) from cause
+            raise UserError(f"{folder / name} cannot be read", [first_line(cause)], hint=INSTALL) from cause
         if hashlib.sha256(content[name]).hexdigest() != known:
             raise UserError(
                 f"{folder / name} is not the file of {PACKAGE} {VERSION}: its hash is another one",
                 ["a page holds the runtime that this version of pellucid was tried with, and no other"],
-                hint=_hint(),
+                hint=INSTALL,
             )
     return WebRuntime(content[SCRIPT].decode(), content[PROGRAM])
 
@@ -101,9 +97,9 @@ def _fetched(npm: str) -> WebRuntime:
             _unpack(archive, Path(scratch))
         except subprocess.CalledProcessError as cause:
             said = (cause.stderr or cause.stdout).strip().splitlines()[:3]
-            raise UserError(f"npm could not fetch {PACKAGE} {VERSION}", said, hint=_hint()) from cause
+            raise UserError(f"npm could not fetch {PACKAGE} {VERSION}", said, hint=INSTALL) from cause
         except (OSError, StopIteration, subprocess.TimeoutExpired, tarfile.TarError, KeyError) as cause:
-            raise UserError(f"npm could not fetch {PACKAGE} {VERSION}", [first_line(cause)], hint=_hint()) from cause
+            raise UserError(f"npm could not fetch {PACKAGE} {VERSION}", [first_line(cause)], hint=INSTALL) from cause
         made = _read(Path(scratch))
     with suppress(UserError, OSError):  # where nothing can be cached, it is fetched again
         claim(cache_folder(None))
