@@ -221,9 +221,7 @@ def test_what_npm_fetches_is_believed_by_its_hash_alone(
     with tarfile.open(tmp_path / "made.tgz", "w:gz") as archive:
         archive.add(made / "node_modules" / "onnxruntime-web", "package")
     npm = tmp_path / "npm"
-    npm.write_text(
-        f'#!/bin/sh\n[ "$1 $2" = "pack onnxruntime-web@{runtimes.VERSION}" ] && cp {tmp_path}/made.tgz "$4"\n'
-    )
+    npm.write_text(f'#!/bin/sh\n[ "$1 $2" = "pack onnxruntime-web@{runtimes.VERSION}" ] && cp {tmp_path}/made.tgz .\n')
     npm.chmod(0o755)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")

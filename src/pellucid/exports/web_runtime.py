@@ -90,7 +90,7 @@ def _read(folder: Path) -> WebRuntime:
 def _fetched(npm: str) -> WebRuntime:
     """By npm, from wherever it gets its packages; cached where that can be."""
     with TemporaryDirectory() as scratch:
-        command = [npm, "pack", f"{PACKAGE}@{VERSION}", "--pack-destination", scratch, "--silent"]
+        command = [npm, "pack", f"{PACKAGE}@{VERSION}"]
         try:
             subprocess.run(command, check=True, capture_output=True, text=True, timeout=PATIENCE, cwd=scratch)
             archive = next(Path(scratch).glob("*.tgz"))
