@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -235,3 +236,19 @@ def test_what_is_said_of_the_input_is_in_the_card(adopted: Path, capsys: pytest.
     assert (wanted.mean, wanted.std, wanted.channels) == ((0, 0, 0), (1, 1, 1), "BGR")
     assert "the weights are those under net" in " ".join(capsys.readouterr().err.split())
     assert run(["adopt", "small", *asked.replace("0 0 0", "0 0 nan").split()]) == 2
+
+
+def test_a_network_of_ones_own_is_named_by_adopting_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("mine.py").write_text(
+        "from torch import nn\n\n\ndef net(classes):\n"
+        "    return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, classes))\n"
+    )
+    save_file({"2.weight": torch.eye(3), "2.bias": torch.zeros(3)}, "weights.safetensors")
+    Path("classes.txt").write_text("red\ngreen\nblue\n")
+    shown = ["--input.size", "32", "--input.mean", "0", "0", "0", "--input.std", "1", "1", "1"]
+    named = ["mine.py:net", "--weights", "weights.safetensors", "--classes", "classes.txt"]
+    assert run(["adopt", *named, "--out", "mine.safetensors", *shown]) == 0
+    blue = np.zeros((40, 40, 3), np.uint8)
+    blue[..., 2] = 255
+    assert pl.load("mine.safetensors", model="mine.py:net").predict([blue])[0].best == "blue"

@@ -10,6 +10,7 @@ from pellucid.errors import UserError, listed
 from pellucid.images.preprocessing import Preprocessing, at_size, changed
 from pellucid.networks.build import network
 from pellucid.networks.loading import check_conventions, load_weights
+from pellucid.networks.own import remember
 from pellucid.networks.published import is_published, published_record, published_weights
 from pellucid.records import read_text
 from pellucid.runs import proof
@@ -40,6 +41,7 @@ def adopt(
     them. How images reach the network the record of the weights' source says, but for another `size` and what `input`
     says, by the names of a Preprocessing. Raises UserError where weights are missing, or nobody names the logits.
     """
+    name = remember(name)  # whoever adopts a network of their own has named its code
     path = Path(out)
     if path.suffix != ".safetensors":
         raise UserError(f"{path} is no name for a model", hint="call it something.safetensors")
