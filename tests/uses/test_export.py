@@ -265,3 +265,62 @@ def test_the_command_says_what_it_made_and_verify_proves_it(
     assert "(onnxruntime, float32, cpu)" in " ".join(capsys.readouterr().out.split())
     assert command(["predict", str(out), str(photos), "--engine", "onnxruntime"]) == 0
     assert capsys.readouterr().out.count("\n") == 6
+
+
+# Forms of photographs that decoders and exporters stumble over
+
+
+def odd(folder: Path) -> dict[str, Path]:
+    """One picture, 4 by 3, in each form; it has fine stripes, by which a resize without antialias shows."""
+    from PIL import Image
+
+    folder.mkdir()
+    y, x = np.mgrid[0:150, 0:200]
+    stripes = np.stack([255 * (x % 3 == 0), (x * y) % 256, 255 * ((x + y) // 2 % 2)], axis=2).astype(np.uint8)
+    image = Image.fromarray(stripes)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # a quarter turn is wanted
+    clear = image.convert("RGBA")
+    clear.putalpha(Image.linear_gradient("L").resize(image.size))
+    grey = np.asarray(image.convert("L"))
+    made = {
+        "plain.png": (image, {}),
+        "turned.jpg": (image, {"exif": exif}),
+        "cmyk.jpg": (image.convert("CMYK"), {}),
+        "grey.png": (image.convert("L"), {}),
+        "deep.png": (Image.fromarray(grey.astype(np.uint16) * 257), {}),
+        "transparent.png": (clear, {}),
+        "indexed.gif": (image.convert("P"), {}),
+    }
+    for name, (form, settings) in made.items():
+        form.save(folder / name, **settings)
+    return {name: folder / name for name in made}
+
+
+@pytest.mark.parametrize("inside", [False, True], ids=["prepared", "whole images"])
+@pytest.mark.parametrize("engine", ENGINES)
+def test_photographs_of_every_form_get_the_same_answer(tmp_path: Path, model: Path, engine: str, inside: bool) -> None:
+    pytest.importorskip(engine)
+    images = list(odd(tmp_path / "odd").values())
+    pl.export(model, tmp_path / "model.onnx", inside=inside)
+    ours = pl.load(model).predict(images)
+    theirs = pl.load(tmp_path / "model.onnx", engine=engine).predict(images)
+    for one, other in zip(ours, theirs, strict=True):
+        assert one.best == other.best
+        assert dict(one.ranking) == pytest.approx(dict(other.ranking), abs=1e-3)
+
+
+def test_a_4_by_3_photograph_that_is_resized_without_antialias_gets_another_answer(tmp_path: Path, model: Path) -> None:
+    """So that the test above can fail: pixels picked as most exporters' resize does."""
+    import onnxruntime
+    from PIL import Image
+
+    photo = odd(tmp_path / "odd")["plain.png"]
+    pl.export(model, tmp_path / "model.onnx")
+    session = onnxruntime.InferenceSession(str(tmp_path / "model.onnx"))
+    picked = Image.open(photo).resize((53, 40), Image.Resampling.NEAREST)  # 40: the card
+    (logits,) = session.run(None, {"pixels": np.asarray(picked)[None, 4:36, 10:42]})
+    shares = np.exp(logits[0] / 1.7) / np.exp(logits[0] / 1.7).sum()
+    opened = pl.load(model)
+    right = dict(opened.predict([photo])[0].ranking)
+    assert max(abs(share - right[name]) for share, name in zip(shares, opened.classes, strict=True)) > 0.01
