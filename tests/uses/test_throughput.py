@@ -7,7 +7,7 @@ import pytest
 from pellucid.uses import throughput
 from pellucid.uses.throughput import Throughput
 
-CLOCK = [0.0]
+CLOCK, OTHERS = [0.0], [0.0]  # what we do takes processors' time, what others do meanwhile does not
 
 
 def sleep(seconds: float) -> None:
@@ -17,16 +17,18 @@ def sleep(seconds: float) -> None:
 @pytest.fixture(autouse=True)
 def clock(monkeypatch: pytest.MonkeyPatch) -> None:
     """One that goes forward where something takes time, and nowhere else."""
-    monkeypatch.setattr(throughput, "perf_counter", lambda: CLOCK[0])
+    monkeypatch.setattr(throughput, "perf_counter", lambda: CLOCK[0] + OTHERS[0])
+    monkeypatch.setattr(throughput, "process_time", lambda: CLOCK[0])
 
 
-def stream(decoding: float, computing: float, consuming: float = 0.0) -> Throughput:
+def stream(decoding: float, computing: float, consuming: float = 0.0, others: float = 0.0) -> Throughput:
     """Four batches of 8, each decoded and computed for so many seconds, and looked at by whoever takes the answers."""
     measured = Throughput()
 
     def batches() -> Iterator[int]:
         for number in range(4):
             sleep(decoding + computing)
+            OTHERS[0] += others
             measured.note(8, lambda: sleep(computing))
             yield number
 
@@ -43,6 +45,7 @@ def test_where_decoding_takes_as_long_as_the_model_it_is_twice_as_slow_as_that_a
 def test_nothing_is_told_where_the_model_is_the_limit_or_whoever_takes_the_answers() -> None:
     assert stream(0.3, 5).words() == ""
     assert stream(0.3, 5, consuming=10).words() == ""
+    assert stream(0.3, 5, others=10).words() == ""
 
 
 def test_nothing_is_told_of_who_waits_for_answers_or_of_a_moment() -> None:
