@@ -104,6 +104,24 @@ def test_a_file_that_another_process_is_writing_is_left_alone(tmp_path: Path) ->
     answers.close()
 
 
+def test_a_disk_that_is_full_leaves_whole_lines_and_is_gone_on_with(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource")
+    path = tmp_path / "answers.csv"
+    written(tmp_path / "whole.csv", NAMES).finish()
+    answers = written(path, NAMES[:2])
+    before, (soft, hard) = path.read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 5, hard))
+    try:
+        with pytest.raises(UserError, match="larger than is allowed"):
+            answers.take(predicted(NAMES[2]))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    answers.close()
+    assert path.read_bytes() == before
+    written(path, NAMES, resume=True).finish()
+    assert path.read_bytes() == (tmp_path / "whole.csv").read_bytes()
+
+
 def test_a_name_that_says_no_kind_is_refused() -> None:
     assert kind_for(Path("a.txt"), "csv") == "csv"
     for name, said in (("a.txt", None), ("a", None), ("a.csv", "text")):

@@ -134,21 +134,26 @@ class Answers:
 
     def _cut(self) -> None:
         """Take off what is no whole line, count those that are, and begin with the header where there are none."""
-        records, end = _whole(self._number, quoted=self.kind == "csv")
-        os.ftruncate(self._number, end)
-        os.lseek(self._number, end, os.SEEK_SET)
+        records, self._end = _whole(self._number, quoted=self.kind == "csv")
+        os.ftruncate(self._number, self._end)
+        os.lseek(self._number, self._end, os.SEEK_SET)
         header = prediction_header("csv") if self.kind == "csv" else None
         if header and not records:
             self._put(header)
         self.done = max(0, records - bool(header))
 
     def _put(self, line: str) -> None:
-        content = f"{line}\n".encode("utf-8", ESCAPES)
+        content = left = f"{line}\n".encode("utf-8", ESCAPES)
         try:
-            while content:
-                content = content[os.write(self._number, content) :]
-        except OSError as cause:
+            while left:
+                left = left[os.write(self._number, left) :]
+        except BaseException as cause:  # a disk that is full takes a part of it
+            os.ftruncate(self._number, self._end)
+            os.lseek(self._number, self._end, os.SEEK_SET)
+            if not isinstance(cause, OSError):
+                raise
             raise of_system(cause, str(self.path), doing="written") from cause
+        self._end += len(content)
 
     def _make_parquet(self) -> None:
         """The rows as a Parquet file, whole or not at all."""
