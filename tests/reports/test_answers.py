@@ -185,6 +185,7 @@ def test_a_process_that_is_killed_at_any_moment_is_gone_on_with_to_the_same_file
     [
         (["--resume"], "--resume is for a file"),
         (["--format", "parquet"], "--format parquet is for a file"),
+        (["--out", "a.txt"], "a.txt cannot be written as what its name says"),
         (["--out", "a.csv", "--resume", "--grid", "a.png"], "--grid is for all images"),
     ],
 )

@@ -102,15 +102,15 @@ def predict(
 
         columns = Columns(path_column, label_column)
         drawn = Grid(grid, truth, classifier.classes, most=most, columns=columns)
+    if sort_into is not None:
+        from pellucid.uses.sorting import Sorter
+
+        sorter = Sorter(sort_into, classifier.classes, images)
     if out is not None:
         from pellucid.reports.answers import Answers, kind_for
 
         facts = {"model": _fingerprint(classifier.card), "engine": classifier.engine.words, "batch": checked(batch)}
         answers = Answers(out, kind_for(out, format), facts, resume=resume)
-    if sort_into is not None:
-        from pellucid.uses.sorting import Sorter
-
-        sorter = Sorter(sort_into, classifier.classes, images)
     told = answers or _Printed(format, alone=drawn is None)
     progress, throughput = Progress(silent=answers is None and sys.stdout.isatty()), Throughput()
     inputs = expand_inputs(
@@ -196,6 +196,10 @@ def _check_out(out: Path | None, format: str | None, *, resume: bool, others: di
     """Before anything is computed."""
     if out is None and (resume or format == "parquet"):
         raise UserError(f"{'--resume' if resume else '--format parquet'} is for a file", hint="add --out answers.csv")
+    if out is not None:
+        from pellucid.reports.answers import kind_for
+
+        kind_for(out, format)
     if resume and (said := [flag for flag, value in others.items() if value is not None]):
         raise UserError(
             f"{said[0]} is for all images, and --resume for those that are left", hint=f"leave {said[0]} out"
