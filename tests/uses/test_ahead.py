@@ -2,7 +2,7 @@
 
 import gc
 from collections.abc import Callable, Iterator
-from threading import Event
+from threading import Barrier, Event
 from typing import Any
 
 import pytest
@@ -39,3 +39,9 @@ def test_what_is_left_half_read_waits_for_nobody(working: Callable[[Callable[[in
     gc.collect()
     assert not free.is_set()
     free.set()
+
+
+def test_as_many_threads_decode_as_there_are_processors_for_us(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pellucid.uses.ahead.processors", lambda: 3)
+    together = Barrier(3)  # which opens when three wait at once, and breaks where they never do
+    assert list(ahead(lambda number: (together.wait(30), number)[1], range(9), depth=9)) == list(range(9))

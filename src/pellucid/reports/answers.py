@@ -57,7 +57,7 @@ class Answers:
             path.parent.mkdir(parents=True, exist_ok=True)
             if not begun:
                 write_json(self._note, known_facts)
-            self._number = os.open(self._lines, os.O_RDWR | os.O_CREAT, 0o666)
+            self._number = os.open(self._lines, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
             hold(self._number)
             self._cut()
         except OSError as cause:
@@ -187,7 +187,8 @@ def kind_for(path: Path, said: str | None) -> Kind:
 def _whole(number: int, *, quoted: bool) -> tuple[int, int]:
     """How many whole records a file of lines holds, and where they end. `quoted`: a line end in quotes ends none."""
     records = end = place = quotes = 0
-    while chunk := os.pread(number, CHUNK, place):
+    os.lseek(number, 0, os.SEEK_SET)
+    while chunk := os.read(number, CHUNK):
         for part in chunk.splitlines(keepends=True):
             place += len(part)
             quotes += part.count(b'"') if quoted else 0

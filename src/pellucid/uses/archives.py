@@ -15,6 +15,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path, PurePath
+from threading import Lock
 from typing import IO, Any
 
 from pellucid.images.decode import Unreadable, told_by_content
@@ -103,6 +104,7 @@ Found = Iterator[tuple[str, str, Callable[[], bytes]]]  # a member's name, why i
 
 def _of_zip(archive: Path) -> Found:
     opened = zipfile.ZipFile(archive)  # its members keep it open, as long as one of them is wanted
+    alone = Lock()  # it counts who reads, and threads that count at once could close it
     for info in opened.infolist():
         if info.is_dir():
             continue
@@ -113,11 +115,11 @@ def _of_zip(archive: Path) -> Found:
             why = "encrypted"
         elif info.file_size > LARGEST:
             why = f"too large: {info.file_size:,} bytes"
-        yield info.filename, why, bytes if why else partial(_of_member, opened, info)
+        yield info.filename, why, bytes if why else partial(_of_member, opened, info, alone)
 
 
-def _of_member(opened: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
-    with opened.open(info) as file:  # it gives no more than the size it claims
+def _of_member(opened: zipfile.ZipFile, info: zipfile.ZipInfo, alone: Lock) -> bytes:
+    with alone, opened.open(info) as file:  # it gives no more than the size it claims
         return file.read(LARGEST)
 
 
