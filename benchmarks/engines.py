@@ -1,12 +1,15 @@
 """Every engine of ours on the same network: beside torchvision and timm as they come, and beside each library alone.
 
-    PYTHONPATH=. python benchmarks/engines.py [--nets inception_v3,resnet50,resnet18] [--batch 1,8,32] [--seconds 60] [FILES ...]
+    PYTHONPATH=. python benchmarks/engines.py [--nets inception_v3,resnet50] [--batch 1,8,32] [--seconds 60] [FILES]
 
 Weights are random. FILES are further .onnx or .xml that `pellucid export` wrote, an int8 one, say: each takes part in
 the network that its card names. Every contender is a process of its own and computes with as many threads as there are
 processors for us; they take turns, batch by batch, on the same pixels, until `--seconds` for a size of batch have
 passed. Printed are the median of each with its 5 % and 95 %, and how many times as fast ours are as torchvision, and
 as the library alone, by batches in pairs.
+
+A machine with other work stops threads that wait for each other: there `--processor-time` compares what one thread of
+each takes of a processor instead of seconds by the clock.
 
 torchvision and timm get float32 images that are ready; ours get uint8 pixels, and convert and normalise them. A library
 alone is its own loop on the file that ours opens: ONNX Runtime's session with the threads set, OpenVINO compiled for
@@ -16,6 +19,7 @@ that one size of batch.
 import argparse
 import os
 import platform
+import sys
 import tempfile
 import time
 from contextlib import ExitStack
@@ -33,6 +37,10 @@ from pellucid.uses.contenders import Contender, answer_wishes
 FEWEST = 5  # rounds
 
 
+THREADS = 1 if "--processor-time" in sys.argv else processors()
+clock = time.process_time if "--processor-time" in sys.argv else time.perf_counter
+
+
 def pixels_of(batch, size):
     return np.random.default_rng(0).integers(0, 256, (batch, size, size, 3), dtype=np.uint8)
 
@@ -41,7 +49,7 @@ def eager(library, net, size):
     """A batch as torchvision or timm compute it by default."""
     import torch
 
-    torch.set_num_threads(processors())
+    torch.set_num_threads(THREADS)
     if library == "torchvision":
         import torchvision
 
@@ -65,7 +73,7 @@ def eager(library, net, size):
 
 
 def ours(name, path, precision):
-    engine = Engine(read_card(path), runtime(name, path, precision=precision), path)
+    engine = Engine(read_card(path), runtime(name, path, precision=precision, threads=THREADS), path)
 
     def made(batch):
         pixels = pixels_of(batch, engine.card.preprocessing.size)
@@ -80,7 +88,7 @@ def alone(name, path, precision):
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = processors()
+        options.intra_op_num_threads = THREADS
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
         def run(batch):
@@ -96,7 +104,7 @@ def alone(name, path, precision):
         model = core.read_model(str(path))
         model.reshape([batch, size, size, 3])
         hint = {"float32": "f32", "bfloat16": "bf16"}[precision]
-        threads = {"INFERENCE_NUM_THREADS": processors(), "PERFORMANCE_HINT": "LATENCY"}
+        threads = {"INFERENCE_NUM_THREADS": THREADS, "PERFORMANCE_HINT": "LATENCY"}
         request = core.compile_model(model, "CPU", threads | {"INFERENCE_PRECISION_HINT": hint}).create_infer_request()
         pixels = pixels_of(batch, size)
         return lambda: request.infer([pixels], share_inputs=True)
@@ -117,9 +125,9 @@ def serve(pipe, way, arguments):
         if isinstance(wish, int):
             ready["batch"] = made(wish)
             return None
-        began = time.perf_counter()
+        began = clock()
         ready["batch"]()
-        return time.perf_counter() - began
+        return clock() - began
 
     answer_wishes(pipe, answer)
 
@@ -166,12 +174,13 @@ def main():
     parser.add_argument("--nets", default="inception_v3,resnet50,resnet18")
     parser.add_argument("--batch", default="1,8,32")
     parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--processor-time", action="store_true", help="of one thread")
     parser.add_argument("files", nargs="*", type=Path)
     asked = parser.parse_args()
     facts = Path("/proc/cpuinfo").read_text().splitlines()
     model = next((line.partition(":")[2].strip() for line in facts if "model name" in line), "")
     libraries = ", ".join(f"{name} {version(name)}" for name in ("torch", "torchvision", "timm", "onnxruntime"))
-    print(f"{model or platform.processor()}, {processors()} processors, load {os.getloadavg()[0]:.1f}; {libraries}, "
+    print(f"{model or platform.processor()}, {THREADS} threads, load {os.getloadavg()[0]:.1f}; {libraries}, "
           f"openvino {version('openvino')}; {time.strftime('%d %B %Y')}")  # fmt: skip
     for net in asked.nets.split(","):
         size = 299 if net.startswith("inception") else 224

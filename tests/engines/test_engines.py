@@ -1,6 +1,10 @@
 """Engines: which one computes a file, what it says of itself, and what is refused."""
 
 import os
+import shutil
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +148,146 @@ def test_threads_are_those_that_are_granted(exported: Path, monkeypatch: pytest.
     open_engine(exported, engine="onnxruntime")
     open_engine(exported, engine="onnxruntime", threads=2)
     assert given == [1, 2]
+
+
+THREADS = """
+import os, sys
+from pathlib import Path
+import numpy as np
+from pellucid.engines.choose import runtime
+from pellucid.granted import processors
+name, path = sys.argv[1], Path(sys.argv[2])
+__import__(name)
+before = len(os.listdir("/proc/self/task"))
+opened = runtime(name, path)
+for _ in range(3):
+    opened.logits(np.zeros((8, 32, 32, 3), np.uint8))
+used = {
+    "torch": lambda: sys.modules["torch"].get_num_threads(),
+    "onnxruntime": lambda: 1 + len(os.listdir("/proc/self/task")) - before,
+    "openvino": lambda: opened._compiled.get_property("INFERENCE_NUM_THREADS"),
+}[name]()
+print(processors(), used)
+"""
+
+
+@pytest.mark.skipif(not shutil.which("taskset") or 0 not in os.sched_getaffinity(0), reason="there is no taskset")
+@pytest.mark.parametrize("name", list(choose.ENGINES))
+def test_one_processor_is_one_thread(model: Path, exported: Path, name: str) -> None:
+    pytest.importorskip(name)
+    path = model if name == "torch" else exported
+    free = {each: value for each, value in os.environ.items() if "NUM_THREADS" not in each}
+    done = subprocess.run(
+        ["taskset", "-c", "0", sys.executable, "-c", THREADS, name, str(path)],
+        env=free, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.stdout.split() == ["1", "1"], done.stderr
+
+
+def test_torch_takes_no_more_threads_than_a_container_grants(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(4)
+        monkeypatch.setattr("pellucid.engines.torch_engine.processors", lambda: 3)
+        open_engine(model)
+        assert torch.get_num_threads() == 3
+        torch.set_num_threads(2)  # as OMP_NUM_THREADS says, which may be less
+        open_engine(model)
+        assert torch.get_num_threads() == 2
+        open_engine(model, threads=4)
+        assert torch.get_num_threads() == 4
+    finally:
+        torch.set_num_threads(before)
+
+
+# What is remembered
+
+
+@pytest.fixture
+def timed(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """Which engines were timed, each time that some were; openvino is always the fastest."""
+    pytest.importorskip("openvino")
+    told: list[list[str]] = []
+
+    def times(engines: list[Any]) -> list[list[float]]:
+        told.append([engine.runtime.name for engine in engines])
+        return [[1.0 if engine.runtime.name == "openvino" else 2.0] for engine in engines]
+
+    monkeypatch.setattr(fastest, "time_in_turns", times)
+    return told
+
+
+def test_a_choice_is_remembered_for_the_machine_and_the_file(
+    exported: Path, tmp_path: Path, timed: list[list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert open_engine(exported).chosen_from == "the fastest here: 2 times as fast as onnxruntime"
+    copy = tmp_path / "copy.onnx"
+    copy.write_bytes(exported.read_bytes())
+    assert open_engine(copy).chosen_from == "the fastest here, as measured before"
+    other = tmp_path / "other.onnx"
+    pl.export(saved(tmp_path / "other.safetensors", seed=1), other)
+    assert len(timed) == 1
+    open_engine(other)
+    assert len(timed) == 2
+    for change in ("processors", "_processor", "_version"):
+        with monkeypatch.context() as patch:
+            patch.setattr(fastest, change, lambda *_: 7 if change == "processors" else "another")  # noqa: B023
+            patch.setattr("platform.processor", lambda: "")
+            open_engine(exported)
+    assert len(timed) == 5
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"engine": "another"}', '{"engine": ["openvino"]}', "\udcff"])
+def test_a_damaged_note_is_measured_anew(exported: Path, cache: Path, timed: list[list[str]], text: str) -> None:
+    open_engine(exported)
+    (note,) = (cache / "engines").glob("*.json")
+    note.write_bytes(text.encode(errors="surrogateescape"))
+    assert open_engine(exported).runtime.name == "openvino"
+    assert open_engine(exported).chosen_from == "the fastest here, as measured before"
+    assert len(timed) == 2
+
+
+def test_where_nothing_can_be_written_it_is_measured_each_time(
+    exported: Path, tmp_path: Path, timed: list[list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "others").mkdir()
+    (tmp_path / "others" / "thesis.txt").write_text("not ours")
+    for place in ("file/cache", "file", "others"):
+        monkeypatch.setenv("PELLUCID_CACHE", str(tmp_path / place))
+        assert open_engine(exported).runtime.name == "openvino"
+    assert len(timed) == 3
+    assert [path.name for path in (tmp_path / "others").iterdir()] == ["thesis.txt"]
+
+
+def test_what_was_the_fastest_and_cannot_any_more_is_passed_over(
+    exported: Path, timed: list[list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_engine(exported)
+    real = choose.runtime
+
+    def broken(name: str, path: Path, **how: Any) -> Any:
+        if name == "openvino":
+            raise UserError("it is broken")
+        return real(name, path, **how)
+
+    monkeypatch.setattr(choose, "runtime", broken)
+    chosen = open_engine(exported)
+    assert chosen.runtime.name == "onnxruntime"
+    assert chosen.chosen_from == "the fastest here: openvino cannot (it is broken)"
+    assert timed == [["onnxruntime", "openvino"], ["onnxruntime"]]
+
+
+def test_remembering_costs_a_start_next_to_nothing(exported: Path, timed: list[list[str]]) -> None:
+    open_engine(exported)
+    took = []
+    for _ in range(5):
+        began = time.process_time()
+        assert fastest.remembered(exported, ["onnxruntime", "openvino"]) == "openvino"
+        took.append(time.process_time() - began)
+    assert min(took) < 0.02 and len(timed) == 1
 
 
 # Damaged, foreign and edited files

@@ -19,7 +19,7 @@ def evaluate(
     only_known: bool = False,
     skip_unreadable: bool = False,
     format: Literal["text", "json"] = "text",
-    batch: int = 32,
+    batch: int | None = None,
     engine: Engine = "auto",
     precision: Computed = None,
     model_code: Code = None,
@@ -43,12 +43,13 @@ def evaluate(
     format
         text: tables. json: one object, with the answer for each image.
     batch
-        How many images are computed at once: fewer need less memory.
+        How many images are computed at once: fewer need less memory. Default: 32, or fewer where little is left.
     """
     from rich.text import Text
 
     from pellucid.cli.show import aside, counting, kept_in_run, out
     from pellucid.reports.text import evaluation_text
+    from pellucid.uses.batches import batch_for, little_memory
     from pellucid.uses.evaluate import evaluate as measure
     from pellucid.uses.predict import load
     from pellucid.uses.requirements import check_requirements, unmet
@@ -56,6 +57,9 @@ def evaluate(
     required = _required(require)
     classifier = load(model, engine=engine, precision=precision, model=model_code)
     check_requirements(required, classifier.classes)
+    size = batch_for(classifier.card, batch)
+    if batch is None and (words := little_memory(size)):
+        aside().print(Text(words))
     with counting("evaluating") as progress:
         evaluation = measure(
             classifier,
@@ -63,7 +67,7 @@ def evaluate(
             part=part,
             only_known=only_known,
             skip_unreadable=skip_unreadable,
-            batch=batch,
+            batch=size,
             progress=progress,
             **reading(settings),
         )

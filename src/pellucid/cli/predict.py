@@ -30,7 +30,7 @@ def predict(
     out: Path | None = None,
     resume: Switch = False,
     sort_into: Path | None = None,
-    batch: int = 32,
+    batch: int | None = None,
     path_column: str = "path",
     allow_urls: Switch = False,
     grid: Path | None = None,
@@ -66,7 +66,7 @@ def predict(
         A folder to copy the images to, into a folder for each class. Nothing that is there is replaced: of images of
         one name, the later get a number. Default: none, no image is copied.
     batch
-        How many images are computed at once: fewer need less memory.
+        How many images are computed at once: fewer need less memory. Default: 32, or fewer where little is left.
     path_column
         The column that holds the paths, in a table of images and in the table of --truth.
     allow_urls
@@ -82,8 +82,9 @@ def predict(
     most
         With --grid: how many images the picture shows at most; wrong answers come first. Default: 48.
     """
+    from pellucid.uses.batches import batch_for, little_memory
     from pellucid.uses.inputs import expand_inputs
-    from pellucid.uses.predict import checked, load, name_of, predict_stream
+    from pellucid.uses.predict import load, name_of, predict_stream
     from pellucid.uses.standard_input import paths as paths_of
     from pellucid.uses.throughput import Throughput
 
@@ -96,6 +97,9 @@ def predict(
     classifier = load(model, engine=engine, precision=precision, model=model_code)
     if engine == "auto" and classifier.engine.chosen_from:
         _remark(f"computed by {classifier.engine.words}, {classifier.engine.chosen_from}")
+    size = batch_for(classifier.card, batch)
+    if batch is None and (words := little_memory(size)):
+        _remark(words)
     drawn = answers = sorter = None
     if grid is not None:
         from pellucid.reports.grid import Columns, Grid
@@ -109,7 +113,7 @@ def predict(
     if out is not None:
         from pellucid.reports.answers import Answers, kind_for
 
-        facts = {"model": _fingerprint(classifier.card), "engine": classifier.engine.words, "batch": checked(batch)}
+        facts = {"model": _fingerprint(classifier.card), "engine": classifier.engine.words, "batch": size}
         answers = Answers(out, kind_for(out, format), facts, resume=resume)
     told = answers or _Printed(format, alone=drawn is None)
     progress, throughput = Progress(silent=answers is None and sys.stdout.isatty()), Throughput()
@@ -121,13 +125,13 @@ def predict(
         note=lambda words: progress.around(partial(_remark, f"! {words}")),
     )
     # Some answers come again, so that the batches are those of the first time: float32 knows which they were.
-    again = answers.done % batch if answers else 0
+    again = answers.done % size if answers else 0
     sources: deque[Any] = deque()  # of images that are not answered yet, where somebody will ask for them
     if sorter:
         inputs = _remembered(inputs, sources)
     left = answers.left(inputs, answers.done - again, name_of) if answers else inputs
     try:
-        for predicted in islice(predict_stream(classifier, left, batch=batch, throughput=throughput), again, None):
+        for predicted in islice(predict_stream(classifier, left, batch=size, throughput=throughput), again, None):
             if sorter:
                 sorter.take(predicted, sources.popleft())
             if drawn:

@@ -5,6 +5,7 @@ An engine's library is imported only where a model needs it: an .onnx is compute
 
 import shlex
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
@@ -77,9 +78,10 @@ def open_engine(
     if len(names) == 1:
         return opened(names[0])
     if (known := remembered(path, names)) is not None:
-        chosen = opened(known)
-        chosen.chosen_from = "the fastest here, as measured before"
-        return chosen
+        with suppress(UserError):  # it cannot any more: its library was changed, say
+            chosen = opened(known)
+            chosen.chosen_from = "the fastest here, as measured before"
+            return chosen
     return fastest(path, names, opened)
 
 

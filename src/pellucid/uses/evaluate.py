@@ -30,7 +30,8 @@ from pellucid.runs.evaluation import ClassResult, Evaluation, Judged, LeftOut, o
 from pellucid.runs.locating import locate
 from pellucid.runs.run_folder import RunFolder
 from pellucid.uses.ahead import ahead, windows
-from pellucid.uses.predict import Classifier, checked, decide, load, pixels_for, shares
+from pellucid.uses.batches import batch_for
+from pellucid.uses.predict import Classifier, decide, load, pixels_for, shares
 
 
 def evaluate(
@@ -40,7 +41,7 @@ def evaluate(
     part: str | None = None,
     only_known: bool = False,
     skip_unreadable: bool = False,
-    batch: int = 32,
+    batch: int | None = None,
     progress: Callable[[int, int], None] | None = None,
     **source: Any,
 ) -> Evaluation:
@@ -49,7 +50,7 @@ def evaluate(
     `data` is anything that images.sources reads, `source` the fields of its Source. Of divided data `part` is
     measured, "test" where none is named. Without `data`, a run folder's own test part is, or its validation part if
     it kept no test. `only_known` leaves out classes that the model does not have, `skip_unreadable` images that
-    cannot be decoded; both are recorded. `progress` hears (done, total).
+    cannot be decoded; both are recorded. `batch` is as for Classifier.predict. `progress` hears (done, total).
 
     Raises UserError for classes that the model never saw, images that cannot be read (all of them are listed), a part
     that is not there, and files of the run's own split that have changed since.
@@ -68,7 +69,8 @@ def evaluate(
         raise UserError(f"{', '.join(source)} says how to read data, but no data is named")
     chosen = _known(chosen, classifier.classes, only_known=only_known)
     began = time.perf_counter()
-    tally = _measure(classifier, chosen, batch=checked(batch), skip_unreadable=skip_unreadable, progress=progress)
+    size = batch_for(classifier.card, batch)
+    tally = _measure(classifier, chosen, batch=size, skip_unreadable=skip_unreadable, progress=progress)
     seconds = time.perf_counter() - began
     if data is None and trained_on is not None:
         _refuse_changed(tally, trained_on, classifier)

@@ -26,6 +26,7 @@ from pellucid.names import path_of
 from pellucid.records import Record
 from pellucid.runs.card import Card
 from pellucid.uses.ahead import PAUSE, Pause, ahead, windows
+from pellucid.uses.batches import batch_for
 from pellucid.uses.throughput import Throughput
 
 Shares = npt.NDArray[np.float64]
@@ -106,10 +107,11 @@ class Classifier:
         """The names of the classes, in the order of the network's outputs."""
         return self.card.classes
 
-    def predict(self, images: Sequence[ImageLike], *, batch: int = 32) -> list[Prediction]:
+    def predict(self, images: Sequence[ImageLike], *, batch: int | None = None) -> list[Prediction]:
         """Classify images of any size: paths, encoded bytes, PIL images, or uint8 arrays (height, width, 3).
 
-        `batch` images are computed at once; it changes speed and memory, not results. Raises UserError (Unreadable)
+        `batch` images are computed at once, by default 32, or fewer where little memory is left: it changes speed and
+        memory, not results. Raises UserError (Unreadable)
         for the first image that cannot be read, and for what is no image: above all for numbers that someone has
         normalised already.
         """
@@ -120,8 +122,9 @@ class Classifier:
         def ready(each: tuple[ImageLike, str]) -> Ready:
             return _opened(*each, self.card)
 
-        opened = ahead(ready, named, depth=checked(batch))
-        return [prediction for window in windows(opened, batch) for prediction in _judged(self.engine, window)]
+        size = batch_for(self.card, batch)
+        opened = ahead(ready, named, depth=size)
+        return [prediction for window in windows(opened, size) for prediction in _judged(self.engine, window)]
 
     def __repr__(self) -> str:
         return f"<Classifier {self.model}: {self.card.architecture}, {named(self.classes)}>"
@@ -152,7 +155,7 @@ def predict_stream(
     classifier: Classifier,
     inputs: Iterable[ImageLike | Elsewhere | Failure | Pause],
     *,
-    batch: int = 32,
+    batch: int | None = None,
     throughput: Throughput | None = None,
 ) -> Iterator[Prediction | Failure]:
     """Classify without end: one result for each input, in order, a Failure where an image cannot be read.
@@ -161,6 +164,7 @@ def predict_stream(
     in it, all images before it are answered first, however few they are. `throughput` hears how fast it goes.
     """
     heard = throughput or Throughput()
+    size = batch_for(classifier.card, batch)
 
     def opened(each: ImageLike | Elsewhere | Failure) -> Ready | Failure:
         if isinstance(each, Failure):
@@ -178,7 +182,7 @@ def predict_stream(
             yield each
 
     def judged() -> Iterator[list[Prediction | Failure]]:
-        cut: Iterator[list[Ready | Failure]] = windows(ahead(opened, noticed(), depth=checked(batch)), batch)
+        cut: Iterator[list[Ready | Failure]] = windows(ahead(opened, noticed(), depth=size), size)
         for window in cut:
             ready = [each for each in window if isinstance(each, Ready)]
             predictions = _judged(classifier.engine, ready)
@@ -224,13 +228,6 @@ def name_of(image: object) -> str | None:
     if isinstance(image, Failure | Elsewhere):
         return image.name
     return str(image) if isinstance(image, str | Path) else None
-
-
-def checked(batch: int) -> int:
-    """`batch` if there can be such a one."""
-    if batch < 1:
-        raise UserError(f"a batch has at least 1 image, not {batch}")
-    return batch
 
 
 def _opened(image: ImageLike, place: str, card: Card) -> Ready:
