@@ -1,10 +1,12 @@
 """Predicting: what comes in at the door, what comes out, and in which order."""
 
 import csv
+import gc
 import json
 import subprocess
 import sys
 import threading
+import tracemalloc
 from collections.abc import Iterator
 from io import BytesIO, StringIO
 from pathlib import Path
@@ -393,3 +395,18 @@ def test_the_proof_is_replayed_once_when_a_model_is_opened(trained, monkeypatch)
     monkeypatch.setattr(engine, "replay", replay)
     load(trained, device="cpu")
     assert replays == [str(trained)]
+
+
+def test_a_thousand_images_more_take_no_memory(bright_or_dark):
+    content = [save(Path(f"{grey}.png"), grey).read_bytes() for grey in range(16)]
+    stream = predict_stream(bright_or_dark, (content[number % 16] for number in range(1600)), batch=8)
+    tracemalloc.start()
+    try:
+        held = []
+        for number, _ in enumerate(stream):
+            if number in (500, 1500):
+                gc.collect()
+                held.append(tracemalloc.get_traced_memory()[0])
+    finally:
+        tracemalloc.stop()
+    assert held[1] - held[0] < 50_000  # bytes: 50 for each image, which is less than its name
