@@ -7,7 +7,9 @@ import os
 import re
 import struct
 import zlib
+from base64 import b64encode
 from collections.abc import Callable, Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -141,7 +143,7 @@ def test_what_the_browser_cannot_decode_has_no_answer_and_a_reason(tab: Browser,
     Image.new("RGB", (1, 5)).save(tmp_path / "thin.png")
     tab.open(made.page)
     for name, why in {
-        "a.tif": "cannot decode TIFF files: save it as PNG or JPEG",
+        "a.tif": "cannot decode this TIFF file: save it as PNG or JPEG",
         "cut.jpg": "a JPEG file that is damaged or cut short",
         "words.png": "not an image that this browser can decode",
         "empty.png": "it is empty",
@@ -149,6 +151,48 @@ def test_what_the_browser_cannot_decode_has_no_answer_and_a_reason(tab: Browser,
     }.items():
         assert why in tab.give(tmp_path / name)["refused"]
         assert f"✗ {name} has no answer" in tab.text("told") and not tab.run("answer.offsetParent")
+
+
+FILES = Path(pl.__file__).parent / "reports" / "templates" / "page_files.js"
+
+
+def judged(tab: Browser, content: bytes) -> list[Any]:
+    """Whether the page calls a file's content cut short, and how it is to be turned if it is a PNG."""
+    data = b64encode(content).decode()
+    given = f"const bytes = Uint8Array.from(atob('{data}'), (letter) => letter.charCodeAt(0));"
+    answer: list[Any] = tab.run(
+        f"(() => {{ {FILES.read_text(encoding='utf-8')}\n{given} return [isCut(bytes), turnOfPng(bytes)]; }})()"
+    )
+    return answer
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "BMP"])
+def test_a_file_that_was_cut_short_is_known_by_its_end(tab: Browser, kind: str) -> None:
+    """Firefox shows what there is of one."""
+    forms: list[dict[str, Any]] = [{}]
+    if kind == "JPEG":
+        small = BytesIO()
+        photograph(16, 12).save(small, "JPEG")
+        exif = b"Exif\0\0" + b"MM\0*\0\0\0\x08\0\0\0\0\0\0" + small.getvalue()  # a thumbnail with an end of its own
+        forms += [{"progressive": True}, {"exif": exif}]
+    for form in forms:
+        file = BytesIO()
+        photograph().save(file, kind, **form)
+        whole = file.getvalue()
+        assert not judged(tab, whole)[0] and not judged(tab, whole + b"what others append")[0]
+        for share in (0.5, 0.7, 0.98):
+            assert judged(tab, whole[: int(len(whole) * share)])[0]
+
+
+@pytest.mark.parametrize("turn", range(1, 9))
+def test_how_a_png_is_to_be_turned_is_read_from_it(tab: Browser, turn: int) -> None:
+    """Firefox does not turn it, so that there it is refused."""
+    file, exif = BytesIO(), Image.Exif()
+    exif[0x112] = turn
+    photograph().save(file, "PNG", exif=exif)
+    assert judged(tab, file.getvalue()) == [False, turn]
+    photograph().save(plain := BytesIO(), "PNG")
+    assert judged(tab, plain.getvalue()) == [False, 1]
 
 
 @pytest.mark.parametrize(

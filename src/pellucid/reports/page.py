@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 from markupsafe import Markup
+from PIL import Image
 
 from pellucid.engines.choose import open_engine
 from pellucid.errors import UserError
@@ -39,6 +40,7 @@ from pellucid.uses.export import MAX_DROP, Exported, export
 ENDS = (".html", ".htm")
 NAMED = 4  # classes up to which the page is called by them
 SEEN_FROM = (170, 160, 202, 192)  # of the proof's image: a part that is half transparent, to try a browser's eyes with
+ORIENTATION = 0x112  # of EXIF
 FROM_RUN = "make the page of the run, or the .safetensors, that it was made of"
 EXPORTED = re.compile(r"\bexport\{([^}]*)\};?")  # of a module's last statement: what it gives to others
 
@@ -100,7 +102,7 @@ def page(card: Card, model: bytes, runtime: WebRuntime) -> str:
     scripts = [
         _module(runtime.script),
         f"globalThis.page = {_plain(_told(card, packed) | {'extent': pixels.shape[:2]})};",
-        _source("page.js"),
+        _source("page_files.js") + _source("page.js"),
     ]
     style = files.get_template("page.css").render()
     values = {
@@ -140,12 +142,19 @@ def _told(card: Card, packed: dict[str, bytes]) -> dict[str, Any]:
 
 
 def _eyes(card: Card) -> dict[str, Any]:
-    """A small image as a file, and the levels that whoever decodes it should see."""
+    """A small image as a file, the levels that whoever decodes it should see, and one that is to be turned."""
     part = synthetic_image().crop(SEEN_FROM)
-    file = BytesIO()
-    part.save(file, "PNG")
     levels = np.asarray(open_image(part, background=card.preprocessing.background))
-    return {"file": b64encode(file.getvalue()).decode(), "levels": b64encode(levels.tobytes()).decode()}
+    turned = Image.Exif()
+    turned[ORIENTATION] = 6  # a quarter
+    files = {"file": _png(part), "levels": levels.tobytes(), "turned": _png(Image.new("RGB", (3, 2)), exif=turned)}
+    return {name: b64encode(content).decode() for name, content in files.items()}
+
+
+def _png(image: Image.Image, **how: Any) -> bytes:
+    file = BytesIO()
+    image.save(file, "PNG", **how)
+    return file.getvalue()
 
 
 def _measured(result: Result) -> str:
