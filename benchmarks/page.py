@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument("--runtime")
     parser.add_argument("--most", type=int, default=1000)
     asked = parser.parse_args()
-    images = [path for path in expand_inputs([asked.images]) if isinstance(path, Path)][: asked.most]
+    images = [path for path in expand_inputs([asked.images], standard_input=()) if isinstance(path, Path)][: asked.most]
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         pl.export(asked.model, folder / "model.onnx")
