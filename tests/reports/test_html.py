@@ -157,7 +157,7 @@ def test_a_report_says_what_batch_norms_scale_by(photos: Path) -> None:
     begun = first.model_copy(update={"fresh_norms": 5, "norms_keep": 0.9})
     text = Page(page(photos, events=[begun, *rest])).text
     assert "5 batch normalisation layers of the network scale by a running mean and variance." in text
-    assert "the new value is 0.9 of the old one and 0.1 of the batch's" in text
+    assert "the running value becomes 0.9 of itself plus 0.1 of the batch's value" in text
 
 
 def test_a_report_before_anything_was_measured(photos: Path) -> None:

@@ -55,7 +55,8 @@ def bench(
         How many batches are computed first and not counted, since they are slower. Default: 3 of a model, 10 of a
         network.
     steps
-        How many batches are timed. Default: 100; of a model as many as 40 seconds allow for all engines, at least 10.
+        How many batches are timed. Default: 100 for a network. For a model, as many as all engines together compute in
+        40 seconds, but at least 10.
     threads
         How many threads compute. Default: one per processor that the machine or the container grants.
     backward

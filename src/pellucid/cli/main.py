@@ -33,7 +33,7 @@ app = App(
 VERBS = {
     "demo": (
         "runs",
-        "Try everything on a small data set that comes with Pellucid: train, measure, report, in about a minute.",
+        "Try everything on a small data set that comes with Pellucid: train, measure, report, in a minute or a few.",
     ),
     "models": ("networks", "List the networks that can be trained, with their size, cost and published weights."),
     "structure": (

@@ -205,7 +205,7 @@ def export(
     max_drop
         With --int8 or --fp16: how much of the accuracy on the validation images may be lost; 0.005 is half a point.
     check
-        Images to show to the model and to the exported file as well: files, folders or patterns. No answer may change,
+        Images to show to both the model and the exported file: files, folders or patterns. No answer may change,
         and no probability by more than 0.001. Default: the proof's image alone.
     runtime
         With --page: a folder with onnxruntime-web, as `npm install` makes it, of the version that Pellucid knows.

@@ -57,8 +57,8 @@ def predict(
         text: a line to read. json: one object per line, with the probability of every class. csv: a table. parquet: a
         table, for --out alone. Default: text; with --out, what its name says.
     out
-        A file to write the answers to, line by line: answers.csv, answers.jsonl or answers.parquet. One that is there
-        already is not replaced. Default: none, they are printed.
+        A file to write the answers to, one row per image. The ending of its name says in which format: .csv, .jsonl or
+        .parquet, as in answers.csv. A file that is there already is not replaced. Default: none, they are printed.
     resume
         With --out: go on with a file whose writing was interrupted, after its last whole line. The other words of the
         command have to be those that began it. Default: a new file is written.

@@ -19,9 +19,14 @@ from pellucid.training.configure import IN_A_SHELL, SETS, configure, setting
 from pellucid.training.recipes import Recipe, recipe
 from pellucid.training.recipes import recipes as recipe_names
 
+CUTTING = (
+    "cutting small squares, called tiles, from photographs; another network has enlarged half of the tiles, and the "
+    "model has to learn which"
+)
+
 
 def demo(*, out: Path = Path("demo"), seed: int = 0) -> int:
-    """Try everything on a small data set that comes with Pellucid: train, measure, report, in about a minute.
+    """Try everything on a small data set that comes with Pellucid: train, measure, report, in a minute or a few.
 
     The question of this data: can parts of photographs be told from parts that a small network has enlarged?
 
@@ -37,7 +42,7 @@ def demo(*, out: Path = Path("demo"), seed: int = 0) -> int:
     from pellucid.cli.show import aside
     from pellucid.images.demo import build_demo
 
-    aside().print(Text("cutting tiles from photographs; half of them are enlarged by a small network"))
+    aside().print(Text(CUTTING))
     data = build_demo(out / f"tiles-{seed}", seed=seed)
     return _train(
         configure(

@@ -33,8 +33,8 @@ Computed = Annotated[
 Code = Annotated[
     str | None,
     Parameter(
-        help="For a model of your own network: where its code is, FILE.py:NAME. Without this no code is run. Default: "
-        "none."
+        help="For a model of your own network: where its code is, FILE.py:NAME. Pellucid runs no code of yours unless "
+        "you name it here; without it, such a model is refused. Default: none."
     ),
 ]
 Size = Annotated[

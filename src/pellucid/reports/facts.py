@@ -48,7 +48,7 @@ MEANINGS = {
     "balanced accuracy": "mean of all classes' recalls",
     "log loss": "0 is perfect",
     "ROC AUC": "0.5 is guessing, 1 perfect",
-    "average precision": "1 is perfect",
+    "average precision": "of the second class; 1 is perfect",
 }
 
 

@@ -79,7 +79,9 @@ class Data(Described):
     amount is given, otherwise none.
     """
     per_class: bool = False
-    """Let numbers in --train, --validation and --test count the images of each class, not of all classes together."""
+    """Let numbers in --train, --validation and --test count the images of each class, not of all classes together.
+    Default: no.
+    """
     keep_split: str | None = None
     """An earlier split to extend: a run folder, or the .json file that `pellucid split` wrote. Its images stay in their
     parts; only new images are divided. Default: none; all images are divided.
@@ -113,8 +115,8 @@ class Input(Described):
     network was designed for.
     """
     resize: tuple[int, int] | int | Literal["native"] | None = None
-    """How an image is resized before the square is cut out of it: to so many pixels on its shorter side (256), to
-    exactly this height and width (240x320), or native: not at all, which keeps fine traces.
+    """How an image is resized before the square is cut out of it. 256: its shorter side becomes 256 pixels. 240 320: it
+    becomes 240 pixels high and 320 wide. native: it is not resized, which keeps the finest details.
     """
     crops: int | None = Field(default=None, ge=1)
     """The network sees a grid of squares of each image that is evaluated or predicted, spread evenly over

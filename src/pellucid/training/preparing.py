@@ -89,7 +89,7 @@ def _read(config: Config) -> Generator[Event, None, Samples]:
 def _built(config: Config, samples: Samples) -> Generator[Event, None, tuple[Config, Prepared]]:
     """The network with its first weights; and the settings, with its own names for where it is cut."""
     weights = "" if config.weights == "none" else f", weights from {config.weights}"
-    yield Preparing(phase=f"building {config.model}{weights}", done=0, total=0)
+    yield Preparing(phase=f"building the network {config.model}{weights}", done=0, total=0)
     prepared = start_network(config, samples.classes)
     yield from noted(prepared.notes)
     if config.train_from and (place := prepared.network.called(config.train_from)) != config.train_from:
