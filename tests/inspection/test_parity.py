@@ -173,7 +173,7 @@ def test_arrays_of_tf_slim_are_compared_from_the_shell(capsys: pytest.CaptureFix
     assert "agrees with" in capsys.readouterr().out
     assert run(["parity", "inception_v2", "--against", str(file), "--width", "0.25", "--conventions", "torch"]) == 3
     told = " ".join(capsys.readouterr().out.split())
-    assert "from Conv2d_1a_7x7 on" in told
+    assert "from end point Conv2d_1a_7x7 on" in told
     assert "it looks as if: padding at stride 2: even in one, uneven (TensorFlow's SAME) in the other" in told
     np.savez(tmp_path / "other.npz", x=np.zeros(3))
     with pytest.raises(UserError, match="does not hold `input`"):

@@ -91,7 +91,7 @@ def test_a_module_is_trained_as_it_comes_and_left_as_it_was(photos: Path, tmp_pa
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     run = pl.train(photos, model=model, mode="probe", size=32, workers=0, runs=tmp_path)
     assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
-    kept = pl.load(run.path).engine._network.state_dict()  # what is frozen is the module's own
+    kept = pl.load(run.path).engine.runtime._network.state_dict()  # what is frozen is the module's own
     assert torch.allclose(kept["model.classifier.0.weight"], before["classifier.0.weight"])
 
 

@@ -175,7 +175,7 @@ def test_threads_that_are_asked_for_are_taken() -> None:
 def test_a_stop_before_training_is_told_and_no_run_is_made(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def stop(_path: Path, _forms: object) -> Any:
+    def stop(*_: object, **_named: object) -> Any:
         raise KeyboardInterrupt  # as Ctrl-C, while photographs are decoded
 
     monkeypatch.setattr("pellucid.images.pixels.decode", stop)

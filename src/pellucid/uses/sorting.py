@@ -27,7 +27,7 @@ class Sorter:
         """Raises UserError for a folder in one of `sources`: the copies would be among its images the next time."""
         kind = kind_of(folder)
         if kind not in ("nothing", "folder"):
-            raise UserError(f"{folder} is no folder", hint="--sort-into FOLDER")
+            raise UserError(f"{folder} is no folder", hint="name a folder, or a place where there is nothing yet")
         for source in sources:
             with suppress(OSError, ValueError):
                 if Path(source).is_dir() and followed(folder).is_relative_to(followed(Path(source))):
