@@ -285,7 +285,7 @@ def test_remembering_costs_a_start_next_to_nothing(exported: Path, timed: list[l
     took = []
     for _ in range(5):
         began = time.process_time()
-        assert fastest.remembered(exported, ["onnxruntime", "openvino"]) == "openvino"
+        assert fastest.remembered(exported, ["onnxruntime", "openvino"], "") == "openvino"
         took.append(time.process_time() - began)
     assert min(took) < 0.02 and len(timed) == 1
 
@@ -345,3 +345,24 @@ def test_a_name_that_is_no_text_is_opened(tmp_path: Path, exported: Path) -> Non
     path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.onnx"))
     path.write_bytes(exported.read_bytes())
     assert open_engine(path, engine="onnxruntime").card.classes == ("class 0", "class 1", "class 2")
+
+
+def test_a_file_of_whole_images_is_left_to_engines_that_resize_exactly(model: Path, tmp_path: Path) -> None:
+    pytest.importorskip("openvino")
+    pl.export(model, tmp_path / "whole.onnx", inside=True)
+    chosen = open_engine(tmp_path / "whole.onnx")
+    assert (chosen.runtime.name, chosen.chosen_from) == ("onnxruntime", "")
+    assert open_engine(tmp_path / "whole.onnx", engine="openvino").runtime.name == "openvino"
+
+
+def test_what_is_fastest_in_one_precision_is_not_remembered_for_another(
+    exported: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("openvino")
+    if "bfloat16" not in choose.precisions("openvino"):
+        pytest.skip("this processor does not compute in bfloat16")
+    slow = {"onnxruntime": 1.0, "openvino": 3.0}
+    monkeypatch.setattr(fastest, "time_in_turns", lambda engines: [[slow[each.runtime.name]] for each in engines])
+    assert open_engine(exported, precision="bfloat16").words == "openvino, bfloat16, cpu"  # the only one that can
+    assert open_engine(exported).runtime.name == "onnxruntime"
+    assert open_engine(exported, precision="bfloat16").runtime.name == "openvino"

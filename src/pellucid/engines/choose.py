@@ -32,6 +32,7 @@ class Kind:
     package: str
     extra: str  # of pellucid, that brings the package; "" where it is always there
     containers: tuple[Container, ...]
+    exact: bool = True  # whether it has float64, by which whole images are resized to the very level
 
     @property
     def is_here(self) -> bool:
@@ -47,7 +48,7 @@ class Kind:
 ENGINES = {
     "torch": Kind("torch_engine", "torch", "train", ("safetensors",)),
     "onnxruntime": Kind("onnxruntime_engine", "onnxruntime", "", ("onnx",)),
-    "openvino": Kind("openvino_engine", "openvino", "openvino", ("onnx", "openvino")),
+    "openvino": Kind("openvino_engine", "openvino", "openvino", ("onnx", "openvino"), exact=False),
 }
 
 
@@ -62,7 +63,8 @@ def open_engine(
     """Open a run folder's best model file, a .safetensors, an .onnx or an OpenVINO .xml; its proof is replayed.
 
     `engine`: a key of ENGINES, or "auto": the fastest here that reproduces the proof in float32, which is measured
-    where there is a choice, and remembered (see fastest.py). `device`: "auto", "cpu", "cuda", "cuda:1". `precision` is
+    where there is a choice, and remembered (see fastest.py); of a file that takes whole images, among those that resize
+    them exactly. `device`: "auto", "cpu", "cuda", "cuda:1". `precision` is
     what it computes in; by default float32, on a GPU with convolutions in TensorFloat-32. `threads`: by default as many
     as the machine or its container grants processors. Raises UserError for what is not there, is no model, was changed
     after it was saved, or cannot be computed here.
@@ -70,19 +72,22 @@ def open_engine(
     path = locate(model)
     container = container_of(path)
     names = _able(engine, path, container)
-    read_card(path)  # what is no model is told so, before a library is loaded
+    # What is no model is told so here, before a library is loaded.
+    if read_card(path).inside and any(ENGINES[name].exact for name in names):
+        names = [name for name in names if ENGINES[name].exact or engine != AUTO]
 
     def opened(name: str) -> Engine:
         return Engine(read_card(path), runtime(name, path, device=device, precision=precision, threads=threads), path)
 
     if len(names) == 1:
         return opened(names[0])
-    if (known := remembered(path, names)) is not None:
+    asked = f"{precision} {threads} {device}"
+    if (known := remembered(path, names, asked)) is not None:
         with suppress(UserError):  # it cannot any more: its library was changed, say
             chosen = opened(known)
             chosen.chosen_from = "the fastest here, as measured before"
             return chosen
-    return fastest(path, names, opened)
+    return fastest(path, names, opened, asked)
 
 
 def runtime(

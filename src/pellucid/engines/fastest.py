@@ -29,16 +29,16 @@ ROUNDS, SECONDS = 9, 2.0  # at most
 SHELF = "engines"
 
 
-def remembered(path: Path, names: Sequence[str]) -> str | None:
+def remembered(path: Path, names: Sequence[str], asked: str) -> str | None:
     """The engine of `names` that was the fastest when it was measured; None where it was not."""
     try:
-        found = json.loads(_note(path, names).read_bytes())["engine"]
+        found = json.loads(_note(path, names, asked).read_bytes())["engine"]
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return found if found in names else None
 
 
-def fastest(path: Path, names: Sequence[str], opened: Callable[[str], Engine]) -> Engine:
+def fastest(path: Path, names: Sequence[str], opened: Callable[[str], Engine], asked: str) -> Engine:
     """Open the file in each engine, time them in turns, remember who won, and give the winner.
 
     An engine that does not reproduce the proof, or cannot open the file, is no choice: its error is raised only where
@@ -63,7 +63,7 @@ def fastest(path: Path, names: Sequence[str], opened: Callable[[str], Engine]) -
     }
     with suppress(UserError, OSError):  # where nothing can be written, it is measured again
         claim(cache_folder(None))
-        write(_note(path, names), json.dumps(note, indent=1) + "\n")
+        write(_note(path, names, asked), json.dumps(note, indent=1) + "\n")
     others = [f"{took[name] / took[best]:.2g} times as fast as {name}" for name in took if name != best]
     refused_words = [f"{name} cannot ({cause.problem})" for name, cause in refused.items()]
     engines[best].chosen_from = f"the fastest here: {'; '.join([*others, *refused_words])}"
@@ -87,7 +87,7 @@ def time_in_turns(engines: Sequence[Engine]) -> list[list[float]]:
     return seconds
 
 
-def _note(path: Path, names: Sequence[str]) -> Path:
+def _note(path: Path, names: Sequence[str], asked: str) -> Path:
     """The file in which the choice for a model is remembered."""
     facts = [
         read_card(path).model_dump_json(),
@@ -95,6 +95,7 @@ def _note(path: Path, names: Sequence[str]) -> Path:
         platform.machine(),
         platform.processor() or _processor(),
         str(processors()),
+        asked,
         *(f"{name} {_version(name)}" for name in names),
     ]
     return cache_folder(None) / SHELF / f"{hashlib.sha256(chr(0).join(facts).encode()).hexdigest()[:32]}.json"
