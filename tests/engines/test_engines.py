@@ -285,7 +285,7 @@ def test_remembering_costs_a_start_next_to_nothing(exported: Path, timed: list[l
     took = []
     for _ in range(5):
         began = time.process_time()
-        assert fastest.remembered(exported, ["onnxruntime", "openvino"], "") == "openvino"
+        assert fastest.remembered(exported, ["onnxruntime", "openvino"], "None None auto") == "openvino"
         took.append(time.process_time() - began)
     assert min(took) < 0.02 and len(timed) == 1
 
