@@ -154,6 +154,8 @@ import sys
 sys.path.insert(0, "elsewhere")
 from pellucid.cli.loading import announce
 announce()
+from importlib.util import find_spec
+assert find_spec("torch")  # who asks whether it is there takes nothing away from the line
 print("before", flush=True)
 import torch
 print("after", torch.VALUE, type(torch.__spec__.loader).__name__, flush=True)

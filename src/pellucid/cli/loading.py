@@ -17,27 +17,28 @@ def announce() -> None:
 
 
 class _Announcer(MetaPathFinder):
-    """Finds nothing but torch, once, as Python itself does, and says so."""
+    """Finds nothing but torch, as Python itself does, and says so when it is loaded."""
 
     def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
         if name != "torch":
             return None
-        sys.meta_path.remove(self)
         spec = PathFinder.find_spec(name, path, target)
         if spec is not None and spec.loader is not None:
-            spec.loader = _Told(spec.loader)
+            spec.loader = _Told(spec.loader, self)
         return spec
 
 
 class _Told(Loader):
-    def __init__(self, real: Loader) -> None:
-        self.real = real
+    def __init__(self, real: Loader, announcer: _Announcer) -> None:
+        self.real, self.announcer = real, announcer
 
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:
         return self.real.create_module(spec)
 
     def exec_module(self, module: ModuleType) -> None:
         assert module.__spec__ is not None
+        if self.announcer in sys.meta_path:  # who only asks whether torch is there has not loaded it
+            sys.meta_path.remove(self.announcer)
         module.__spec__.loader = module.__loader__ = self.real  # others ask it for the source
         moves = sys.stderr.isatty() and sys.platform != "win32"
         print(SAID, end="" if moves else "\n", file=sys.stderr, flush=True)
