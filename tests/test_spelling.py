@@ -29,7 +29,18 @@ NAMES_CODE = (
 )  # what stands in one's own file; SVG
 ARGUMENTS = {
     name
-    for function in (configure, pl.evaluate, pl.bench, pl.load, pl.structure, pl.split, adopt, compare, load_weights)
+    for function in (
+        configure,
+        pl.evaluate,
+        pl.bench,
+        pl.load,
+        pl.structure,
+        pl.split,
+        pl.export,
+        adopt,
+        compare,
+        load_weights,
+    )
     for name in signature(function).parameters
 } | {"conventions", "dropout", "labels", "map", "path_column", "label_column", "split_column"}  # by **options
 

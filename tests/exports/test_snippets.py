@@ -68,6 +68,14 @@ def assert_same(printed: str, model: Path, photos: list[Path]) -> None:
         assert bool(unsure) == (not one.sure)
 
 
+def test_grey_of_16_bits_is_scaled_and_not_cut_off(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    deep = np.random.default_rng(9).integers(0, 65536, (70, 60), dtype=np.uint16)
+    Image.fromarray(deep).save(tmp_path / "deep.png")
+    test_python(model, [tmp_path / "deep.png"], tmp_path, capsys)
+
+
 def test_python(model: Path, photos: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "predict.py").write_text(snippet(model, "python", capsys), encoding="utf-8")
     done = subprocess.run(

@@ -324,3 +324,30 @@ def test_a_4_by_3_photograph_that_is_resized_without_antialias_gets_another_answ
     opened = pl.load(model)
     right = dict(opened.predict([photo])[0].ranking)
     assert max(abs(share - right[name]) for share, name in zip(shares, opened.classes, strict=True)) > 0.01
+
+
+def test_openvinos_second_file_is_asked_for_and_a_strangers_is_not_written_over(tmp_path: Path, model: Path) -> None:
+    pytest.importorskip("openvino")
+    (tmp_path / "mine.bin").write_bytes(b"somebody's")
+    with pytest.raises(UserError, match=r"mine\.bin is there already"):
+        pl.export(model, tmp_path / "mine.xml")
+    assert (tmp_path / "mine.bin").read_bytes() == b"somebody's"
+    pl.export(model, tmp_path / "model.xml")
+    (tmp_path / "model.bin").unlink()
+    with pytest.raises(UserError, match=r"model\.bin is not beside it"):
+        pl.load(tmp_path / "model.xml")
+
+
+def test_what_would_command_a_terminal_is_shown_and_not_sent(
+    tmp_path: Path, model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pl.export(model, tmp_path / "model.onnx")
+    file = onnx.load(tmp_path / "model.onnx")
+    entry = next(each for each in file.metadata_props if each.key == "pellucid_card")
+    card = json.loads(entry.value)
+    card["provenance"]["note"] = "\x1b[2J\x1b]0;mine\x07 and [bold]"
+    entry.value = json.dumps(card)
+    onnx.save(file, tmp_path / "edited.onnx")
+    assert command(["verify", str(tmp_path / "edited.onnx"), "--engine", "onnxruntime"]) == 0
+    told = capsys.readouterr().out
+    assert "\x1b" not in told and "\\x1b[2J" in told and "[bold]" in told

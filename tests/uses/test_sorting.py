@@ -96,3 +96,30 @@ def test_a_folder_within_the_images_is_refused() -> None:
     with pytest.raises(UserError, match="is no folder"):
         sort("photos", into="file")
     assert there("photos") == ["a.png"]
+
+
+def test_a_picture_of_the_answers_never_takes_an_images_place(tmp_path: Path) -> None:
+    from pellucid.uses.inputs import check_apart
+
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    (photos / "a.jpg").write_bytes(b"a photograph")
+    with pytest.raises(UserError, match="is one of the images"):
+        check_apart(photos / "a.jpg", [str(photos / "a.jpg")], "the picture")
+    with pytest.raises(UserError, match="would be read as images of it from then on"):
+        check_apart(photos / "grid.png", [str(photos)], "the picture")
+    check_apart(tmp_path / "grid.png", [str(photos)], "the picture")
+
+
+def test_no_link_leads_copies_out_of_the_folder(tmp_path: Path) -> None:
+    from pellucid.uses.sorting import Sorter
+
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "sorted").mkdir()
+    (tmp_path / "sorted" / "ants").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(UserError, match="ants is a link"):
+        Sorter(tmp_path / "sorted", ("ants", "bees"), [])
+    (tmp_path / "sorted" / "ants").unlink()
+    (tmp_path / "sorted" / "bees").write_text("no folder")
+    with pytest.raises(UserError, match="bees is a file"):
+        Sorter(tmp_path / "sorted", ("ants", "bees"), [])

@@ -203,7 +203,7 @@ def test_addresses_are_images_like_others_where_it_is_allowed(server: Any, tmp_p
     model = classifier(tmp_path / "model")
     inputs = expand_inputs([*names, "-"], standard_input=[names[0]], allow_urls=True)
     said = [each.best if isinstance(each, Prediction) else each.error for each in predict_stream(model, inputs)]
-    neither = "an address that is neither http nor https: download it, name the file"
+    neither = "an address that is neither http nor https: download it and name the file"
     assert said == ["bright", "bright", "bright", "not an image", neither, "bright"]
     asked.clear()
     refusals = list(expand_inputs(names[:1], standard_input=[]))

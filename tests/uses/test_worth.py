@@ -145,3 +145,10 @@ def test_the_command_tells_what_is_gained_and_what_may_be_lost(
     assert "int8: 2.50 times as fast as float32 on this machine" in told
     assert "with so few images, up to" in told
     assert command(["export", str(run), "--out", out, "--int8", "--fp16"]) == 2
+
+
+@pytest.mark.parametrize("share", [float("nan"), -0.1, 1.5, float("inf")])
+def test_what_may_be_lost_is_a_share(tmp_path: Path, run: Path, share: float) -> None:
+    with pytest.raises(UserError, match="is no share of the accuracy"):
+        pl.export(run, tmp_path / "int8.onnx", precision="int8", max_drop=share)
+    assert command(["export", str(run), "--out", str(tmp_path / "a.onnx"), "--max-drop", "0.1"]) == 2

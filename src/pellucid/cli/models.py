@@ -173,7 +173,7 @@ def export(
     inside: Switch = False,
     int8: Switch = False,
     fp16: Switch = False,
-    max_drop: float = 0.005,
+    max_drop: float | None = None,
     check: list[str] | None = None,
     runtime: Path | None = None,
     model_code: Code = None,
@@ -204,6 +204,7 @@ def export(
         As --int8, but in 16-bit floating-point numbers.
     max_drop
         With --int8 or --fp16: how much of the accuracy on the validation images may be lost; 0.005 is half a point.
+        Default: 0.005.
     check
         Images to show to both the model and the exported file: files, folders or patterns. No answer may change,
         and no probability by more than 0.001. Default: the proof's image alone.
@@ -221,11 +222,14 @@ def export(
     if runtime is not None and page is None:
         raise UserError("--runtime is of a page", hint="--page model.html, or leave it out")
 
+    if max_drop is not None and not (int8 or fp16):
+        raise UserError("--max-drop is for --int8 and --fp16", hint="add one of them, or leave --max-drop out")
     if int8 and fp16:
         raise UserError("--int8 and --fp16 exclude each other", hint="leave one of them out")
     precision = "int8" if int8 else "float16" if fp16 else "float32"
     with counting("comparing") as progress:
-        how: dict[str, Any] = {"precision": precision, "max_drop": max_drop, "check": check, "progress": progress}
+        how: dict[str, Any] = {"precision": precision, "check": check, "progress": progress}
+        how |= {} if max_drop is None else {"max_drop": max_drop}
         if out is not None:
             say(exported_text(write(model, out, inside=inside, model_code=model_code, **how)))
         if page is not None:

@@ -83,7 +83,7 @@ def predict(
         With --grid: how many images the picture shows at most; wrong answers come first. Default: 48.
     """
     from pellucid.uses.batches import batch_for, little_memory
-    from pellucid.uses.inputs import expand_inputs
+    from pellucid.uses.inputs import check_apart, expand_inputs
     from pellucid.uses.predict import load, name_of, predict_stream
     from pellucid.uses.standard_input import paths as paths_of
     from pellucid.uses.throughput import Throughput
@@ -93,6 +93,8 @@ def predict(
     if unknown := [name for name in images if name.startswith("--") and not Path(name).exists()]:
         raise UserError(f"unknown option: {unknown[0]}", hint="`pellucid predict --help` lists what there is")
     _check_out(out, format, resume=resume, others={"--grid": grid, "--sort-into": sort_into})
+    if grid is not None:
+        check_apart(grid, images, "the picture")
     _check_grid(grid, {"--truth": truth, "--label-column": label_column, "--most": most})
     classifier = load(model, engine=engine, precision=precision, model=model_code)
     if engine == "auto" and classifier.engine.chosen_from:

@@ -1,11 +1,12 @@
 """An .onnx computed by ONNX Runtime, on the processor."""
 
+import re
 from pathlib import Path
 
 import onnxruntime
 
 from pellucid.engines.engine import Logits
-from pellucid.errors import UserError, first_line
+from pellucid.errors import UserError, counted, first_line
 from pellucid.granted import processors
 from pellucid.images.preprocessing import Pixels
 from pellucid.names import textual
@@ -39,7 +40,13 @@ class OnnxRuntime:
 
     def logits(self, pixels: Pixels) -> Logits:
         """What the file says of uint8 (N, size, size, 3), or of whole images where it prepares them itself."""
-        given: Logits = self._session.run([self._output], {self._input: pixels})[0]
+        try:
+            given: Logits = self._session.run([self._output], {self._input: pixels})[0]
+        except Exception as cause:
+            if not re.search(r"bfc_arena|[Ff]ailed to allocate|bad_alloc", str(cause)):
+                raise
+            images = counted(len(pixels), "image")
+            raise UserError(f"there is too little memory for {images} at once", hint="--batch 1 takes least") from cause
         return given
 
 

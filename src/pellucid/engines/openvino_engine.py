@@ -14,6 +14,7 @@ from pellucid.errors import UserError, first_line
 from pellucid.granted import processors
 from pellucid.images.preprocessing import Pixels
 from pellucid.names import shown
+from pellucid.runs.containers import container_of
 
 TYPES = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
 
@@ -35,6 +36,10 @@ class OpenVino:
             "PERFORMANCE_HINT": "LATENCY",
             "NUM_STREAMS": 1,
         }
+        weights = path.with_suffix(".bin")
+        theirs = container_of(path) == "openvino"
+        if theirs and not weights.is_file():
+            raise UserError(f"{path} lacks its weights: {weights.name} is not beside it", hint="copy both files")
         try:
             if str(path) != shown(str(path)):
                 raise RuntimeError("its name is no text: OpenVINO takes no other")
@@ -43,7 +48,7 @@ class OpenVino:
             raise UserError(
                 f"{path} cannot be opened by OpenVINO {openvino.__version__.partition('-')[0]}",
                 [first_line(cause)],
-                hint="--engine onnxruntime, or an unchanged copy",
+                hint=f"use unchanged copies of it and of {weights.name}" if theirs else "--engine onnxruntime",
             ) from cause
         self._request = self._compiled.create_infer_request()
 

@@ -31,6 +31,11 @@ def snippet(card: Card, path: Path, language: Language) -> str:
             f"{path} takes pixels that Pellucid prepared, so no program can use it without Pellucid",
             hint="`pellucid export MODEL --out model.onnx --inside` writes one that takes whole images",
         )
+    if path.suffix.lower() == ".xml":
+        raise UserError(
+            f"{path} is OpenVINO's, and these programs use ONNX Runtime",
+            hint="`pellucid export MODEL --out model.onnx --inside` writes a file for them",
+        )
     text = (files("pellucid.exports") / "programs" / f"{PROGRAMS[language]}.txt").read_text(encoding="utf-8")
     for mark, value in _values(card, path).items():
         text = text.replace(f"@{mark}@", value)

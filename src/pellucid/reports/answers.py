@@ -74,6 +74,8 @@ class Answers:
         with self._lines.open(encoding="utf-8", newline="") as file:
             rows: Iterator[Mapping[str, Any]] = csv.DictReader(file) if self.kind == "csv" else map(json.loads, file)
             for row in islice(rows, self.done):
+                if not isinstance(row, Mapping) or "name" not in row:
+                    raise UserError(f"{self.path} cannot be gone on with: somebody has edited it", hint=AS_BEGUN)
                 self.failures += bool(row.get("error"))
                 yield row["name"]
 
@@ -117,6 +119,8 @@ class Answers:
     def _check(self, facts: Mapping[str, Any]) -> None:
         try:
             then = json.loads(self._note.read_text(encoding="utf-8"))
+            if not isinstance(then, dict):
+                raise ValueError("the note is none")
         except (OSError, ValueError) as cause:
             raise UserError(
                 f"{self.path} is there, and nothing of it is left to do, or `pellucid predict` did not write it",

@@ -36,11 +36,11 @@ def _prediction_words(predicted: Prediction | Failure) -> str:
     name = in_a_line(predicted.name or "image")
     if isinstance(predicted, Failure):
         return f"{name}: error: {predicted.error}"
-    words = f"{name}: {predicted.best} {percent(predicted.probability)}"
+    words = f"{name}: {in_a_line(predicted.best)} {percent(predicted.probability)}"
     if predicted.sure or len(predicted.ranking) < 2:
         return words
     others = [(other, probability) for other, probability in predicted.ranking if other != predicted.best]
-    return f"{words}, not sure ({others[0][0]} {percent(others[0][1])})"
+    return f"{words}, not sure ({in_a_line(others[0][0])} {percent(others[0][1])})"
 
 
 def _csv_line(fields: Sequence[Any]) -> str:

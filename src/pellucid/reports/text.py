@@ -15,6 +15,7 @@ from pellucid.errors import counted
 from pellucid.images.manifest import Split
 from pellucid.images.remarks import divided_groups
 from pellucid.measures.intervals import Measured, wilson
+from pellucid.names import in_a_line
 from pellucid.reports.cautions import of_division, of_evaluation
 from pellucid.reports.confusions import Confused, most_confused
 from pellucid.reports.division import division
@@ -227,22 +228,24 @@ def card_text(card: Card) -> RenderableType:
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(style="bold", no_wrap=True)
     table.add_column()
-    table.add_row("network", Text(card.architecture + (f" ({options})" if options else "")))
-    named = card.classes[:MOST_NAMED] if len(card.classes) > MOST_CLASSES else card.classes
-    more = len(card.classes) - len(named)
+    table.add_row("network", Text(in_a_line(card.architecture) + (f" ({options})" if options else "")))
+    classes = [in_a_line(name) for name in card.classes]
+    named = classes[:MOST_NAMED] if len(classes) > MOST_CLASSES else classes
+    more = len(classes) - len(named)
     table.add_row("classes", Text("; ".join(named) + f"; and {more:,} more" if more else ", ".join(named)))
-    table.add_row("output", Text("one number, for " + card.classes[1] if card.one_logit else "one number per class"))
-    table.add_row("images", Text(preprocessing(card)))
-    table.add_row("answer", Text(" ".join(decision(card))))
+    table.add_row("output", Text(f"one number, for {classes[1]}" if card.one_logit else "one number per class"))
+    table.add_row("images", Text(in_a_line(preprocessing(card))))
+    table.add_row("answer", Text(in_a_line(" ".join(decision(card)))))
     for result in card.results:
         measured = Measured(value=result.value, low=result.low, high=result.high, n=result.n)
         said = measured.plain() if result.measure == "log loss" else str(measured)
-        table.add_row(result.part, f"{result.measure} {said}")
+        table.add_row(Text(in_a_line(result.part)), Text(in_a_line(f"{result.measure} {said}")))
     for number, member in enumerate(card.members, start=1):
-        table.add_row(f"member {number}", Text(f"{member.name}, {member.architecture}, sha256 {member.sha256[:12]}"))
+        told = f"{member.name}, {member.architecture}, sha256 {member.sha256[:12]}"
+        table.add_row(f"member {number}", Text(in_a_line(told)))
     for name, value in card.provenance.items():
         if isinstance(value, str | int | float):
-            table.add_row(Text(name), Text(str(value)))
+            table.add_row(Text(in_a_line(name)), Text(in_a_line(str(value))))
     return table
 
 

@@ -49,6 +49,8 @@ class Member(Elsewhere):
     def read(self) -> bytes:
         try:
             content = self._content()
+        except MemoryError as cause:
+            raise Unreadable(self.name, "too large for this machine's memory") from cause
         except DAMAGE as cause:
             raise Unreadable(self.name, "damaged in its archive") from cause
         if not content:

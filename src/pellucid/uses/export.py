@@ -72,6 +72,8 @@ def export(
     remember(model_code)
     path = path_of(out)
     _check_name(path)
+    if not 0 <= max_drop <= 1:
+        raise UserError(f"--max-drop {max_drop:g} is no share of the accuracy", hint="0.005 is half a point of 100")
     images = None if check is None else _images(check)
     source = locate(model)
     split = None if precision == "float32" else split_of(path_of(model), precision)
@@ -145,8 +147,11 @@ def _opened(graph: Any, card: Card, path: Path) -> Engine:
 
 def _check_name(path: Path) -> None:
     """UserError for a name that asks for no kind of file."""
-    if path.suffix not in WRITES:
+    if path.suffix not in WRITES or path.name in WRITES:
         raise UserError(f"{path} does not say what to write", hint="a name that ends in .onnx, or in .xml for OpenVINO")
+    beside = path.with_suffix(".bin")
+    if path.suffix == ".xml" and beside.exists() and not path.exists():
+        raise UserError(f"{beside} is there already, and would be written over", hint="name another file, or move it")
 
 
 def _images(check: str | PathLike[str] | Sequence[str]) -> list[Path | Any]:

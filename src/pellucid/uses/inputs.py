@@ -3,12 +3,14 @@
 import glob
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import unquote
 
 from pellucid.errors import UserError
 from pellucid.images.folders import images_beneath, left_out_words
 from pellucid.images.labels import clean
+from pellucid.images.scratch import followed
 from pellucid.images.tables import TABLES, Column, is_file, located, read_rows
 from pellucid.uses.ahead import PAUSE, Pause
 from pellucid.uses.archives import images_in, is_archive
@@ -79,11 +81,27 @@ def _address(named: str, allowed: bool) -> Elsewhere | Failure | None:
         return Address(named)
     file = unquote(named.removeprefix("file://"))
     told = "an address: download it and name the file, or allow it: --allow-urls"
-    if found[1] == "file":
+    if found[1].lower() not in ("file", "http", "https"):
+        told = "an address that is neither http nor https: download it and name the file"
+    elif found[1] == "file":
         told = f"an address, and paths are wanted: {file}"
-    elif allowed:
-        told = "an address that is neither http nor https: download it, name the file"
     return Failure(name=named, error=told)
+
+
+def check_apart(target: Path, sources: Sequence[str], what: str) -> None:
+    """Raises UserError where `target` is one of the images or lies in a folder of them: `what` would be one the next
+    time, or has destroyed one.
+    """
+    for source in sources:
+        with suppress(OSError, ValueError):
+            place, there = followed(Path(source)), followed(target)
+            if there == place and not place.is_dir():
+                raise UserError(f"{target} is one of the images", hint="name another file, beside them")
+            if place.is_dir() and there.is_relative_to(place):
+                raise UserError(
+                    f"{target} lies in {source}, and {what} would be read as images of it from then on",
+                    hint=f"name a place beside it: {place.with_name('answers')}",
+                )
 
 
 def _is_folder(path: Path) -> bool:

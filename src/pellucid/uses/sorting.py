@@ -10,9 +10,9 @@ from pathlib import Path, PurePath
 
 from pellucid.errors import UserError, counted, of_system
 from pellucid.images.decode import Unreadable
-from pellucid.images.scratch import followed
 from pellucid.names import kind_of
 from pellucid.records import scratch_name
+from pellucid.uses.inputs import check_apart
 from pellucid.uses.predict import Elsewhere, Failure, Prediction
 
 UNSAFE = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f]')  # what some file systems do not have in a name
@@ -28,15 +28,16 @@ class Sorter:
         kind = kind_of(folder)
         if kind not in ("nothing", "folder"):
             raise UserError(f"{folder} is no folder", hint="name a folder, or a place where there is nothing yet")
-        for source in sources:
-            with suppress(OSError, ValueError):
-                if Path(source).is_dir() and followed(folder).is_relative_to(followed(Path(source))):
-                    raise UserError(
-                        f"{folder} lies in {source}, and the copies would be read as images of it from then on",
-                        hint=f"name a folder beside it: {Path(source).resolve().with_name('sorted')}",
-                    )
+        check_apart(folder, sources, "the copies")
         self.folder = folder
         self.folder_of = dict(zip(classes, _folder_names(classes), strict=True))
+        for name in self.folder_of.values():
+            place = folder / name
+            if place.is_symlink() or kind_of(place) not in ("nothing", "folder"):
+                raise UserError(
+                    f"{place} is {'a link' if place.is_symlink() else 'a file'}, and copies are put into folders alone",
+                    hint="name a folder that is new or empty",
+                )
         self.copied = self.left = 0
         self._numbers: Counter[Path] = Counter()  # of names that were taken already
         self._made: set[Path] = set()

@@ -57,6 +57,8 @@ def _fetched(name: str) -> bytes:
     for _ in range(REDIRECTS + 1):
         parts = urlsplit(here)
         if parts.scheme not in ("http", "https") or not parts.hostname:
+            if here == name:
+                raise Unreadable(name, "no web address that names a server")
             raise Unreadable(name, f"redirected to what is no web address: {in_a_line(here)}")
         if parts.username or parts.password:
             raise Unreadable(name, "an address with a password in it")
