@@ -15,6 +15,7 @@ import pellucid as pl
 from pellucid.engines import choose, fastest
 from pellucid.engines.choose import open_engine
 from pellucid.errors import UserError
+from pellucid.runs import provenance
 from tests.models import saved
 
 pytest.importorskip("torch")
@@ -231,10 +232,9 @@ def test_a_choice_is_remembered_for_the_machine_and_the_file(
     assert len(timed) == 1
     open_engine(other)
     assert len(timed) == 2
-    for change in ("processors", "_processor", "_version"):
+    for room, change in ((fastest, "processors"), (provenance, "processor"), (provenance, "version_of")):
         with monkeypatch.context() as patch:
-            patch.setattr(fastest, change, lambda *_: 7 if change == "processors" else "another")  # noqa: B023
-            patch.setattr("platform.processor", lambda: "")
+            patch.setattr(room, change, lambda *_: 7 if change == "processors" else "another")  # noqa: B023
             open_engine(exported)
     assert len(timed) == 5
 
@@ -281,11 +281,11 @@ def test_what_was_the_fastest_and_cannot_any_more_is_passed_over(
 
 
 def test_remembering_costs_a_start_next_to_nothing(exported: Path, timed: list[list[str]]) -> None:
-    open_engine(exported)
+    card = open_engine(exported).card
     took = []
     for _ in range(5):
         began = time.process_time()
-        assert fastest.remembered(exported, ["onnxruntime", "openvino"], "None None auto") == "openvino"
+        assert fastest.remembered(card, exported, ["onnxruntime", "openvino"], "None None auto") == "openvino"
         took.append(time.process_time() - began)
     assert min(took) < 0.02 and len(timed) == 1
 

@@ -72,17 +72,17 @@ def open_engine(
     path = locate(model)
     container = container_of(path)
     names = _able(engine, path, container)
-    # What is no model is told so here, before a library is loaded.
-    if read_card(path).inside and any(ENGINES[name].exact for name in names):
+    card = read_card(path)  # what is no model is told so here, before a library is loaded
+    if card.inside and any(ENGINES[name].exact for name in names):
         names = [name for name in names if ENGINES[name].exact or engine != AUTO]
 
     def opened(name: str) -> Engine:
-        return Engine(read_card(path), runtime(name, path, device=device, precision=precision, threads=threads), path)
+        return Engine(card, runtime(name, path, device=device, precision=precision, threads=threads), path)
 
     if len(names) == 1:
         return opened(names[0])
     asked = f"{precision} {threads} {device}"
-    if (known := remembered(path, names, asked)) is not None:
+    if (known := remembered(card, path, names, asked)) is not None:
         with suppress(UserError):  # it cannot any more: its library was changed, say
             chosen = opened(known)
             chosen.chosen_from = "the fastest here, as measured before"

@@ -6,10 +6,8 @@ there are for us, and the versions of the engines.
 
 import hashlib
 import json
-import platform
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -21,7 +19,7 @@ from pellucid.errors import UserError
 from pellucid.granted import processors
 from pellucid.images.store import cache_folder, claim
 from pellucid.records import write
-from pellucid.runs.card import read_card
+from pellucid.runs.card import Card
 from pellucid.runs.proof import proof_pixels
 
 BATCH = 8  # images
@@ -29,10 +27,10 @@ ROUNDS, SECONDS = 9, 2.0  # at most
 SHELF = "engines"
 
 
-def remembered(path: Path, names: Sequence[str], asked: str) -> str | None:
+def remembered(card: Card, path: Path, names: Sequence[str], asked: str) -> str | None:
     """The engine of `names` that was the fastest when it was measured; None where it was not."""
     try:
-        found = json.loads(_note(path, names, asked).read_bytes())["engine"]
+        found = json.loads(_note(card, path, names, asked).read_bytes())["engine"]
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return found if found in names else None
@@ -63,7 +61,7 @@ def fastest(path: Path, names: Sequence[str], opened: Callable[[str], Engine], a
     }
     with suppress(UserError, OSError):  # where nothing can be written, it is measured again
         claim(cache_folder(None))
-        write(_note(path, names, asked), json.dumps(note, indent=1) + "\n")
+        write(_note(engines[best].card, path, names, asked), json.dumps(note, indent=1) + "\n")
     others = [f"{took[name] / took[best]:.2g} times as fast as {name}" for name in took if name != best]
     refused_words = [f"{name} cannot ({cause.problem})" for name, cause in refused.items()]
     engines[best].chosen_from = f"the fastest here: {'; '.join([*others, *refused_words])}"
@@ -87,29 +85,16 @@ def time_in_turns(engines: Sequence[Engine]) -> list[list[float]]:
     return seconds
 
 
-def _note(path: Path, names: Sequence[str], asked: str) -> Path:
+def _note(card: Card, path: Path, names: Sequence[str], asked: str) -> Path:
     """The file in which the choice for a model is remembered."""
+    from pellucid.runs.provenance import processor, version_of  # where there is a choice alone
+
     facts = [
-        read_card(path).model_dump_json(),
+        card.model_dump_json(),
         str(path.stat().st_size),
-        platform.machine(),
-        platform.processor() or _processor(),
+        processor(),
         str(processors()),
         asked,
-        *(f"{name} {_version(name)}" for name in names),
+        *(f"{name} {version_of(name)}" for name in names),
     ]
     return cache_folder(None) / SHELF / f"{hashlib.sha256(chr(0).join(facts).encode()).hexdigest()[:32]}.json"
-
-
-def _processor() -> str:
-    with suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return ""
-
-
-def _version(package: str) -> str:
-    with suppress(Exception):
-        return version(package)
-    return ""

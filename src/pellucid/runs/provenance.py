@@ -59,11 +59,11 @@ def check(text: str, path: Path) -> dict[str, Any]:
 def gather(*, device: str, precision: str) -> dict[str, Any]:
     """Versions, commit and machine as plain values. No host or user name: a report is made to be passed on."""
     return {
-        "versions": {"python": platform.python_version()} | {name: _version(name) for name in PACKAGES},
+        "versions": {"python": platform.python_version()} | {name: version_of(name) for name in PACKAGES},
         "commit": commit(),
         "machine": {
             "system": f"{platform.system()} {platform.machine()}",
-            "processor": _processor(),
+            "processor": processor(),
             "cores": os.cpu_count(),
             "device": device,
             "precision": precision,
@@ -88,14 +88,14 @@ def _git(place: Path, *arguments: str) -> str:
     return run.stdout.strip()
 
 
-def _version(package: str) -> str | None:
+def version_of(package: str) -> str | None:
     try:
         return version(package)
     except PackageNotFoundError:
         return None
 
 
-def _processor() -> str:
+def processor() -> str:
     if sys.platform == "linux":
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
             if line.startswith("model name"):
