@@ -3,10 +3,7 @@
 Whether that is worth anything, and what it costs, is measured by whoever exports: nothing here promises it.
 """
 
-import io
-import logging
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -15,6 +12,7 @@ import onnx
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
+from pellucid.exports.quiet import quiet
 from pellucid.images.preprocessing import Pixels
 
 PERCENTILE = 99.99  # of what a map holds: a single stray value must not make all others coarse
@@ -26,7 +24,7 @@ def int8(graph: onnx.ModelProto, images: Iterable[Pixels]) -> onnx.ModelProto:
     Static: what the ranges are is measured now, on uint8 (size, size, 3) as the graph takes them, and fixed.
     """
     name = graph.graph.input[0].name
-    with TemporaryDirectory(prefix="pellucid-") as folder, _quiet():
+    with TemporaryDirectory(prefix="pellucid-") as folder, quiet():
         whole, ready, made = (str(Path(folder) / f"{step}.onnx") for step in ("whole", "ready", "made"))
         onnx.save(graph, whole)
         quant_pre_process(whole, ready, skip_symbolic_shape=True)
@@ -48,7 +46,7 @@ def float16(graph: onnx.ModelProto) -> onnx.ModelProto:
     """The graph in float16; its logits are float32 again."""
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
-    with _quiet():
+    with quiet():
         made: onnx.ModelProto = convert_float_to_float16(graph, keep_io_types=True)
     return made
 
@@ -61,15 +59,3 @@ class _Reader(CalibrationDataReader):
 
     def get_next(self) -> dict[str, Any] | None:
         return next(self._feeds, None)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without what these tools print of their progress."""
-    before = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
-    try:
-        with redirect_stdout(io.StringIO()):
-            yield
-    finally:
-        logging.disable(before)

@@ -6,10 +6,7 @@ graph says is compared with what the network says, here of noise, and by whoever
 """
 
 import io
-import logging
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from collections.abc import Callable
 
 import numpy as np
 import onnx
@@ -18,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from pellucid.errors import UserError, first_line
+from pellucid.exports.quiet import quiet
 from pellucid.images.preprocessing import Preprocessing, order
 
 OPSET = 18
@@ -62,7 +60,7 @@ def network_graph(network: nn.Module, preprocessing: Preprocessing) -> onnx.Mode
     reasons = []
     for name, export in EXPORTERS.items():
         try:
-            with _quiet():
+            with quiet():
                 graph = export(whole, _noise(TRACED, preprocessing.size))
             _check(graph, whole, preprocessing.size)
             return graph
@@ -127,16 +125,3 @@ def _noise(number: int, size: int) -> Tensor:
     """So many images, the same each time."""
     random = np.random.default_rng(number)
     return torch.from_numpy(random.integers(0, 256, (number, size, size, 3), dtype=np.uint8))
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the exporters' warnings, logs and prints, which are about their own future."""
-    before = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)
