@@ -4,6 +4,7 @@ The door takes images, never tensors: whatever a model's preprocessing is, it is
 Which images a command line means is inputs.py's business.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -81,14 +82,14 @@ class Ready:
     pixels: Pixels
 
 
-class Elsewhere:
+class Elsewhere(ABC):
     """An image that lies in no file of its own: in an archive, at an address. `name` as in Prediction."""
 
     name: str
 
+    @abstractmethod
     def read(self) -> bytes:
         """Its content, read when its turn has come, in a thread. Raises Unreadable."""
-        raise NotImplementedError
 
 
 class Classifier:
