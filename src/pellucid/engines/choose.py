@@ -64,8 +64,8 @@ def open_engine(
 
     `engine`: a key of ENGINES, or "auto": the fastest here that reproduces the proof in float32, which is measured
     where there is a choice, and remembered (see fastest.py); of a file that takes whole images, among those that resize
-    them exactly. `device`: "auto", "cpu", "cuda", "cuda:1". `precision` is what it computes in; by default float32, on a
-    GPU with convolutions in TensorFloat-32. `threads`: by default as many as the machine or its container grants
+    them exactly. `device`: "auto", "cpu", "cuda", "cuda:1". `precision` is what it computes in; by default float32, on
+    a GPU with convolutions in TensorFloat-32. `threads`: by default as many as the machine or its container grants
     processors. Raises UserError for what is not there, is no model, was changed after it was saved, or cannot be
     computed here.
     """
